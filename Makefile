@@ -1,0 +1,123 @@
+# One word per habit. `make run` needs python3 and make, nothing else; `make help` lists the words.
+#
+# Variables: PYTHON, the interpreter for .venv (default: the newest of 3.11 and later on PATH);
+# VENV, where it goes; WORKERS, how many processes run the tests; ARGS, more arguments for pytest.
+
+VENV ?= .venv
+WORKERS ?= 2
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+RUN_STAMP := $(VENV)/.stamp-run
+DEV_STAMP := $(VENV)/.stamp-dev
+
+help:
+	@echo "make run      load a sample module, each step shown (installs into $(VENV) first)"
+	@echo "make test     install what the tests need, and run them"
+	@echo "make check    lint, format and types"
+	@echo "make bench    measure; ratios against bare Unicorn in the same run"
+	@echo "make samples  rebuild the shipped sample modules with kbuild"
+	@echo "make stubs    rebuild the base kernel image"
+	@echo "make lock     resolve the locked development tools anew (requirements-dev.in)"
+	@echo "make docs     the API's reference pages, in build/docs"
+	@echo "make clean    remove what the other words left, but not $(VENV)"
+
+run: $(RUN_STAMP)
+	@$(BIN)/kmod-emu run hello
+
+# A system without compiler or kernel headers cannot rebuild the shipped binaries: the tests that
+# compare them with their sources are then left out, with a line that says so.
+test: $(DEV_STAMP) deps
+	@ignored=; \
+	for tests in $$($(MISSING_TESTS)); do \
+		echo "left out, see above: $$tests"; \
+		ignored="$$ignored --ignore=$$tests"; \
+	done; \
+	$(BIN)/python -m pytest -n $(WORKERS) $$ignored $(ARGS)
+
+check: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks
+
+samples:
+	$(MAKE) -C samples
+
+stubs:
+	$(MAKE) -C guest_kernel_stubs install
+
+docs: $(RUN_STAMP)
+	@mkdir -p build/docs
+	@cd build/docs && PYTHONPATH=../.. ../../$(BIN)/python -c \
+		"import pydoc; pydoc.writedocs('../../kmod_emu', 'kmod_emu.'); pydoc.writedoc('kmod_emu')" >/dev/null
+	@echo "build/docs/kmod_emu.html"
+
+clean:
+	rm -rf build dist kmod_emu.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find samples \( -name '*.ko' -o -name '*.o' -o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
+		-o -name 'Module.symvers' -o -name 'modules.order' \) -type f -exec rm -f {} +
+
+# Tools for rebuilding the shipped binaries; never fatal, because the program needs none of them.
+HAVE_GCC = command -v gcc >/dev/null 2>&1
+HAVE_HEADERS = $(MAKE) -s --no-print-directory -C samples kdir >/dev/null 2>&1
+GCC_TESTS :=
+HEADERS_TESTS := tests/samples/test_rebuild.py
+MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADERS) || echo $(HEADERS_TESTS)
+
+deps:
+	@if $(HAVE_GCC) && $(HAVE_HEADERS); then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+		echo "installing by apt-get, for the tests that rebuild the samples: linux-headers-amd64 gcc make"; \
+		$(call APT_INSTALL,linux-headers-amd64 gcc make) || echo "apt-get failed"; \
+	fi; \
+	$(HAVE_GCC) || echo "missing: gcc"; \
+	$(HAVE_HEADERS) || echo "missing: kernel headers (Debian's package linux-headers-amd64)"
+
+APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $(1) >/dev/null; }
+
+# The lock: exact versions and hashes, and no place where they were found.
+lock: $(RUN_STAMP)
+	@$(PIP) install pip-tools
+	$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header \
+		--output-file requirements-dev.txt requirements-dev.in
+
+# The first Python that is new enough, and a way to make an environment with it: venv, or virtualenv,
+# or venv once Debian's split-off package is there.
+FIND_PYTHON = for p in $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3); do \
+		if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$p; break; fi; \
+	done
+
+$(BIN)/python:
+	@python=; $(FIND_PYTHON); \
+	if [ -z "$$python" ]; then \
+		echo "kmod-emu needs Python 3.11 or later; $(or $(PYTHON),python3) here is: $$($(or $(PYTHON),python3) --version 2>&1)"; \
+		echo "install a newer one, or name it: make PYTHON=/path/to/python3.11"; exit 1; \
+	fi; \
+	try() { rm -rf "$(VENV)"; "$$python" -m "$$1" "$(VENV)" >/dev/null 2>&1; }; \
+	try venv && exit 0; \
+	try virtualenv && exit 0; \
+	rm -rf "$(VENV)"; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "this Python lacks venv: installing Debian's package python3-venv by apt-get"; \
+		$(call APT_INSTALL,python3-venv) && { try venv || { python=/usr/bin/python3; try venv; }; } && exit 0; \
+		rm -rf "$(VENV)"; \
+	fi; \
+	echo "cannot make $(VENV): $$python has neither venv nor virtualenv; install python3-venv"; exit 1
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing kmod-emu into $(VENV)"
+	@$(PIP) install -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
+	@echo "installing the locked development tools into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+.PHONY: help run test check bench samples stubs docs clean deps lock
