@@ -1,0 +1,57 @@
+"""The errors that callers of the library see."""
+
+import errno as _errno
+import os
+
+
+class KernelError(OSError):
+    """A system call or a load step refused, with the errno that Linux gives for it.
+
+    Args:
+        errno: The positive error number.
+        explanation: One sentence for a person: what was wrong and, where known, what to do.
+
+    >>> import errno
+    >>> error = KernelError(errno.ENOEXEC, "the file is not an ELF object")
+    >>> error.errno, error.strerror, error.explanation
+    (8, 'Exec format error', 'the file is not an ELF object')
+    """
+
+    explanation: str
+
+    def __init__(self, errno: int, explanation: str = "") -> None:
+        super().__init__(errno, os.strerror(errno))
+        self.explanation = explanation
+
+
+class Killed(KernelError):
+    """The calling task died inside the kernel: it never got an answer (`errno` is EINTR).
+
+    Args:
+        signal: What the kernel killed it with, 9 or 11.
+        explanation: The fault in a sentence.
+    """
+
+    def __init__(self, signal: int, explanation: str = "") -> None:
+        super().__init__(_errno.EINTR, explanation)
+        self.signal = signal
+
+
+class Unimplemented(Killed):
+    """The task touched an export that this base kernel does not implement.
+
+    Args:
+        name: The export.
+        explanation: Who used it, and how to supply it.
+    """
+
+    def __init__(self, name: str, explanation: str) -> None:
+        super().__init__(9, explanation)
+        self.name = name
+
+
+class SleepsForever(KernelError):
+    """The calling task waits for something that can no longer happen (`errno` is EDEADLK)."""
+
+    def __init__(self, comm: str) -> None:
+        super().__init__(_errno.EDEADLK, f"{comm} sleeps, no other task is ready and no timer is armed")

@@ -1,0 +1,1 @@
+"""The hardware: processor, guest memory, traps. Knows nothing of Linux."""

@@ -1,0 +1,258 @@
+"""The processor: Unicorn's x86-64, its registers and its run loop.
+
+`Cpu.run` is the only place that starts emulation, and it is never entered from inside a hook. It returns
+a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction budget, the watchdog.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+import unicorn
+from unicorn import unicorn_const as uc_const
+from unicorn import x86_const as x86
+
+from kmod_emu.machine.memory import Access, PageFault
+from kmod_emu.machine.traps import PORT
+from kmod_emu.machine.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kmod_emu.machine.memory import Memory
+
+_ACCESS = {
+    uc_const.UC_MEM_READ: Access.READ,
+    uc_const.UC_MEM_WRITE: Access.WRITE,
+    uc_const.UC_MEM_FETCH: Access.FETCH,
+}
+_INVALID_OPCODE, _GENERAL_PROTECTION = 6, 13
+_CONTRIBUTORY = {0, 8, 10, 11, 12, 13}  # one of these after another is a double fault
+_CANONICAL = {0, (1 << 17) - 1}  # bits 63 to 47 of an address
+_NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
+          "r14", "r15", "rip", "eflags")  # fmt: skip
+_REGISTERS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
+_REGISTER_IDS = list(_REGISTERS.values())
+_ALL_IDS = [
+    *_REGISTER_IDS,
+    x86.UC_X86_REG_FS_BASE,
+    x86.UC_X86_REG_GS_BASE,
+    x86.UC_X86_REG_MXCSR,
+    *range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 16),
+]
+
+
+class StopReason(Enum):
+    """Why `Cpu.run` came back."""
+
+    TRAP = "a handler asked to stop"
+    FAULT = "page fault"
+    EXCEPTION = "processor exception"
+    COUNT = "instruction budget used up"
+    HALT = "hlt executed"
+    LOCKUP = "ran too long without a stop"
+
+
+class Stop(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        rip: The instruction that did not complete, or the next one to run.
+        fault: For a page fault; also for the general protection that a non-canonical address causes.
+        vector: The exception's number.
+    """
+
+    reason: StopReason
+    rip: int
+    fault: PageFault | None = None
+    vector: int | None = None
+
+
+class Cpu:
+    """One x86-64 processor in 64-bit supervisor mode on a `Memory`.
+
+    Attributes:
+        traps: Handlers by trap number, called inside the `out` of a trap slot. A handler returns to let
+            the guest go on, or calls `stop_at_trap` first.
+        watchdog: Stops a run that uses more processor seconds than its limit.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.traps: list[Callable[[], None]] = []
+        self.watchdog = Watchdog(self._expire)
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
+        self._uc.ctl_exits_enabled(True)  # with an empty list: no address ends a run, not even 0
+        self._mapped = 0
+        self._fault: PageFault | None = None
+        self._vector: int | None = None
+        self._trapped = False
+        self._expired = False
+        self._error: BaseException | None = None
+        self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
+        self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
+        self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
+        self._uc.hook_add(uc_const.UC_HOOK_INSN, self._out, None, 1, 0, x86.UC_X86_INS_OUT)
+        memory.flush = self.flush_tlb
+        memory.drop_code = self._drop_code
+        self._pristine = self.save()
+
+    # --- running ------------------------------------------------------------------------------------
+
+    def run(self, rip: int, count: int = 0) -> Stop:
+        """Run from `rip` until something stops it.
+
+        Args:
+            rip: Where to start; the other registers are as they are.
+            count: Stop after so many instructions (0: no limit; a limit makes all code 5 times slower).
+
+        Raises:
+            BaseException: Whatever a trap handler raised; the guest is stopped behind its `out`.
+        """
+        self._attach_new_arenas()
+        self._fault = self._vector = self._error = None
+        self._trapped = self._expired = False
+        self.watchdog.start()
+        try:
+            self._uc.emu_start(rip, 0, 0, count)
+        except unicorn.UcError:
+            if self._fault is None and self._vector is None:
+                raise
+        finally:
+            self.watchdog.end()
+        if self._error is not None:
+            raise self._error
+        return self._stop(count)
+
+    def _stop(self, count: int) -> Stop:
+        rip = self.rip
+        if self._vector is not None:
+            self._forget_exception(self._vector)
+            return Stop(StopReason.EXCEPTION, rip, fault=self._fault, vector=self._vector)
+        if self._fault is not None:
+            return Stop(StopReason.FAULT, rip, fault=self._fault)
+        if self._trapped:
+            return Stop(StopReason.TRAP, rip)
+        if self._expired:
+            return Stop(StopReason.LOCKUP, rip)
+        return Stop(StopReason.COUNT if count else StopReason.HALT, rip)
+
+    def _forget_exception(self, vector: int) -> None:
+        """Let the next exception be a first one.
+
+        The processor holds an exception for undelivered, since none ever is, and would make the next one
+        a double fault, the one after that a reset. Only a context without exception takes that from it.
+        """
+        if vector in _CONTRIBUTORY:
+            values = self._uc.reg_read_batch(_ALL_IDS)
+            self._uc.context_restore(self._pristine)
+            self._uc.reg_write_batch(list(zip(_ALL_IDS, values, strict=True)))
+
+    def stop_at_trap(self) -> None:
+        """From a trap handler: leave `run` behind the `out`, before the guest reads the result."""
+        self._trapped = True
+        self._uc.emu_stop()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._uc.emu_stop()
+
+    # --- hooks: called by Unicorn, must not raise -----------------------------------------------------
+
+    def _fill(self, uc: object, address: int, access: int, entry: unicorn.uc_tlb_entry, _: object) -> bool:
+        try:
+            entry.paddr, entry.perms = self.memory.fill(address, _ACCESS[access])
+        except PageFault as fault:
+            self._fault = fault
+            if address >> 47 not in _CANONICAL:
+                self._vector = _GENERAL_PROTECTION
+            return False
+        return True
+
+    def _out(self, uc: object, port: int, size: int, value: int, _: object) -> None:
+        if port != PORT or value >= len(self.traps):
+            return
+        try:
+            self.traps[value]()
+        except BaseException as error:  # carried out of `run`: an exception must not cross Unicorn's frames
+            self._error = error
+            self._uc.emu_stop()
+
+    def _interrupt(self, uc: object, vector: int, _: object) -> None:
+        self._vector = vector
+        self._uc.emu_stop()
+
+    def _invalid(self, uc: object, _: object) -> bool:
+        self._vector = _INVALID_OPCODE
+        return False
+
+    # --- memory -------------------------------------------------------------------------------------
+
+    def _attach_new_arenas(self) -> None:
+        for arena in self.memory.arenas[self._mapped :]:
+            self._uc.mem_map_ptr(arena.paddr, arena.size, uc_const.UC_PROT_ALL, arena.host_address)
+            self._mapped += 1
+
+    def flush_tlb(self) -> None:
+        """Forget cached translations of addresses, after permissions or mappings changed."""
+        self._uc.ctl(uc_const.UC_CTL_TLB_FLUSH, uc_const.UC_CTL_IO_WRITE)
+
+    def _drop_code(self, address: int, size: int) -> None:
+        """Forget translated code of a range of executable addresses."""
+        self._uc.ctl_remove_cache(address, address + size)
+
+    # --- registers ----------------------------------------------------------------------------------
+
+    def read(self, name: str) -> int:
+        """Read a register by its lower-case name."""
+        return int(self._uc.reg_read(_REGISTERS[name]))
+
+    def write(self, name: str, value: int) -> None:
+        """Write a register by its lower-case name."""
+        self._uc.reg_write(_REGISTERS[name], value & 0xFFFF_FFFF_FFFF_FFFF)
+
+    @property
+    def rip(self) -> int:
+        """The instruction pointer."""
+        return int(self._uc.reg_read(x86.UC_X86_REG_RIP))
+
+    def registers(self) -> dict[str, int]:
+        """All general registers, RIP and EFLAGS by name."""
+        return dict(zip(_REGISTERS, map(int, self._uc.reg_read_batch(_REGISTER_IDS)), strict=True))
+
+    def set_gs_base(self, address: int) -> None:
+        """Point GS at the per-CPU area."""
+        self._uc.reg_write(x86.UC_X86_REG_GS_BASE, address)
+
+    def save(self) -> unicorn.UcContext:
+        """All registers, as a context for `restore`."""
+        return self._uc.context_save()
+
+    def restore(self, context: unicorn.UcContext) -> None:
+        """Put back all registers."""
+        self._uc.context_restore(context)
+
+    # --- observation: costs nothing until asked for ---------------------------------------------------
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Count instructions executed inside the block; yields a function giving the count so far.
+
+        All code runs some hundred times slower meanwhile.
+        """
+        executed = 0
+
+        def count(uc: object, address: int, size: int, _: object) -> None:
+            nonlocal executed
+            executed += 1
+
+        hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, count)
+        self._uc.ctl_flush_tb()  # translated blocks do not know the hook yet (unicorn issue 2200)
+        try:
+            yield lambda: executed
+        finally:
+            self._uc.hook_del(hook)
+            self._uc.ctl_flush_tb()

@@ -1,0 +1,366 @@
+"""Guest memory: arenas of RAM, page permissions and the software MMU.
+
+The machine has one flat space of guest-physical RAM, cut into arenas. Each arena is an anonymous host
+mapping that Unicorn and Python share, so reading guest memory from Python is slicing a buffer. Kernel
+addresses reach arenas through fixed windows (one arena, one virtual range, one permission byte a page);
+user addresses go through an `AddressSpace`, a page table. `Memory.fill` is what the processor asks on a
+TLB miss.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import struct
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+PAGE_MASK = ~(PAGE_SIZE - 1)
+
+READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
+
+_WINDOW_SHIFT = 30  # windows are found by the gigabyte they lie in
+_U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
+_MASK64 = (1 << 64) - 1
+
+
+class Access(IntEnum):
+    """What an access wanted to do."""
+
+    READ = 0
+    WRITE = 1
+    FETCH = 2
+
+
+class PageFault(Exception):
+    """An access to guest memory that no mapping allows.
+
+    Args:
+        address: The first virtual address that could not be reached.
+        access: What was tried.
+        present: Whether a page is mapped there (then its permissions forbade the access).
+    """
+
+    def __init__(self, address: int, access: Access, present: bool = False) -> None:
+        super().__init__(f"{access.name.lower()} at {address:#018x}")
+        self.address = address
+        self.access = access
+        self.present = present
+
+
+def page_align(size: int) -> int:
+    """Round up to whole pages.
+
+    >>> page_align(1), page_align(4096)
+    (4096, 4096)
+    """
+    return (size + PAGE_SIZE - 1) & PAGE_MASK
+
+
+class Arena:
+    """A contiguous piece of guest RAM with one fixed kernel-virtual window.
+
+    Attributes:
+        name: For reports.
+        base: Virtual address of the first byte.
+        paddr: Guest-physical address of the first byte.
+        size: Bytes, a multiple of the page size. Host memory is taken only for pages that are touched.
+        view: The bytes, writable; for readers. Writers go through `Memory`, which keeps snapshots right.
+        perms: One byte a page: 0 = not mapped, else READ | WRITE | EXEC.
+        fresh: One byte a page: 1 = written since the last snapshot (or no snapshot exists).
+        executed: One byte a page: 1 = the processor may have translated code of it.
+    """
+
+    def __init__(self, name: str, base: int, paddr: int, size: int) -> None:
+        self.name, self.base, self.paddr, self.size = name, base, paddr, size
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        self._map = mmap.mmap(-1, size, flags=flags)
+        self.host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self.view = memoryview(self._map)
+        self.perms = bytearray(size >> PAGE_SHIFT)
+        self.fresh = bytearray(b"\1") * (size >> PAGE_SHIFT)
+        self.executed = bytearray(size >> PAGE_SHIFT)
+
+    @property
+    def end(self) -> int:
+        """Virtual address of the first byte after the window."""
+        return self.base + self.size
+
+    def page(self, index: int) -> bytes:
+        """The contents of page number `index`."""
+        return bytes(self.view[index << PAGE_SHIFT : (index + 1) << PAGE_SHIFT])
+
+
+class AddressSpace:
+    """A page table for user addresses: virtual page number -> (physical page address, permissions)."""
+
+    def __init__(self) -> None:
+        self.pages: dict[int, tuple[int, int]] = {}
+
+    def map(self, address: int, paddr: int, perms: int) -> None:
+        """Map the page at `address` to the physical page `paddr`."""
+        self.pages[address >> PAGE_SHIFT] = (paddr, perms)
+
+    def unmap(self, address: int) -> int | None:
+        """Remove the page at `address`; returns its physical address, or None where there was none."""
+        entry = self.pages.pop(address >> PAGE_SHIFT, None)
+        return entry[0] if entry else None
+
+
+class Memory:
+    """Guest memory as virtual addresses see it, and the page-fault rule.
+
+    Python reads and writes with the rights of a debugger: permissions say what the *guest* may do, an
+    address only has to be mapped.
+    """
+
+    def __init__(self) -> None:
+        self.arenas: list[Arena] = []
+        self._windows: dict[int, Arena] = {}
+        self._direct: tuple[int, int] = (0, 0)
+        self._next_paddr = 0
+        self.user: AddressSpace | None = None
+        self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
+        self.flush: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
+        self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
+
+    # --- layout -------------------------------------------------------------------------------------
+
+    def add_arena(self, name: str, base: int, size: int) -> Arena:
+        """Create RAM of `size` bytes visible at kernel address `base`; nothing is mapped yet."""
+        arena = Arena(name, base, self._next_paddr, page_align(size))
+        window = range(base >> _WINDOW_SHIFT, ((base + arena.size - 1) >> _WINDOW_SHIFT) + 1)
+        for gigabyte in window:
+            if gigabyte in self._windows:
+                raise ValueError(f"{name}: the window of {self._windows[gigabyte].name} is in the way")
+        self._windows.update(dict.fromkeys(window, arena))
+        self._next_paddr += arena.size
+        self.arenas.append(arena)
+        return arena
+
+    def direct_map(self, base: int) -> None:
+        """Make all arenas' RAM, by physical address, also visible at `base` (readable and writable)."""
+        self._direct = (base, base + self._next_paddr)
+
+    def protect(self, address: int, size: int, perms: int) -> None:
+        """Set the permissions of whole pages of a window; 0 unmaps them.
+
+        Raises:
+            LookupError: The range does not lie in one window.
+        """
+        arena = self.arena_of(address)
+        if address + size > arena.end:
+            raise LookupError(f"{address + size:#x} lies behind the window of {arena.name}")
+        first, last = (address - arena.base) >> PAGE_SHIFT, (address + size - 1 - arena.base) >> PAGE_SHIFT
+        self.forget_code(arena, first, last)
+        arena.perms[first : last + 1] = bytes([perms]) * (last + 1 - first)
+        self.flush()
+
+    def arena_of(self, address: int) -> Arena:
+        """The arena whose window holds `address`; LookupError where there is none."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is None or not arena.base <= address < arena.end:
+            raise LookupError(f"{address:#x} lies in no arena")
+        return arena
+
+    # --- translation --------------------------------------------------------------------------------
+
+    def _resolve(self, address: int, access: Access) -> tuple[Arena, int, int]:
+        """Find (arena, offset in it, permissions) of one virtual address, or raise PageFault."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None:
+            offset = address - arena.base
+            if 0 <= offset < arena.size:
+                perms = arena.perms[offset >> PAGE_SHIFT]
+                if perms:
+                    return arena, offset, perms
+        if self._direct[0] <= address < self._direct[1]:
+            arena, offset = self._physical(address - self._direct[0])
+            if arena.perms[offset >> PAGE_SHIFT]:
+                return arena, offset, READ if arena.perms[offset >> PAGE_SHIFT] & EXEC else READ | WRITE
+        elif self.user is not None and (entry := self.user.pages.get(address >> PAGE_SHIFT)):
+            arena, offset = self._physical(entry[0])
+            return arena, offset | (address & (PAGE_SIZE - 1)), entry[1]
+        raise PageFault(address, access)
+
+    def _physical(self, paddr: int) -> tuple[Arena, int]:
+        for arena in self.arenas:
+            if 0 <= paddr - arena.paddr < arena.size:
+                return arena, paddr - arena.paddr
+        raise LookupError(f"no RAM at physical address {paddr:#x}")
+
+    def translate(self, address: int) -> int:
+        """Guest-physical address of a mapped virtual address."""
+        arena, offset, _ = self._resolve(address, Access.READ)
+        return arena.paddr + offset
+
+    def mapped(self, address: int, perms: int = READ) -> bool:
+        """Whether `address` is mapped with at least `perms`."""
+        try:
+            return self._resolve(address, Access.READ)[2] & perms == perms
+        except PageFault:
+            return False
+
+    def fill(self, address: int, access: Access) -> tuple[int, int]:
+        """Answer the processor on a TLB miss: (physical page address, permissions), or raise PageFault.
+
+        A page unwritten since the last snapshot is given out read-only, so that its first write comes
+        back here and the old contents are kept.
+        """
+        arena, offset, perms = self._resolve(address, access)
+        if not perms & (READ, WRITE, EXEC)[access]:
+            raise PageFault(address, access, present=True)
+        index = offset >> PAGE_SHIFT
+        if access is Access.FETCH:
+            arena.executed[index] = 1
+        if not arena.fresh[index]:
+            if access is Access.WRITE:
+                self._keep(arena, index, index)
+            else:
+                perms &= ~WRITE
+        return arena.paddr + (index << PAGE_SHIFT), perms
+
+    def forget_code(self, arena: Arena, first: int, last: int) -> None:
+        """Make the processor forget translated code of the pages `first` to `last`, before they change.
+
+        `write` and `protect` do this by themselves.
+        """
+        index = arena.executed.find(1, first, last + 1)
+        while index >= 0:
+            perms = arena.perms[index]
+            arena.perms[index] = READ | EXEC  # it only finds code at addresses that may be executed now
+            self.drop_code(arena.base + (index << PAGE_SHIFT), PAGE_SIZE)
+            arena.perms[index] = perms
+            arena.executed[index] = 0
+            self.flush()  # so that the next fetch asks again
+            index = arena.executed.find(1, index + 1, last + 1)
+
+    def _prepare(self, arena: Arena, first: int, last: int) -> None:
+        """The host is about to write to pages."""
+        self._keep(arena, first, last)
+        self.forget_code(arena, first, last)
+
+    def _keep(self, arena: Arena, first: int, last: int) -> None:
+        fresh = arena.fresh
+        for index in range(first, last + 1):
+            if not fresh[index]:
+                if self.keep_page:
+                    self.keep_page(arena, index)
+                fresh[index] = 1
+
+    def _pieces(self, address: int, size: int, access: Access) -> Iterator[tuple[Arena, int, int]]:
+        """Cut a virtual range into (arena, offset, length) pieces, page by page where it must be."""
+        while size > 0:
+            arena, offset, _ = self._resolve(address, access)
+            length = min(size, PAGE_SIZE - (address & (PAGE_SIZE - 1)))
+            yield arena, offset, length
+            address += length
+            size -= length
+
+    def _span(self, address: int, size: int) -> tuple[Arena, int] | None:
+        """The common case: the range lies in one window, every page of it mapped."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is None:
+            return None
+        offset = address - arena.base
+        if offset < 0 or offset + size > arena.size:
+            return None
+        if arena.perms.find(0, offset >> PAGE_SHIFT, (offset + size + PAGE_SIZE - 1) >> PAGE_SHIFT) >= 0:
+            return None
+        return arena, offset
+
+    # --- access from Python -------------------------------------------------------------------------
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read `size` bytes; raises PageFault at the first unmapped page."""
+        span = self._span(address, size)
+        if span:
+            arena, offset = span
+            return bytes(arena.view[offset : offset + size])
+        return b"".join(bytes(a.view[o : o + n]) for a, o, n in self._pieces(address, size, Access.READ))
+
+    def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
+        """Write bytes; raises PageFault, and then nothing is written."""
+        size = len(data)
+        if not size:
+            return
+        span = self._span(address, size)
+        if span:
+            arena, offset = span
+            self._prepare(arena, offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT)
+            arena.view[offset : offset + size] = data
+            return
+        done = 0
+        for arena, offset, length in list(self._pieces(address, size, Access.WRITE)):
+            self._prepare(arena, offset >> PAGE_SHIFT, offset >> PAGE_SHIFT)
+            arena.view[offset : offset + length] = data[done : done + length]
+            done += length
+
+    def put_page(self, arena: Arena, index: int, contents: bytes) -> None:
+        """Write a whole page of an arena, mapped or not."""
+        self._keep(arena, index, index)
+        arena.view[index << PAGE_SHIFT : (index + 1) << PAGE_SHIFT] = contents
+
+    def writable(self, address: int, size: int) -> memoryview:
+        """A writable view of a range inside one window, for work in place (relocation)."""
+        span = self._span(address, size)
+        if span is None:
+            raise PageFault(address, Access.WRITE)
+        arena, offset = span
+        if size:
+            self._prepare(arena, offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT)
+        return arena.view[offset : offset + size]
+
+    def clear(self, address: int, size: int) -> None:
+        """Write zeros."""
+        self.write(address, bytes(size))
+
+    def read_u8(self, address: int) -> int:
+        """Read one byte."""
+        return self.read(address, 1)[0]
+
+    def read_u16(self, address: int) -> int:
+        """Read an unsigned 16-bit value."""
+        return int(_U16.unpack(self.read(address, 2))[0])
+
+    def read_u32(self, address: int) -> int:
+        """Read an unsigned 32-bit value."""
+        return int(_U32.unpack(self.read(address, 4))[0])
+
+    def read_u64(self, address: int) -> int:
+        """Read an unsigned 64-bit value."""
+        return int(_U64.unpack(self.read(address, 8))[0])
+
+    def write_u8(self, address: int, value: int) -> None:
+        """Write one byte."""
+        self.write(address, bytes((value & 0xFF,)))
+
+    def write_u16(self, address: int, value: int) -> None:
+        """Write a 16-bit value (taken modulo 2^16)."""
+        self.write(address, _U16.pack(value & 0xFFFF))
+
+    def write_u32(self, address: int, value: int) -> None:
+        """Write a 32-bit value (taken modulo 2^32)."""
+        self.write(address, _U32.pack(value & 0xFFFFFFFF))
+
+    def write_u64(self, address: int, value: int) -> None:
+        """Write a 64-bit value (taken modulo 2^64)."""
+        self.write(address, _U64.pack(value & _MASK64))
+
+    def read_cstring(self, address: int, limit: int = PAGE_SIZE) -> bytes:
+        """Read up to, and without, the NUL; at most `limit` bytes."""
+        text = bytearray()
+        while len(text) < limit:
+            length = min(limit - len(text), PAGE_SIZE - (address & (PAGE_SIZE - 1)))
+            piece = self.read(address, length)
+            end = piece.find(0)
+            if end >= 0:
+                return bytes(text + piece[:end])
+            text += piece
+            address += length
+        return bytes(text)

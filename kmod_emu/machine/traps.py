@@ -1,0 +1,111 @@
+"""Traps: the instruction sequence by which guest code calls Python, and the page it leaves arguments on.
+
+An export served by Python is a 16-byte slot of guest code that loads its number and jumps to a common
+tail. The tail of a C call spills the six argument registers and RSP to the *argument page*, executes
+`out`, and returns with RAX taken from that page. Reading the page with `struct` costs a fraction of
+reading registers through Unicorn, which is why it exists. The `out` is followed by a jump to the next
+instruction: that ends the translation block, so a handler that blocks can stop the processor there.
+
+Functions with a calling convention of their own (`__get_user_4`, `__put_user_4`) use the other tail, which
+spills and reloads every general register.
+"""
+
+from __future__ import annotations
+
+import struct
+
+PORT = 0x6B
+SLOT_SIZE = 16
+TAIL_SPACE = 0x200  # the two tails lie before the first slot
+
+# The argument page. A C call fills RDI..RSP; the other tail fills all sixteen, in this order.
+REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9", "rsp", "rax", "rbx", "rbp", "r10", "r11", "r12", "r13",
+             "r14", "r15")  # fmt: skip
+OFFSET = {name: 8 * index for index, name in enumerate(REGISTERS)}
+RESULT = OFFSET["rax"]
+
+RETURN_NUMBER = 0  # the slot that functions called by Python return to
+FIRST_NUMBER = 1
+
+
+def c_tail(page: int) -> list[str]:
+    """Assembly of the tail of a C call; EAX holds the trap's number."""
+    spill = [f"mov [@{page + OFFSET[name]:#x}], {name}" for name in REGISTERS[:7]]
+    return [*spill, f"out {PORT:#x}, eax", "jmp @NEXT", f"mov rax, [@{page + RESULT:#x}]", "ret"]
+
+
+def register_tail(page: int) -> list[str]:
+    """Assembly of the tail that keeps all registers; the trap's number is on the stack."""
+    saved = [name for name in REGISTERS if name != "rsp"]
+    spill = [f"mov [@{page + OFFSET[name]:#x}], {name}" for name in saved]
+    reload = [f"mov {name}, [@{page + OFFSET[name]:#x}]" for name in saved]
+    number = ["pop rax", f"mov [@{page + OFFSET['rsp']:#x}], rsp", f"out {PORT:#x}, eax", "jmp @NEXT"]
+    return [*spill, *number, *reload, "ret"]
+
+
+def return_slot(tail: int) -> list[str]:
+    """Assembly of slot 0: the result of a function called by Python becomes the first argument."""
+    return ["mov rdi, rax", f"mov eax, {RETURN_NUMBER}", f"jmp {tail:#x}"]
+
+
+class TrapArea:
+    """The bytes and addresses of trap slots.
+
+    Args:
+        base: Virtual address of the area: the tails, then the slots.
+        tails: The two assembled tails, as `build_tails` makes them for this base and argument page.
+    """
+
+    def __init__(self, base: int, tails: bytes) -> None:
+        self.base = base
+        self.tails = tails
+        self._register_tail = base + struct.unpack_from("<I", tails, TAIL_SPACE - 4)[0]
+
+    def address(self, number: int) -> int:
+        """Virtual address of slot `number`."""
+        return self.base + TAIL_SPACE + number * SLOT_SIZE
+
+    def number(self, address: int) -> int | None:
+        """The slot that holds `address`, or None."""
+        offset = address - self.base - TAIL_SPACE
+        return offset // SLOT_SIZE if offset >= 0 else None
+
+    def slot(self, number: int, *, all_registers: bool = False) -> bytes:
+        """Code of one slot: `mov eax, number; jmp tail`, or `push number; jmp tail`."""
+        address = self.address(number)
+        tail = self._register_tail if all_registers else self.base
+        load = b"\x68" if all_registers else b"\xb8"
+        code = load + struct.pack("<I", number) + b"\xe9" + struct.pack("<i", tail - (address + 10))
+        return code.ljust(SLOT_SIZE, b"\xcc")
+
+
+def build_tails(base: int, page: int) -> bytes:
+    """Assemble both tails and slot 0 with keystone: TAIL_SPACE bytes, then the slot.
+
+    The last word of the space holds the offset of the second tail.
+    """
+    first = _assemble_all(c_tail(page), base)
+    second_at = (len(first) + 15) & ~15
+    second = _assemble_all(register_tail(page), base + second_at)
+    space = (first.ljust(second_at, b"\xcc") + second).ljust(TAIL_SPACE - 4, b"\xcc")
+    slot = _assemble_all(return_slot(base), base + TAIL_SPACE).ljust(SLOT_SIZE, b"\xcc")
+    return space + struct.pack("<I", second_at) + slot
+
+
+def _assemble_all(lines: list[str], address: int) -> bytes:
+    """Assemble line by line; `[@ADDRESS]` becomes RIP-relative.
+
+    Keystone 0.9 encodes `mov reg, [ADDRESS]` with the address itself as the distance from RIP, so the
+    distance is computed here: every such move is seven bytes long.
+    """
+    from kmod_emu.machine.asm import assemble
+
+    code = b""
+    for line in lines:
+        here = address + len(code)
+        head, at, target = line.partition("[@")
+        if at:
+            place, rest = target.split("]")
+            line = f"{head}[rip + {int(place, 16) - (here + 7):#x}]{rest}"
+        code += assemble(line.replace("@NEXT", f"{here + 2:#x}"), here)
+    return code
