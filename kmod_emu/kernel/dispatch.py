@@ -1,0 +1,210 @@
+"""Binding exports to traps: from a C call in the guest to a Python function and back.
+
+Each handler is bound at boot to a trap slot; its decoder is made from the prototype at the first call, and
+is then a closure with nothing left to decide. Arguments come from the argument page in one `unpack`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.exports import Convention
+from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
+from kmod_emu.kernel.sched import Activation
+from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
+from kmod_emu.machine.traps import FIRST_NUMBER, OFFSET, REGISTERS, RESULT, RETURN_NUMBER, TrapArea
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.abi.prototypes import Prototype
+    from kmod_emu.kernel.exports import Handler
+    from kmod_emu.kernel.kernel import KernelCore
+
+_MASK64 = (1 << 64) - 1
+_ALL_REGISTERS = struct.Struct(f"<{len(REGISTERS)}Q")
+_U64 = struct.Struct("<Q")
+_REGISTER_ARGUMENTS = 6
+_CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the cost of importing inspect
+
+
+class Registers:
+    """The general registers of a call in the `REGISTERS` convention; what is assigned is loaded back."""
+
+    __slots__ = ("_page",)
+
+    def __init__(self, page: memoryview) -> None:
+        self._page = page
+
+    def __getitem__(self, name: str) -> int:
+        return int(_U64.unpack_from(self._page, OFFSET[name])[0])
+
+    def __setitem__(self, name: str, value: int) -> None:
+        _U64.pack_into(self._page, OFFSET[name], value & _MASK64)
+
+
+class Dispatcher:
+    """The trap slots, and what each calls.
+
+    Attributes:
+        return_address: Where guest functions called by Python return to.
+    """
+
+    def __init__(self, kernel: KernelCore, tails: bytes) -> None:
+        self._kernel = kernel
+        self._area = TrapArea(TRAP_BASE, tails)
+        memory = kernel.memory
+        memory.protect(TRAP_BASE, TRAP_SPACE, READ | EXEC)
+        memory.protect(ARGUMENT_PAGE, PAGE_SIZE, READ | WRITE)
+        memory.write(TRAP_BASE, tails)
+        self._page = memory.writable(ARGUMENT_PAGE, PAGE_SIZE)
+        self._names: list[str] = ["(return to the base kernel)"]
+        self.return_address = self._area.address(RETURN_NUMBER)
+        kernel.cpu.traps = [self._returned]
+
+    def bind(self, handler: Handler) -> int:
+        """Give a function its slot; returns the slot's address. Decoding is prepared at the first call."""
+        traps = self._kernel.cpu.traps
+        number = len(traps)
+        assert number >= FIRST_NUMBER
+        if (number + 64) * 16 > TRAP_SPACE:
+            raise KernelError(28, "no trap slot is left for another export")
+
+        def first_call() -> None:
+            traps[number] = self._compile(handler)
+            traps[number]()
+
+        traps.append(first_call)
+        self._names.append(handler.name)
+        address = self._area.address(number)
+        registers = handler.convention is Convention.REGISTERS
+        self._kernel.memory.write(address, self._area.slot(number, all_registers=registers))
+        return address
+
+    @property
+    def stack_pointer(self) -> int:
+        """RSP at the call being handled: the return address is there."""
+        return int(_U64.unpack_from(self._page, OFFSET["rsp"])[0])
+
+    def _returned(self) -> None:
+        self._kernel.sched.returned(_U64.unpack_from(self._page, OFFSET["rdi"])[0])
+
+    # --- closures -----------------------------------------------------------------------------------
+
+    def _compile(self, handler: Handler) -> Callable[[], None]:
+        if handler.convention is Convention.REGISTERS:
+            return self._compile_registers(handler)
+        from kmod_emu.abi import prototypes
+
+        prototype = prototypes.parse(handler.declaration)
+        arguments = self._argument_reader(handler, prototype)
+        if handler.function.__code__.co_flags & _CO_COROUTINE:
+            return self._compile_async(handler, arguments)
+        kernel, page, function, pack = self._kernel, self._page, handler.function, _U64.pack_into
+
+        def trap() -> None:
+            try:
+                pack(page, RESULT, (function(kernel, *arguments()) or 0) & _MASK64)
+            except PageFault as fault:
+                kernel.sched.faulted(fault)
+            except KernelError as error:
+                pack(page, RESULT, -error.errno & _MASK64)
+
+        return trap
+
+    def _compile_registers(self, handler: Handler) -> Callable[[], None]:
+        kernel, function, registers = self._kernel, handler.function, Registers(self._page)
+
+        def trap() -> None:
+            try:
+                function(kernel, registers)
+            except PageFault as fault:
+                kernel.sched.faulted(fault)
+
+        return trap
+
+    def _compile_async(self, handler: Handler, arguments: Callable[[], tuple[Any, ...]]) -> Callable[[], None]:
+        """A coroutine runs inside the trap up to its first wait; most never wait."""
+        kernel, page, function, pack = self._kernel, self._page, handler.function, _U64.pack_into
+
+        def deliver(result: Any) -> None:
+            pack(page, RESULT, (result or 0) & _MASK64)
+
+        def trap() -> None:
+            stack = self.stack_pointer
+            try:
+                work = function(kernel, *arguments())
+                request = work.send(None)
+            except StopIteration as done:
+                deliver(done.value)
+            except PageFault as fault:
+                kernel.sched.faulted(fault)
+            except KernelError as error:
+                deliver(-error.errno)
+            else:
+                kernel.sched.entered(Activation(work, stack, deliver), request)
+
+        return trap
+
+    def _argument_reader(self, handler: Handler, prototype: Prototype) -> Callable[[], tuple[Any, ...]]:
+        """A function that decodes the arguments of the call being made."""
+        page, unpack = self._page, struct.Struct(prototype.argument_format()).unpack_from
+        memory = self._kernel.memory
+        extra = len(prototype.parameters) - _REGISTER_ARGUMENTS
+        views = self._views(handler, prototype)
+        if not views and extra <= 0 and not prototype.variadic:
+            return lambda: unpack(page)
+
+        def read() -> tuple[Any, ...]:
+            values = list(unpack(page))
+            stack = _U64.unpack_from(page, OFFSET["rsp"])[0] + 8  # behind the return address
+            for index in range(extra):
+                parameter = prototype.parameters[_REGISTER_ARGUMENTS + index].type
+                value = memory.read_u64(stack + 8 * index)
+                values.append(value if parameter.size == 8 else parameter_value(value, parameter))
+            for position, view in views:
+                values[position] = view(values[position])
+            if prototype.variadic:
+                values.append(self._variadic(len(prototype.parameters), stack))
+            return tuple(values)
+
+        return read
+
+    def _variadic(self, fixed: int, stack: int) -> Any:
+        from kmod_emu.kernel.vsprintf import RegisterArguments
+
+        registers = struct.unpack_from("<6Q", self._page)
+        return RegisterArguments(registers[fixed:], self._kernel.memory, stack)
+
+    def _views(self, handler: Handler, prototype: Prototype) -> list[tuple[int, Callable[[int], Any]]]:
+        """What to turn pointers into, by the annotations of the Python parameters."""
+        code, annotations = handler.function.__code__, handler.function.__annotations__
+        names = code.co_varnames[1 : 1 + len(prototype.parameters)]
+        views: list[tuple[int, Callable[[int], Any]]] = []
+        for position, name in enumerate(names):
+            wanted = annotations.get(name, "int")
+            if wanted == "str":
+                views.append((position, self._text))
+            elif wanted == "bytes":
+                views.append((position, self._kernel.memory.read_cstring))
+            elif wanted == "StructView":
+                pointee = prototype.parameters[position].type.pointee or ""
+                views.append((position, self._struct_view(pointee)))
+        return views
+
+    def _text(self, address: int) -> str:
+        return self._kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape")
+
+    def _struct_view(self, pointee: str) -> Callable[[int], Any]:
+        name = pointee.removeprefix("const ").removeprefix("struct ").strip()
+        return lambda address: self._kernel.view(name, address)
+
+
+def parameter_value(value: int, ctype: Any) -> int:
+    """Narrow a stack slot to a parameter's type."""
+    value &= (1 << 8 * ctype.size) - 1
+    if ctype.signed and value >> (8 * ctype.size - 1):
+        value -= 1 << 8 * ctype.size
+    return int(value)

@@ -1,0 +1,242 @@
+"""Composition: what a running kernel is made of, and how it boots.
+
+`KernelCore` is the base kernel on its machine. The rooms above (module, fs, user) add subsystems of their
+own with `add`; nothing here knows their names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from kmod_emu.abi import profile as profiles
+from kmod_emu.abi.structs import StructView
+from kmod_emu.kernel import layout
+from kmod_emu.kernel.clock import Clock
+from kmod_emu.kernel.dispatch import Dispatcher
+from kmod_emu.kernel.events import EventBus
+from kmod_emu.kernel.exports import Convention, Fidelity, Handler, registered, symbol_name
+from kmod_emu.kernel.format_context import FormatContext
+from kmod_emu.kernel.image import import_slots, load_image, map_image
+from kmod_emu.kernel.locking import LockQueues
+from kmod_emu.kernel.notifier import Notifiers
+from kmod_emu.kernel.oops import Faults
+from kmod_emu.kernel.pages import PageAllocator
+from kmod_emu.kernel.percpu import PerCpu
+from kmod_emu.kernel.printk import Printk
+from kmod_emu.kernel.sched import GuestCall, Scheduler, to_int
+from kmod_emu.kernel.slab import Heap
+from kmod_emu.kernel.symbols import Location, Origin, SymbolTable
+from kmod_emu.kernel.taint import KernelTaint
+from kmod_emu.kernel.tasks import Tasks
+from kmod_emu.kernel.uaccess import UserMemory
+from kmod_emu.kernel.vmalloc import AreaAllocator
+from kmod_emu.machine.cpu import Cpu
+from kmod_emu.machine.memory import READ, WRITE, Memory
+from kmod_emu.machine.snapshot import SnapshotTree
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+_EFLAGS = 0x246  # interrupts on, as in process context
+_RESERVED_RAM = layout.MIB  # the first megabyte of RAM, as on a PC, belongs to nobody
+
+
+class Subsystem(Protocol):
+    """A part of the kernel with state of its own, as plain data that JSON can hold."""
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+
+
+S = TypeVar("S")
+
+
+class KernelCore:
+    """A booted base kernel: machine, memory, symbols, tasks, log.
+
+    Args:
+        release: A kernel release that has a profile, or a series; None is the newest 6.1.
+        permissive: Let unimplemented functions return 0 instead of ending the task.
+
+    Raises:
+        LookupError: There is no profile of that release.
+    """
+
+    def __init__(self, release: str | None = None, *, permissive: bool = False) -> None:
+        self.profile = profiles.load(release)
+        self.events = EventBus()
+        self.memory = Memory()
+        self.cpu = Cpu(self.memory)
+        self._subsystems: dict[type[Any], Any] = {}
+        self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
+        self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"
+        self._boot(permissive)
+
+    # --- boot ---------------------------------------------------------------------------------------
+
+    def _boot(self, permissive: bool) -> None:
+        memory, image = self.memory, load_image()
+        self._lay_out()
+        map_image(image, memory)
+        self.symbols = SymbolTable(self.profile, image.symbols)
+        self.traps = Dispatcher(self, image.traps)
+        data = self._place_exports()
+        self.clock = Clock(self)
+        self.taint = KernelTaint(self)
+        self.pages = PageAllocator(self, _RESERVED_RAM)
+        self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START)
+        self.module_area = AreaAllocator(memory, layout.MODULES_VADDR)
+        self.heap = Heap(self)
+        self.percpu = PerCpu(self)
+        self.user = UserMemory(self)
+        self.tasks = Tasks(self)
+        self.sched = Scheduler(self)
+        self.printk = Printk(self)
+        self.faults = Faults(self)
+        self.faults.permissive = permissive
+        self.notifiers = Notifiers(self)
+        self.lock_queues = LockQueues()
+        self.format_context = FormatContext(self)
+        for handler, address in data:
+            handler.function(self, address)
+        for name, slot in import_slots(image, memory).items():
+            memory.write_u64(slot, self.symbols.address(name))
+        self.cpu.write("eflags", _EFLAGS)
+        self.tasks.switched(self.tasks.init_task)
+        self.snapshots = SnapshotTree(memory)
+
+    def _lay_out(self) -> None:
+        """Create the arenas; RAM comes first, so that the direct map begins with it."""
+        memory = self.memory
+        memory.add_arena("direct map", layout.PAGE_OFFSET, layout.RAM_SIZE)
+        self.kernel_arena = memory.add_arena("base kernel", layout.START_KERNEL_MAP, layout.KERNEL_SIZE)
+        memory.add_arena("modules", layout.MODULES_VADDR, layout.MODULES_SIZE)
+        memory.add_arena("vmalloc", layout.VMALLOC_START, layout.VMALLOC_SIZE)
+        total = layout.RAM_SIZE + layout.KERNEL_SIZE + layout.MODULES_SIZE + layout.VMALLOC_SIZE
+        size = (total >> 12) * layout.STRUCT_PAGE_SIZE
+        vmemmap = memory.add_arena("vmemmap", layout.VMEMMAP_START, size)
+        vmemmap.perms[:] = bytes([READ | WRITE]) * len(vmemmap.perms)
+        memory.protect(layout.DATA_BASE, layout.DATA_SPACE, READ | WRITE)
+        memory.direct_map(layout.PAGE_OFFSET)
+
+    def _place_exports(self) -> list[tuple[Handler, int]]:
+        """Bind every handler to a trap and give every data export space; returns the data, unfilled."""
+        data, free = [], layout.DATA_BASE
+        for name, handler in sorted(registered().items()):
+            if handler.is_data:
+                size = handler.size(self) if callable(handler.size) else handler.size
+                self.symbols.place(name, free, Origin.DATA)
+                data.append((handler, free))
+                free += (size + 63) & ~63
+            elif not self.symbols.placed(name):
+                self.symbols.place(name, self.traps.bind(handler), Origin.TRAP)
+        return data
+
+    # --- subsystems of other rooms -------------------------------------------------------------------
+
+    def add(self, subsystem: object) -> None:
+        """Install a part of another room; it is found by its class, and saved if it is a `Subsystem`."""
+        self._subsystems[type(subsystem)] = subsystem
+
+    def __getitem__(self, kind: type[S]) -> S:
+        """The subsystem of that class."""
+        subsystem = self._subsystems[kind]
+        assert isinstance(subsystem, kind)
+        return subsystem
+
+    # --- views and names ------------------------------------------------------------------------------
+
+    def view(self, struct: str, address: int) -> StructView:
+        """A typed view on a guest structure."""
+        return StructView(self.memory, self.profile.struct(struct), address)
+
+    def direct_address(self, paddr: int) -> int:
+        """Direct-map address of a physical address (`__va`)."""
+        return layout.PAGE_OFFSET + paddr
+
+    def locate(self, address: int) -> Location | None:
+        """The symbol that holds an address: of the base kernel or of a module."""
+        for locator in self.locators:
+            if location := locator(address):
+                return location
+        return self.symbols.locate(address)
+
+    def describe(self, address: int) -> str:
+        """An address as `%pS` prints it: `symbol+0x1/0x20 [module]`, or the number."""
+        location = self.locate(address)
+        return str(location) if location else f"{address:#x}"
+
+    # --- calling ------------------------------------------------------------------------------------
+
+    async def call_guest(self, address: int, *arguments: int) -> int:
+        """From a coroutine: call a guest function; RAX, unsigned."""
+        return await GuestCall(address, *arguments)
+
+    async def call_guest_int(self, address: int, *arguments: int) -> int:
+        """From a coroutine: call a guest function that returns `int`."""
+        return to_int(await GuestCall(address, *arguments))
+
+    def call(self, address: int, *arguments: int) -> int:
+        """Call a guest function and wait for it; RAX, unsigned.
+
+        Raises:
+            Killed: The function oopsed.
+        """
+        return int(self.run(self.call_guest(address, *arguments)))
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on a kernel task and wait for it."""
+        return self.sched.run(self.tasks.worker(), work)
+
+    def symbol(self, name: str) -> int:
+        """Address of a symbol of the base kernel.
+
+        Raises:
+            LookupError: There is none of that name.
+        """
+        return self.symbols.address(name)
+
+    def export(
+        self, prototype: str, fidelity: Fidelity = Fidelity.EXACT
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: add or replace an export of this machine from Python (see exports.py)."""
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            name = symbol_name(prototype)
+            handler = Handler(name, prototype, function, fidelity, Convention.C)
+            self.symbols.place(name, self.traps.bind(handler), Origin.TRAP, add=not self.symbols.exports(name))
+            return function
+
+        return register
+
+    # --- snapshots ----------------------------------------------------------------------------------
+
+    def _stateful(self) -> dict[str, Subsystem]:
+        """Everything with state besides guest memory, by a name that saved files use."""
+        own: dict[str, Subsystem] = {
+            "clock": self.clock,
+            "taint": self.taint,
+            "pages": self.pages,
+            "vmalloc": self.vmalloc,
+            "module_area": self.module_area,
+            "heap": self.heap,
+            "percpu": self.percpu,
+            "tasks": self.tasks,
+            "printk": self.printk,
+            "faults": self.faults,
+            "notifiers": self.notifiers,
+        }
+        own.update({kind.__name__: part for kind, part in self._subsystems.items() if hasattr(part, "save")})
+        return own
+
+    def save_tables(self) -> dict[str, Any]:
+        """The state of all subsystems, as plain data."""
+        return {name: part.save() for name, part in self._stateful().items()}
+
+    def load_tables(self, tables: dict[str, Any]) -> None:
+        """Put the state of all subsystems back."""
+        for name, part in self._stateful().items():
+            part.load(tables[name])

@@ -1,0 +1,119 @@
+"""Exports that belong to no subsystem of their own: what the compiler calls, CPU data, randomness."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel import report
+from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.kernel.layout import PAGE_OFFSET, START_KERNEL_MAP, VMALLOC_START, VMEMMAP_START
+from kmod_emu.kernel.vsprintf import vsnprintf
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.vsprintf import Arguments
+
+_CPUMASK_BYTES = 8192 // 8  # CONFIG_NR_CPUS=8192
+_CPUINFO_SIZE = 256
+
+
+@export("void __warn_printk(const char *fmt, ...)")
+def __warn_printk(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
+    """Text of a WARN, printed above its report (kernel/panic.c)."""
+    kernel.printk.emit(report.CUT_HERE + "\n", 4)
+    kernel.printk.emit(vsnprintf(fmt, args, kernel.format_context), 4)
+
+
+@export("void panic(const char *fmt, ...)")
+def panic(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
+    """Stop the machine (kernel/panic.c)."""
+    kernel.faults.panic(vsnprintf(fmt, args, kernel.format_context).decode("utf-8", "backslashreplace"))
+
+
+@export("void __stack_chk_fail(void)")
+def __stack_chk_fail(kernel: KernelCore) -> None:
+    """The compiler's check found a stack overwritten (kernel/panic.c)."""
+    caller = kernel.memory.read_u64(kernel.traps.stack_pointer)
+    kernel.faults.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
+
+
+@export("void fortify_panic(const char *name)")
+def fortify_panic(kernel: KernelCore, name: str) -> None:
+    """A checked string function would overflow its buffer (lib/string_helpers.c)."""
+    kernel.printk.emit(f"detected buffer overflow in {name}\n", 0)
+    kernel.faults.bug(f"detected buffer overflow in {name}")
+
+
+@export("void dump_stack(void)")
+def dump_stack(kernel: KernelCore) -> None:
+    """Print CPU, hardware and call trace (lib/dump_stack.c)."""
+    for level, line in report.stack_lines(kernel, kernel.sched.current):
+        kernel.printk.emit(line + "\n", level)
+
+
+@export("void get_random_bytes(void *buf, size_t len)", Fidelity.APPROXIMATE)
+def get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
+    """Random bytes (drivers/char/random.c): from the virtual clock, so that runs repeat."""
+    kernel.clock.advance(1)
+    seed = kernel.clock.now_ns.to_bytes(8, "little")
+    kernel.memory.write(buf, hashlib.shake_128(seed).digest(len))
+
+
+@export("u32 get_random_u32(void)", Fidelity.APPROXIMATE)
+def get_random_u32(kernel: KernelCore) -> int:
+    """A random number (drivers/char/random.c): as get_random_bytes."""
+    kernel.clock.advance(1)
+    return int.from_bytes(hashlib.blake2s(kernel.clock.now_ns.to_bytes(8, "little")).digest()[:4], "little")
+
+
+@export_data("unsigned long page_offset_base")
+def page_offset_base(kernel: KernelCore, address: int) -> None:
+    """Start of the direct map (arch/x86/kernel/head64.c)."""
+    kernel.memory.write_u64(address, PAGE_OFFSET)
+
+
+@export_data("unsigned long vmalloc_base")
+def vmalloc_base(kernel: KernelCore, address: int) -> None:
+    """Start of vmalloc space (arch/x86/kernel/head64.c)."""
+    kernel.memory.write_u64(address, VMALLOC_START)
+
+
+@export_data("unsigned long vmemmap_base")
+def vmemmap_base(kernel: KernelCore, address: int) -> None:
+    """Start of the struct page array (arch/x86/kernel/head64.c)."""
+    kernel.memory.write_u64(address, VMEMMAP_START)
+
+
+@export_data("unsigned long phys_base")
+def phys_base(kernel: KernelCore, address: int) -> None:
+    """Where the kernel's mapping lies in RAM (arch/x86/kernel/head64.c)."""
+    kernel.memory.write_u64(address, kernel.memory.translate(START_KERNEL_MAP))
+
+
+def _one_cpu(kernel: KernelCore, address: int) -> None:
+    """A mask with the machine's one processor in it."""
+    kernel.memory.write_u64(address, 1)
+
+
+for _mask in ("possible", "online", "present", "active"):
+    export_data(f"struct cpumask __cpu_{_mask}_mask", _CPUMASK_BYTES)(_one_cpu)
+
+
+@export_data("unsigned int nr_cpu_ids", 4)
+def nr_cpu_ids(kernel: KernelCore, address: int) -> None:
+    """Highest CPU number plus one (kernel/smp.c)."""
+    kernel.memory.write_u32(address, 1)
+
+
+@export_data("atomic_t __num_online_cpus", 4)
+def __num_online_cpus(kernel: KernelCore, address: int) -> None:
+    """How many processors run (kernel/cpu.c)."""
+    kernel.memory.write_u32(address, 1)
+
+
+@export_data("struct cpuinfo_x86 boot_cpu_data", _CPUINFO_SIZE, Fidelity.APPROXIMATE)
+def boot_cpu_data(kernel: KernelCore, address: int) -> None:
+    """The processor's family and vendor (arch/x86/kernel/setup.c); no optional feature is set."""
+    kernel.memory.write(address, struct.pack("<BBBB", 6, 0, 6, 1))

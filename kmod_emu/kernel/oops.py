@@ -1,0 +1,331 @@
+"""Faults of kernel code, as the kernel reports them (arch/x86/mm/fault.c, kernel/dumpstack.c, panic.c).
+
+A fault with an entry in an exception table goes on at its fixup; WARN prints and goes on; everything else
+is an oops: the report goes to dmesg and the task dies holding whatever it held.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from kmod_emu.errors import Killed, Unimplemented
+from kmod_emu.kernel import report
+from kmod_emu.kernel.taint import Taint
+from kmod_emu.machine.cpu import Stop, StopReason
+from kmod_emu.machine.memory import Access, PageFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+SIGKILL, SIGSEGV = 9, 11
+_INVALID_OPCODE = 6
+_UD2 = b"\x0f\x0b"
+_TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
+_BUGFLAG_WARNING, _BUGFLAG_ONCE, _BUGFLAG_DONE, _BUGFLAG_NO_CUT_HERE = 1, 2, 4, 8
+_EXTABLE_ENTRY = struct.Struct("<iii")
+_EX_UACCESS_TYPES = (1, 2, 3, 4)  # default, fault, uaccess, copy: go on at the fixup
+
+
+class BugEntry(NamedTuple):
+    """One record of a __bug_table: where, and what the source said."""
+
+    address: int
+    file: str
+    line: int
+    flags: int
+    flags_address: int
+
+
+class Tables(NamedTuple):
+    """A module's tables that faults look into: (address, size) of each."""
+
+    bugs: tuple[int, int]
+    extable: tuple[int, int]
+
+
+class Faults:
+    """Decides what a stop of the processor means, and reports it.
+
+    Attributes:
+        tables: Tables of loaded modules by the module's name; the module room keeps it up to date.
+        count: Oopses so far.
+        reports: One sentence for each oops, warning or unimplemented export, newest last.
+    """
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self.tables: dict[str, Tables] = {}
+        self.count = 0
+        self.reports: list[dict[str, Any]] = []
+        self.permissive = False
+        self.unimplemented: list[str] = []
+        self.panicked = ""
+        self._by_reason: dict[StopReason, Callable[[Task, Stop], int]] = {
+            StopReason.FAULT: self._page_fault,
+            StopReason.EXCEPTION: self._exception,
+            StopReason.LOCKUP: self._soft_lockup,
+            StopReason.HALT: self._halted,
+        }
+
+    # --- entry points -------------------------------------------------------------------------------
+
+    def handle(self, task: Task, stop: Stop) -> int:
+        """Guest code stopped; returns where it goes on, or the task dies.
+
+        Raises:
+            Killed: The task died.
+        """
+        sched = self._kernel.sched
+        if sched.handler_fault is not None:
+            fault, sched.handler_fault = sched.handler_fault, None
+            return self._page_fault(task, stop._replace(reason=StopReason.FAULT, fault=fault), exact=True)
+        return self._by_reason[stop.reason](task, stop)
+
+    def in_handler(self, task: Task, fault: PageFault) -> NoReturn:
+        """A coroutine followed a bad pointer of the guest's."""
+        rip = self._kernel.cpu.rip
+        self._page_fault(task, Stop(StopReason.FAULT, rip, fault=fault), exact=True)
+        raise AssertionError("a fault in a coroutine has no fixup")
+
+    def bad_free(self, function: str, address: int) -> None:
+        """Freeing what is no object: an oops inside the kernel's memory management."""
+        self._note("bad free", f"{function}({address:#x}) frees something that is not allocated")
+        raise PageFault(address, Access.READ)
+
+    def deadlock(self, lock: int) -> NoReturn:
+        """A spinlock is taken and its holder can never run: the code would spin for ever.
+
+        Raises:
+            Killed: Always.
+        """
+        task = self._kernel.sched.current
+        self._kernel.printk.emit(f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [{task.comm}:{task.pid}]\n", 0)
+        self._kernel.taint.add(Taint.SOFTLOCKUP)
+        self._die(task, SIGKILL, "soft lockup", f"the spinlock at {lock:#x} is taken and nobody can release it")
+
+    def warn(self, file: str, line: int, text: str) -> None:
+        """WARN() inside the base kernel (kernel/panic.c: __warn)."""
+        kernel = self._kernel
+        task, rip = kernel.sched.current, kernel.cpu.rip
+        self._print([(4, report.CUT_HERE), (4, text)])
+        self._print([(4, f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {kernel.describe(rip)}")])
+        self._print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
+        self._print([(4, report.END_TRACE)])
+        kernel.taint.add(Taint.WARN)
+        self._note("warning", text)
+
+    def kernel_crash(self, function: str, address: int, *, write: bool) -> NoReturn:
+        """The real kernel's own code would fault here, on input that it does not check.
+
+        Raises:
+            Killed: Always.
+        """
+        fault = PageFault(address, Access.WRITE if write else Access.READ)
+        stop = Stop(StopReason.FAULT, 0, fault=fault)
+        head = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
+        sentence = f"{function} follows a wild pointer in the module file to {address:#x}"
+        self._oops(self._kernel.sched.current, stop, head, address, SIGKILL, sentence)
+
+    def bug(self, sentence: str) -> NoReturn:
+        """BUG() inside an export.
+
+        Raises:
+            Killed: Always.
+        """
+        stop = Stop(StopReason.EXCEPTION, self._kernel.cpu.rip, vector=_INVALID_OPCODE)
+        head = [(4, report.CUT_HERE), (4, f"invalid opcode: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI")]
+        self._oops(self._kernel.sched.current, stop, head, None, SIGSEGV, sentence)
+
+    def panic(self, text: str) -> NoReturn:
+        """The machine stops for good (kernel/panic.c).
+
+        Raises:
+            Killed: Always; for every later system call too.
+        """
+        task = self._kernel.sched.current
+        self._print([(0, f"Kernel panic - not syncing: {text}")])
+        self._print(report.stack_lines(self._kernel, task))
+        self._print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
+        self.panicked = text
+        self._die(task, SIGKILL, "panic", f"kernel panic: {text}")
+
+    def usercopy_abort(self, address: int, size: int, to_user: bool) -> None:
+        """Hardened usercopy found a copy larger than its object (mm/usercopy.c)."""
+        direction = "exposure attempt detected from" if to_user else "overwrite attempt detected to"
+        self._kernel.printk.emit(
+            f"usercopy: Kernel memory {direction} SLUB object (offset 0, size {size})!\n", 0
+        )
+        raise PageFault(address, Access.READ if to_user else Access.WRITE)
+
+    # --- kinds of stops -----------------------------------------------------------------------------
+
+    def _page_fault(self, task: Task, stop: Stop, exact: bool = False) -> int:
+        fault = stop.fault
+        assert fault is not None
+        absent = self._kernel.symbols.absent(fault.address)
+        if absent is not None:
+            return self._unimplemented(task, stop, absent)
+        fixup = self._fixup(stop.rip)
+        if fixup is not None:
+            return fixup
+        address = fault.address if exact else report.fault_address(self._kernel, stop)
+        lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
+        self._oops(task, stop, lines, address, SIGKILL, _page_fault_sentence(fault, address))
+
+    def _exception(self, task: Task, stop: Stop) -> int:
+        rip, vector = stop.rip, stop.vector
+        if vector == _INVALID_OPCODE and self._code(rip, 2) == _UD2:
+            bug = self._find_bug(rip)
+            if bug is not None:
+                return self._report_bug(task, stop, bug)
+        fixup = self._fixup(rip)
+        if fixup is not None:
+            return fixup
+        tail = f"0000 [#{self.count + 1}] PREEMPT SMP NOPTI"
+        if vector == 13:
+            name, lines = "general protection fault", [(4, f"general protection fault: {tail}")]
+        else:
+            name = _TRAP_NAMES.get(vector or 0, f"exception {vector}")
+            lines = [(4, f"{name}: {tail}")]
+        self._oops(task, stop, lines, None, SIGSEGV, name)
+
+    def _soft_lockup(self, task: Task, stop: Stop) -> int:
+        """Code that never returns: the kernel only complains for ever, here the task is ended."""
+        limit = self._kernel.cpu.watchdog.limit or 0
+        seconds = max(int(limit), 1)
+        head = f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{task.comm}:{task.pid}]"
+        self._print([(0, head)])
+        self._print(report.state_lines(self._kernel, task, stop, first_modules=True))
+        self._kernel.taint.add(Taint.SOFTLOCKUP)
+        place = self._kernel.describe(stop.rip)
+        self._die(task, SIGKILL, "soft lockup", f"code that never returned ran for {limit:g} s, at {place}")
+
+    def _halted(self, task: Task, stop: Stop) -> int:
+        return stop.rip  # hlt in process context: an idle instruction, or a late stop of the watchdog
+
+    def _unimplemented(self, task: Task, stop: Stop, name: str) -> int:
+        """The guest touched an export that nobody serves."""
+        called = stop.rip == stop.fault.address if stop.fault else False
+        kernel = self._kernel
+        rsp = kernel.cpu.read("rsp")
+        caller = kernel.memory.read_u64(rsp) if called else stop.rip
+        if name not in self.unimplemented:
+            self.unimplemented.append(name)
+        if called and self.permissive:
+            kernel.cpu.write("rax", 0)
+            kernel.cpu.write("rsp", rsp + 8)
+            return caller
+        verb = "calls" if called else "uses the variable"
+        sentence = (
+            f"{kernel.describe(caller)} {verb} {name}, which this base kernel does not implement; "
+            f'supply it with @kernel.export("... {name}(...)"), or run with --permissive to let it return 0'
+        )
+        kernel.events.emit("unimplemented", name=name, caller=caller)
+        self._note("unimplemented", sentence)
+        task.dead = True
+        raise Unimplemented(name, sentence)
+
+    # --- exception tables and bug tables --------------------------------------------------------------
+
+    def _fixup(self, rip: int) -> int | None:
+        """Where the exception tables say to go on, or None."""
+        memory = self._kernel.memory
+        for tables in self.tables.values():
+            start, size = tables.extable
+            for entry in range(start, start + size, _EXTABLE_ENTRY.size):
+                insn, fixup, data = _EXTABLE_ENTRY.unpack(memory.read(entry, _EXTABLE_ENTRY.size))
+                if entry + insn == rip and data & 0xFF in _EX_UACCESS_TYPES:
+                    return entry + 4 + fixup
+        return None
+
+    def _find_bug(self, rip: int) -> BugEntry | None:
+        memory = self._kernel.memory
+        for tables in self.tables.values():
+            start, size = tables.bugs
+            for entry in range(start, start + size, 12):
+                where, file, line, flags = struct.unpack("<iiHH", memory.read(entry, 12))
+                if entry + where == rip:
+                    name = memory.read_cstring(entry + 4 + file).decode("utf-8", "replace")
+                    return BugEntry(rip, name, line, flags, entry + 10)
+        return None
+
+    def _report_bug(self, task: Task, stop: Stop, bug: BugEntry) -> int:
+        """lib/bug.c: __report_bug."""
+        kernel = self._kernel
+        if not bug.flags & _BUGFLAG_WARNING:
+            head = [(4, report.CUT_HERE), (2, f"kernel BUG at {bug.file}:{bug.line}!")]
+            head.append((4, f"invalid opcode: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI"))
+            self._oops(task, stop, head, None, SIGSEGV, f"BUG() at {bug.file}:{bug.line}")
+        if bug.flags & _BUGFLAG_ONCE:
+            if bug.flags & _BUGFLAG_DONE:
+                return bug.address + len(_UD2)
+            kernel.memory.write_u16(bug.flags_address, bug.flags | _BUGFLAG_DONE)
+        lines = [] if bug.flags & _BUGFLAG_NO_CUT_HERE else [(4, report.CUT_HERE)]
+        place = f"{bug.file}:{bug.line} {kernel.describe(bug.address)}"
+        lines.append((4, f"WARNING: CPU: 0 PID: {task.pid} at {place}"))
+        lines += report.state_lines(kernel, task, stop, first_modules=True)
+        lines.append((4, report.END_TRACE))
+        self._print(lines)
+        kernel.taint.add(Taint(bug.flags >> 8 if bug.flags >> 8 < len(Taint) else Taint.WARN))
+        self._note("warning", f"WARN at {bug.file}:{bug.line}")
+        return bug.address + len(_UD2)
+
+    # --- dying --------------------------------------------------------------------------------------
+
+    def _oops(
+        self, task: Task, stop: Stop, head: list[tuple[int, str]], cr2: int | None, signal: int, sentence: str
+    ) -> NoReturn:
+        kernel = self._kernel
+        self.count += 1
+        kernel.taint.debug_locks = False  # oops_enter(): before anything is printed
+        self._print(head)
+        self._print(report.state_lines(kernel, task, stop, cr2=cr2))
+        self._print([(4, report.END_TRACE)])
+        kernel.taint.add(Taint.DIE)
+        self._die(task, signal, "oops", f"{sentence} at {kernel.describe(stop.rip)}")
+
+    def _die(self, task: Task, signal: int, kind: str, sentence: str) -> NoReturn:
+        task.dead = True
+        self._note(kind, sentence)
+        self._kernel.events.emit(kind, text=sentence)
+        raise Killed(signal, sentence)
+
+    def _note(self, kind: str, sentence: str) -> None:
+        self.reports.append({"kind": kind, "text": sentence})
+
+    def _print(self, lines: list[tuple[int, str]]) -> None:
+        for level, line in lines:
+            self._kernel.printk.emit(line + "\n", level)
+
+    def _code(self, address: int, size: int) -> bytes:
+        try:
+            return self._kernel.memory.read(address, size)
+        except PageFault:
+            return b""
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {
+            "tables": {name: [list(pair) for pair in tables] for name, tables in self.tables.items()},
+            "count": self.count,
+            "panicked": self.panicked,
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self.tables = {
+            name: Tables((bugs[0], bugs[1]), (extable[0], extable[1]))
+            for name, (bugs, extable) in state["tables"].items()
+        }
+        self.count, self.panicked = state["count"], state["panicked"]
+
+
+def _page_fault_sentence(fault: PageFault, address: int) -> str:
+    what = {Access.READ: "reads", Access.WRITE: "writes", Access.FETCH: "jumps to"}[fault.access]
+    where = "a NULL pointer" if address < 4096 else f"{address:#018x}"
+    why = "whose page forbids it" if fault.present else "where nothing is mapped"
+    return f"the code {what} {where}" if address < 4096 else f"the code {what} {where}, {why},"

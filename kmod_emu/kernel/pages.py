@@ -1,0 +1,139 @@
+"""Physical pages: a buddy allocator over the RAM of the direct map, and `struct page`.
+
+Mirrors what modules can see of mm/page_alloc.c: naturally aligned blocks of 2^order pages, a `struct page`
+in the vmemmap for each. Free lists are kept sorted by address, so allocation is deterministic.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.exports import export
+from kmod_emu.kernel.layout import PAGE_OFFSET, STRUCT_PAGE_SIZE, VMEMMAP_START
+from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+MAX_ORDER = 10
+_GFP_ZERO = 0x100
+
+
+class PageAllocator:
+    """Blocks of pages, by direct-map address.
+
+    Args:
+        kernel: Its direct-map arena is what is allocated from.
+        reserved: Bytes at the start of RAM that are never handed out.
+    """
+
+    def __init__(self, kernel: KernelCore, reserved: int) -> None:
+        self._memory = kernel.memory
+        self._ram = kernel.memory.arena_of(PAGE_OFFSET)
+        self._free: list[list[int]] = [[] for _ in range(MAX_ORDER + 1)]  # page numbers
+        self._orders: dict[int, int] = {}  # first page number -> order, of blocks in use
+        page, end = reserved >> PAGE_SHIFT, self._ram.size >> PAGE_SHIFT
+        while page < end:
+            order = min(MAX_ORDER, (page & -page).bit_length() - 1 if page else MAX_ORDER)
+            while page + (1 << order) > end:
+                order -= 1
+            self._free[order].append(page)
+            page += 1 << order
+        self._ram.perms[:] = bytes([READ | WRITE]) * len(self._ram.perms)
+
+    def allocate(self, order: int = 0) -> int:
+        """Direct-map address of 2^order zeroed pages, or 0."""
+        if order > MAX_ORDER:
+            return 0
+        have = order
+        while have <= MAX_ORDER and not self._free[have]:
+            have += 1
+        if have > MAX_ORDER:
+            return 0
+        page = self._free[have].pop(0)
+        while have > order:
+            have -= 1
+            insort(self._free[have], page + (1 << have))
+        self._orders[page] = order
+        address = PAGE_OFFSET + (page << PAGE_SHIFT)
+        self._memory.clear(address, PAGE_SIZE << order)
+        return address
+
+    def free(self, address: int) -> bool:
+        """Give a block back; False if `address` is not the start of one."""
+        page = (address - PAGE_OFFSET) >> PAGE_SHIFT
+        order = self._orders.pop(page, None)
+        if order is None or address & (PAGE_SIZE - 1):
+            return False
+        while order < MAX_ORDER:
+            buddy = page ^ (1 << order)
+            if buddy not in self._free[order]:
+                break
+            self._free[order].remove(buddy)
+            page = min(page, buddy)
+            order += 1
+        insort(self._free[order], page)
+        return True
+
+    @property
+    def allocated(self) -> int:
+        """Pages in use."""
+        return sum(1 << order for order in self._orders.values())
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {"free": [list(pages) for pages in self._free], "used": list(self._orders.items())}
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._free = [list(pages) for pages in state["free"]]
+        self._orders = {page: order for page, order in state["used"]}
+
+
+def page_to_virt(page: int) -> int:
+    """Direct-map address of the page that a `struct page` describes."""
+    return PAGE_OFFSET + ((page - VMEMMAP_START) // STRUCT_PAGE_SIZE << PAGE_SHIFT)
+
+
+def virt_to_page(address: int) -> int:
+    """Address of the `struct page` of a direct-map address."""
+    return VMEMMAP_START + (address - PAGE_OFFSET >> PAGE_SHIFT) * STRUCT_PAGE_SIZE
+
+
+@export("unsigned long __get_free_pages(gfp_t gfp_mask, unsigned int order)")
+def __get_free_pages(kernel: KernelCore, gfp_mask: int, order: int) -> int:
+    """Allocate 2^order pages, by address (mm/page_alloc.c)."""
+    return kernel.pages.allocate(order)
+
+
+@export("unsigned long get_zeroed_page(gfp_t gfp_mask)")
+def get_zeroed_page(kernel: KernelCore, gfp_mask: int) -> int:
+    """Allocate one zeroed page (mm/page_alloc.c)."""
+    return kernel.pages.allocate(0)
+
+
+@export("void free_pages(unsigned long addr, unsigned int order)")
+def free_pages(kernel: KernelCore, addr: int, order: int) -> None:
+    """Free by address (mm/page_alloc.c)."""
+    if addr:
+        kernel.pages.free(addr)
+
+
+@export("struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, nodemask_t *nodemask)")
+def __alloc_pages(kernel: KernelCore, gfp: int, order: int, preferred_nid: int, nodemask: int) -> int:
+    """Allocate 2^order pages, by struct page (mm/page_alloc.c)."""
+    address = kernel.pages.allocate(order)
+    return virt_to_page(address) if address else 0
+
+
+@export("struct page *alloc_pages(gfp_t gfp, unsigned int order)")
+def alloc_pages(kernel: KernelCore, gfp: int, order: int) -> int:
+    """Allocate 2^order pages, by struct page (mm/mempolicy.c)."""
+    return __alloc_pages(kernel, gfp, order, 0, 0)
+
+
+@export("void __free_pages(struct page *page, unsigned int order)")
+def __free_pages(kernel: KernelCore, page: int, order: int) -> None:
+    """Free by struct page (mm/page_alloc.c)."""
+    kernel.pages.free(page_to_virt(page))

@@ -1,0 +1,112 @@
+"""The per-CPU area of the machine's one processor (mm/percpu.c, arch/x86/kernel/setup_percpu.c).
+
+The release's per-CPU symbols keep the offsets they have in the real kernel, since modules address them as
+`%gs:symbol`. Behind them come 8 KiB reserved for modules' own variables, then dynamic allocations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.exports import export, export_data
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+MODULE_RESERVE = 8 << 10  # PERCPU_MODULE_RESERVE
+DYNAMIC_SPACE = 256 << 10
+CANARY_OFFSET = 40
+CANARY = 0x6A09_E667_F3BC_C900  # any constant with a zero low byte, as the kernel's
+PREEMPT_ENABLED = 0x8000_0000  # no preemption wanted: the bit is inverted
+
+
+class PerCpu:
+    """Offsets in the per-CPU area; the address on the one CPU is `base` + offset."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        static = kernel.profile.static_percpu_size
+        self.size = static + MODULE_RESERVE + DYNAMIC_SPACE
+        order = ((self.size - 1) >> 12).bit_length()
+        self.base = kernel.pages.allocate(order)
+        self._reserved_start, self._dynamic_start = static, static + MODULE_RESERVE
+        self._used: dict[int, int] = {}  # offset -> size, ascending
+        kernel.cpu.set_gs_base(self.base)
+        memory = kernel.memory
+        memory.write_u64(self.base + CANARY_OFFSET, CANARY)
+        self.write("this_cpu_off", self.base, 8)
+        self.write("__preempt_count", PREEMPT_ENABLED, 4)
+        self.write("cpu_number", 0, 4)
+
+    def offset(self, symbol: str) -> int | None:
+        """Offset of one of the release's per-CPU symbols, or None where the release has no such symbol."""
+        known = self._kernel.profile.exports.get(symbol)
+        return known.value if known and known.value < self._reserved_start else None
+
+    def write(self, symbol: str, value: int, size: int) -> None:
+        """Set one of the kernel's own per-CPU variables, if the release has it."""
+        offset = self.offset(symbol)
+        if offset is not None:
+            self._kernel.memory.write(self.base + offset, value.to_bytes(size, "little"))
+
+    def read(self, symbol: str, size: int) -> int:
+        """Value of one of the kernel's own per-CPU variables; 0 where the release has no such symbol."""
+        offset = self.offset(symbol)
+        if offset is None:
+            return 0
+        return int.from_bytes(self._kernel.memory.read(self.base + offset, size), "little")
+
+    def allocate(self, size: int, align: int, *, reserved: bool = False) -> int:
+        """Offset of `size` zeroed bytes, or 0; `reserved` takes them from the modules' share."""
+        start, end = (
+            (self._reserved_start, self._dynamic_start) if reserved else (self._dynamic_start, self.size)
+        )
+        offset = (start + align - 1) & -align
+        for used, length in self._used.items():
+            if used >= end or used + length <= start:
+                continue
+            if offset + size <= used:
+                break
+            offset = (used + length + align - 1) & -align
+        if offset + size > end:
+            return 0
+        self._used = dict(sorted([*self._used.items(), (offset, max(size, 1))]))
+        self._kernel.memory.clear(self.base + offset, size)
+        return offset
+
+    def free(self, offset: int) -> bool:
+        """Give an allocation back; False if there is none."""
+        return self._used.pop(offset, None) is not None
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return list(self._used.items())
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._used = {offset: size for offset, size in state}
+
+
+@export_data("unsigned long __per_cpu_offset[]", 64 * 8)
+def __per_cpu_offset(kernel: KernelCore, address: int) -> None:
+    """Where each possible CPU's area is (arch/x86/kernel/setup_percpu.c)."""
+    kernel.memory.write_u64(address, kernel.percpu.base)
+
+
+@export("void __percpu *__alloc_percpu(size_t size, size_t align)")
+def __alloc_percpu(kernel: KernelCore, size: int, align: int) -> int:
+    """Allocate a per-CPU variable (mm/percpu.c)."""
+    return kernel.percpu.allocate(size, max(align, 8))
+
+
+@export("void __percpu *__alloc_percpu_gfp(size_t size, size_t align, gfp_t gfp)")
+def __alloc_percpu_gfp(kernel: KernelCore, size: int, align: int, gfp: int) -> int:
+    """Allocate a per-CPU variable (mm/percpu.c)."""
+    return kernel.percpu.allocate(size, max(align, 8))
+
+
+@export("void free_percpu(void __percpu *ptr)")
+def free_percpu(kernel: KernelCore, ptr: int) -> None:
+    """Free a per-CPU variable (mm/percpu.c)."""
+    if ptr and not kernel.percpu.free(ptr):
+        kernel.faults.bad_free("free_percpu", ptr)

@@ -1,0 +1,255 @@
+"""Tasks running: coroutines in Python, functions in the guest, and the way between them.
+
+A task is a chain of activations. Each is a coroutine (a system call, a handler that waits) and, except for
+the first, the place in guest code that called it. A coroutine that awaits a `GuestCall` makes the processor
+run; guest code that traps into a handler that waits puts a new activation on top. `Scheduler._execute` is
+the only caller of `Cpu.run`: guest code calling Python calling guest code nests in this chain, never in the
+processor. Scheduling is cooperative, in order of arrival; time is virtual and jumps to the next timer when
+every task sleeps.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.machine.cpu import StopReason
+from kmod_emu.machine.memory import PageFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+    Work = Coroutine[Any, Any, Any]
+    Request = "GuestCall | Block | Continue"
+
+_ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+
+
+class GuestCall:
+    """Awaitable: call a guest function with integer arguments; the result is RAX, unsigned."""
+
+    __slots__ = ("address", "arguments")
+
+    def __init__(self, address: int, *arguments: int) -> None:
+        self.address = address
+        self.arguments = arguments
+
+    def __await__(self) -> Generator[GuestCall, int, int]:
+        """Ask the scheduler."""
+        return (yield self)
+
+
+class Block:
+    """Awaitable: leave the run queue until somebody wakes the task; the result is what they send."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Block, Any, Any]:
+        """Ask the scheduler."""
+        return (yield self)
+
+
+class Continue(NamedTuple):
+    """Go on in guest code behind a trap."""
+
+    rip: int
+    rsp: int
+
+
+class Activation:
+    """One coroutine of a task and where its result goes.
+
+    Attributes:
+        work: The coroutine.
+        rsp: Guest calls made by the coroutine use the stack below it.
+        deliver: Leaves the result where the trap's tail reads it; None for the first of a task.
+        rip: Where guest code goes on, for the others.
+    """
+
+    __slots__ = ("deliver", "rip", "rsp", "work")
+
+    def __init__(self, work: Work, rsp: int, deliver: Callable[[Any], None] | None = None) -> None:
+        self.work, self.rsp, self.deliver, self.rip = work, rsp, deliver, 0
+
+
+class Scheduler:
+    """The run queue, the timers and the loop."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self._cpu = kernel.cpu
+        self._ready: deque[tuple[Task, Any]] = deque()
+        self._timers: list[tuple[int, int, Callable[[], None]]] = []
+        self._timer_count = 0
+        self._loaded: Task | None = None  # whose registers the processor holds
+        self._returned: int | None = None
+        self._request: GuestCall | Block | None = None
+        self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
+        self.current: Task = kernel.tasks.init_task
+
+    # --- starting, sleeping, waking -----------------------------------------------------------------
+
+    def start(self, task: Task, work: Work) -> None:
+        """Make a coroutine the work of an idle task."""
+        task.begin(Activation(work, task.stack_top))
+        self._ready.append((task, None))
+
+    def wake(self, task: Task, value: Any = None) -> None:
+        """Put a task that awaited `Block` back on the run queue; `value` is what it gets."""
+        if task.blocked:
+            task.blocked = False
+            self._ready.append((task, value))
+
+    def at(self, time_ns: int, action: Callable[[], None]) -> None:
+        """Call `action` when virtual time reaches `time_ns`."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, (time_ns, self._timer_count, action))
+
+    async def sleep(self, duration_ns: int) -> None:
+        """Let the current task sleep; costs no real time."""
+        task = self.current
+        self.at(self._kernel.clock.now_ns + duration_ns, lambda: self.wake(task))
+        await Block()
+
+    # --- the loop -----------------------------------------------------------------------------------
+
+    def run(self, task: Task, work: Work) -> Any:
+        """Run a coroutine on an idle task until it ends, and whatever else is ready meanwhile.
+
+        Raises:
+            KernelError: What the coroutine raised.
+            Killed: The task died of an oops.
+            SleepsForever: Every task sleeps and no timer is armed.
+        """
+        self.start(task, work)
+        while not task.finished:
+            if self._ready:
+                self._resume(*self._ready.popleft())
+            elif self._timers:
+                time_ns, _, action = heapq.heappop(self._timers)
+                self._kernel.clock.jump(time_ns)
+                action()
+            else:
+                raise SleepsForever(task.comm)
+        return task.take_result()
+
+    def _resume(self, task: Task, value: Any) -> None:
+        """Run one task until it blocks, ends or dies."""
+        self._load(task)
+        try:
+            request = self._send(task, value)
+            while request is not None and not isinstance(request, Block):
+                request = self._execute(task, request) or self._send(task, self._returned)
+            task.blocked = request is not None
+        except Killed as death:
+            task.finish(error=death)
+
+    def _send(self, task: Task, value: Any) -> GuestCall | Block | Continue | None:
+        """Give `value` to the top coroutine; what it asks for next, or None when the task is done."""
+        activation = task.activations[-1]
+        try:
+            request: GuestCall | Block = activation.work.send(value)
+            return request
+        except StopIteration as done:
+            result = done.value
+        except PageFault as fault:
+            self._kernel.faults.in_handler(task, fault)
+        except Killed:
+            raise
+        except KernelError as error:
+            if activation.deliver is None:
+                task.finish(error=error)
+                return None
+            result = -error.errno
+        task.activations.pop()
+        if activation.deliver is None:
+            task.finish(result)
+            return None
+        activation.deliver(result)
+        return Continue(activation.rip, activation.rsp)
+
+    def _execute(self, task: Task, request: GuestCall | Block | Continue) -> GuestCall | Block | None:
+        """Run guest code until it returns to Python (None) or enters a coroutine that has to wait."""
+        cpu = self._cpu
+        if isinstance(request, GuestCall):
+            rsp = (task.activations[-1].rsp & ~15) - 8  # as at a function's first instruction
+            self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
+            for name, value in zip(_ARGUMENT_REGISTERS, request.arguments, strict=False):
+                cpu.write(name, value)
+            rip = request.address
+        else:
+            assert isinstance(request, Continue)
+            rip, rsp = request
+        cpu.write("rsp", rsp)
+        self._returned = self._request = None
+        while True:
+            stop = cpu.run(rip)
+            if stop.reason is not StopReason.TRAP or self.handler_fault is not None:
+                rip = self._kernel.faults.handle(task, stop)
+                continue
+            if self._request is not None:
+                task.activations[-1].rip = stop.rip
+            return self._request
+
+    # --- called from traps --------------------------------------------------------------------------
+
+    def returned(self, value: int) -> None:
+        """A function that Python called has returned."""
+        self._returned = value
+        self._cpu.stop_at_trap()
+
+    def entered(self, activation: Activation, request: GuestCall | Block) -> None:
+        """A handler that guest code called has to wait for `request`."""
+        self.current.activations.append(activation)
+        self._request = request
+        self._cpu.stop_at_trap()
+
+    def faulted(self, fault: PageFault) -> None:
+        """A handler that guest code called followed a bad pointer."""
+        self.handler_fault = fault
+        self._cpu.stop_at_trap()
+
+    # --- switching ----------------------------------------------------------------------------------
+
+    def forget(self, task: Task) -> None:
+        """The task is gone: nothing of it may be left in the processor."""
+        if self._loaded is task:
+            self._loaded = None
+            self.current = self._kernel.tasks.init_task
+            self._kernel.tasks.switched(self.current)
+
+    def reset(self) -> None:
+        """A saved machine was loaded: no task is in the middle of anything."""
+        self._ready.clear()
+        self._timers.clear()
+        self._loaded = None
+        self.current = self._kernel.tasks.init_task
+        self._kernel.tasks.switched(self.current)
+
+    def _load(self, task: Task) -> None:
+        """Switch the processor to `task`."""
+        previous = self._loaded
+        if previous is task:
+            return
+        if previous is not None and previous.activations:
+            previous.context = self._cpu.save()
+        if task.context is not None:
+            self._cpu.restore(task.context)
+            task.context = None
+        self._loaded = self.current = task
+        self._kernel.tasks.switched(task)
+
+
+def to_int(value: int) -> int:
+    """RAX of a guest function that returns `int`.
+
+    >>> to_int(0xFFFFFFEA)
+    -22
+    """
+    return int(struct.unpack("<i", struct.pack("<I", value & 0xFFFF_FFFF))[0])

@@ -1,0 +1,293 @@
+"""The kernel heap: kmalloc and kmem_cache (mm/slub.c, mm/slab_common.c).
+
+Objects of one cache are carved from blocks of pages and reused last-freed first, as SLUB does. Fresh memory
+is zeroed, since Debian boots with INIT_ON_ALLOC_DEFAULT_ON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+# kmalloc_caches[type][index]: index 1 and 2 are 96 and 192 bytes, the others powers of two (mm/slab_common.c).
+KMALLOC_SIZES = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+KMALLOC_TYPES = 4  # NORMAL, RECLAIM, DMA, CGROUP on Debian's configuration
+KMALLOC_MAX_CACHE_SIZE = 8192
+ZERO_SIZE_PTR = 16
+_BY_SIZE = sorted(KMALLOC_SIZES[1:])
+
+
+class Cache:
+    """One kmem_cache: free objects of one size."""
+
+    def __init__(self, name: str, size: int, align: int = 8) -> None:
+        self.name, self.size = name, size
+        self.stride = max((size + align - 1) & -align, 8)
+        self.free: list[int] = []
+
+    @property
+    def order(self) -> int:
+        """Pages of one slab, as a power of two: room for eight objects, at most eight pages."""
+        pages = -(-min(self.stride * 8, 8 * PAGE_SIZE) // PAGE_SIZE)
+        return max((pages - 1).bit_length(), ((self.stride - 1) >> PAGE_SHIFT).bit_length())
+
+
+class Heap:
+    """All caches, and what every live object belongs to."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self.caches = {size: Cache(f"kmalloc-{size}", size, size & -size) for size in _BY_SIZE}
+        self.named: dict[int, Cache] = {}  # by address of the guest's struct kmem_cache
+        self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
+        self.live: dict[int, int] = {}  # object -> requested size
+
+    def kmalloc(self, size: int) -> int:
+        """Address of `size` zeroed bytes; ZERO_SIZE_PTR for 0 bytes; 0 if memory is used up."""
+        if size == 0:
+            return ZERO_SIZE_PTR
+        if size > KMALLOC_MAX_CACHE_SIZE:
+            address = self._kernel.pages.allocate(((size - 1) >> PAGE_SHIFT).bit_length())
+            if address:
+                self.live[address] = size
+            return address
+        for bucket in _BY_SIZE:
+            if size <= bucket:
+                return self._take(self.caches[bucket], size)
+        raise AssertionError(size)
+
+    def cache_alloc(self, cache: Cache, size: int | None = None) -> int:
+        """One zeroed object of a cache."""
+        return self._take(cache, cache.size if size is None else size)
+
+    def _take(self, cache: Cache, size: int) -> int:
+        if cache.free:
+            address = cache.free.pop()
+            self._kernel.memory.clear(address, cache.stride)
+        else:
+            block = self._kernel.pages.allocate(cache.order)
+            if not block:
+                return 0
+            count = (PAGE_SIZE << cache.order) // cache.stride
+            cache.free = [block + index * cache.stride for index in range(count - 1, 0, -1)]
+            address = block
+        self.live[address] = size
+        return address
+
+    def kfree(self, address: int, cache: Cache | None = None) -> bool:
+        """Free an object; NULL and ZERO_SIZE_PTR are fine. False if there is no such object."""
+        if address <= ZERO_SIZE_PTR:
+            return True
+        size = self.live.pop(address, None)
+        if size is None:
+            return False
+        if cache is None and size > KMALLOC_MAX_CACHE_SIZE:
+            self._kernel.pages.free(address)
+        else:
+            (cache or self._bucket(size)).free.append(address)
+        return True
+
+    def _bucket(self, size: int) -> Cache:
+        return next(self.caches[bucket] for bucket in _BY_SIZE if size <= bucket)
+
+    def ksize(self, address: int) -> int:
+        """Usable bytes of an object."""
+        size = self.live.get(address, 0)
+        return size if size > KMALLOC_MAX_CACHE_SIZE or not size else self._bucket(size).size
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {
+            "free": [(size, list(cache.free)) for size, cache in self.caches.items()],
+            "constructors": list(self.constructors.items()),
+            "named": [
+                (address, cache.name, cache.size, cache.stride, list(cache.free))
+                for address, cache in self.named.items()
+                if self.caches.get(cache.size) is not cache
+            ],
+            "live": list(self.live.items()),
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        for size, free in state["free"]:
+            self.caches[size].free = list(free)
+        self.named = {a: c for a, c in self.named.items() if self.caches.get(c.size) is c}
+        for address, name, size, stride, free in state["named"]:
+            cache = self.named[address] = Cache(name, size)
+            cache.stride, cache.free = stride, list(free)
+        self.constructors = {cache: function for cache, function in state["constructors"]}
+        self.live = {address: size for address, size in state["live"]}
+
+
+@export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)
+def kmalloc_caches(kernel: KernelCore, address: int) -> None:
+    """The table that inlined kmalloc() indexes; all types share one set of caches."""
+    for index, size in enumerate(KMALLOC_SIZES):
+        if size:
+            cache = kernel.heap.kmalloc(kernel.profile.struct("kmem_cache").size)
+            kernel.heap.named[cache] = kernel.heap.caches[size]
+            for kind in range(KMALLOC_TYPES):
+                kernel.memory.write_u64(address + (kind * len(KMALLOC_SIZES) + index) * 8, cache)
+
+
+@export("void *__kmalloc(size_t size, gfp_t flags)")
+def __kmalloc(kernel: KernelCore, size: int, flags: int) -> int:
+    """Allocate kernel memory (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *__kmalloc_node(size_t size, gfp_t flags, int node)")
+def __kmalloc_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
+    """Allocate on a NUMA node; there is one (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *kmalloc_trace(struct kmem_cache *s, gfp_t gfpflags, size_t size)")
+def kmalloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int) -> int:
+    """kmalloc of a constant size from its cache (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *__kmalloc_cache_noprof(struct kmem_cache *s, gfp_t gfpflags, size_t size)")
+def __kmalloc_cache_noprof(kernel: KernelCore, s: int, gfpflags: int, size: int) -> int:
+    """kmalloc_trace's name since the allocation profiling of 6.10 (mm/slub.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *__kmalloc_noprof(size_t size, gfp_t flags)")
+def __kmalloc_noprof(kernel: KernelCore, size: int, flags: int) -> int:
+    """__kmalloc's name since 6.10 (mm/slub.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *kmem_cache_alloc_trace(struct kmem_cache *s, gfp_t gfpflags, size_t size)")
+def kmem_cache_alloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int) -> int:
+    """kmalloc_trace's name before 6.1 (mm/slub.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *kmalloc_large(size_t size, gfp_t flags)")
+def kmalloc_large(kernel: KernelCore, size: int, flags: int) -> int:
+    """kmalloc of more than two pages (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *kvmalloc_node(size_t size, gfp_t flags, int node)", Fidelity.APPROXIMATE)
+def kvmalloc_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
+    """kmalloc, or vmalloc where that fails (mm/util.c)."""
+    return (kernel.heap.kmalloc(size) if size <= PAGE_SIZE else 0) or kernel.vmalloc.allocate(size)
+
+
+@export("void *krealloc(const void *p, size_t new_size, gfp_t flags)")
+def krealloc(kernel: KernelCore, p: int, new_size: int, flags: int) -> int:
+    """Resize, keeping the contents (mm/slab_common.c)."""
+    if new_size == 0:
+        kernel.heap.kfree(p)
+        return ZERO_SIZE_PTR
+    usable = kernel.heap.ksize(p) if p > ZERO_SIZE_PTR else 0
+    if usable >= new_size:
+        return p
+    fresh = kernel.heap.kmalloc(new_size)
+    if fresh and usable:
+        kernel.memory.write(fresh, kernel.memory.read(p, usable))
+        kernel.heap.kfree(p)
+    return fresh
+
+
+@export("size_t ksize(const void *objp)")
+def ksize(kernel: KernelCore, objp: int) -> int:
+    """Usable size of an object (mm/slab_common.c)."""
+    return kernel.heap.ksize(objp)
+
+
+@export("void kfree(const void *object)")
+def kfree(kernel: KernelCore, object: int) -> None:
+    """Free what kmalloc gave (mm/slab_common.c); a pointer that is no object is a bug of the caller's."""
+    if not kernel.heap.kfree(object):
+        kernel.faults.bad_free("kfree", object)
+
+
+@export("void kfree_sensitive(const void *p)")
+def kfree_sensitive(kernel: KernelCore, p: int) -> None:
+    """Clear, then free (mm/slab_common.c)."""
+    if size := kernel.heap.ksize(p):
+        kernel.memory.clear(p, size)
+    kfree(kernel, p)
+
+
+@export("void kvfree(const void *addr)")
+def kvfree(kernel: KernelCore, addr: int) -> None:
+    """Free what kvmalloc gave (mm/util.c)."""
+    if addr and not kernel.vmalloc.free(addr):
+        kfree(kernel, addr)
+
+
+@export("char *kstrdup(const char *s, gfp_t gfp)")
+def kstrdup(kernel: KernelCore, s: int, gfp: int) -> int:
+    """Copy a string to the heap (mm/util.c)."""
+    return _duplicate(kernel, kernel.memory.read_cstring(s, 1 << 22) + b"\0") if s else 0
+
+
+@export("char *kstrndup(const char *s, size_t max, gfp_t gfp)")
+def kstrndup(kernel: KernelCore, s: int, max: int, gfp: int) -> int:
+    """Copy at most `max` characters to the heap (mm/util.c)."""
+    return _duplicate(kernel, kernel.memory.read_cstring(s, max) + b"\0") if s else 0
+
+
+@export("void *kmemdup(const void *src, size_t len, gfp_t gfp)")
+def kmemdup(kernel: KernelCore, src: int, len: int, gfp: int) -> int:
+    """Copy bytes to the heap (mm/util.c)."""
+    return _duplicate(kernel, kernel.memory.read(src, len))
+
+
+def _duplicate(kernel: KernelCore, data: bytes) -> int:
+    address = kernel.heap.kmalloc(len(data))
+    if address:
+        kernel.memory.write(address, data)
+    return address
+
+
+@export(
+    "struct kmem_cache *kmem_cache_create(const char *name, unsigned int size, unsigned int align,"
+    " slab_flags_t flags, void (*ctor)(void *))"
+)
+def kmem_cache_create(kernel: KernelCore, name: str, size: int, align: int, flags: int, ctor: int) -> int:
+    """Create a cache (mm/slab_common.c)."""
+    address = kernel.heap.kmalloc(kernel.profile.struct("kmem_cache").size)
+    if address:
+        kernel.heap.named[address] = cache = Cache(name, size, max(align & -align, 8))
+        view = kernel.view("kmem_cache", address)
+        view.size, view.object_size = cache.stride, size
+        if ctor:
+            kernel.heap.constructors[address] = ctor
+    return address
+
+
+@export("void *kmem_cache_alloc(struct kmem_cache *cachep, gfp_t flags)")
+async def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
+    """Allocate an object, constructed if the cache has a constructor (mm/slub.c)."""
+    address = kernel.heap.cache_alloc(kernel.heap.named[cachep])
+    if address and cachep in kernel.heap.constructors:
+        await kernel.call_guest(kernel.heap.constructors[cachep], address)
+    return address
+
+
+@export("void kmem_cache_free(struct kmem_cache *s, void *x)")
+def kmem_cache_free(kernel: KernelCore, s: int, x: int) -> None:
+    """Give an object back to its cache (mm/slub.c)."""
+    if not kernel.heap.kfree(x, kernel.heap.named.get(s)):
+        kernel.faults.bad_free("kmem_cache_free", x)
+
+
+@export("void kmem_cache_destroy(struct kmem_cache *s)")
+def kmem_cache_destroy(kernel: KernelCore, s: int) -> None:
+    """Remove a cache (mm/slab_common.c)."""
+    if s and kernel.heap.named.pop(s, None):
+        kernel.heap.constructors.pop(s, None)
+        kernel.heap.kfree(s)

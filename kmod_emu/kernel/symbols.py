@@ -1,0 +1,133 @@
+"""The base kernel's symbol table: every export of the release, and where it is.
+
+An export is guest code or data of the image, a trap into Python, data that Python laid out, or *absent*:
+exported by the real kernel, not implemented here, and found out when it is touched.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.abi.profile import Profile
+
+
+class Origin(Enum):
+    """What stands behind a symbol's address."""
+
+    IMAGE = "guest code"
+    TRAP = "Python"
+    DATA = "data"
+    ABSENT = "not implemented"
+
+
+class Symbol(NamedTuple):
+    """One symbol of the base kernel that modules may import."""
+
+    name: str
+    address: int
+    origin: Origin
+    crc: int | None
+    gpl: bool
+    namespace: str
+
+
+class Location(NamedTuple):
+    """An address in words: `name+offset/size [module]`."""
+
+    name: str
+    offset: int
+    size: int
+    module: str | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.name}+{self.offset:#x}/{self.size:#x}"
+        return f"{text} [{self.module}]" if self.module else text
+
+
+class SymbolTable:
+    """Names, addresses and export attributes.
+
+    Args:
+        profile: Says what the release exports, with CRC, licence and namespace.
+        image: Symbols of the guest image: name -> (address, type letter).
+    """
+
+    def __init__(self, profile: Profile, image: dict[str, tuple[int, str]]) -> None:
+        self._profile = profile
+        self._image = image
+        self._placed: dict[str, tuple[int, Origin]] = {
+            name: (address, Origin.IMAGE) for name, (address, letter) in image.items() if letter.isupper()
+        }
+        self._added: set[str] = set()  # exported by @kernel.export, not by the release
+        self._sorted: list[tuple[int, str]] | None = None
+
+    def place(self, name: str, address: int, origin: Origin, *, add: bool = False) -> None:
+        """Say where a symbol is; `add` exports it even if the release does not."""
+        self._placed[name] = (address, origin)
+        self._sorted = None
+        if add:
+            self._added.add(name)
+
+    def placed(self, name: str) -> bool:
+        """Whether something stands behind the name."""
+        return name in self._placed
+
+    def exports(self, name: str) -> bool:
+        """Whether modules may import the name."""
+        return name in self._profile.exports or name in self._added
+
+    def address(self, name: str) -> int:
+        """Address of any symbol of the base kernel, exported or not; LookupError if there is none."""
+        if name in self._placed:
+            return self._placed[name][0]
+        if name in self._image:
+            return self._image[name][0]
+        if name in self._profile.exports:
+            return ABSENT_BASE + ABSENT_STRIDE * self._profile.export_index(name)
+        raise LookupError(f"the base kernel has no symbol {name!r}")
+
+    def find(self, name: str) -> Symbol | None:
+        """The export of that name, or None: `find_symbol` for the base kernel's tables."""
+        known = self._profile.exports.get(name)
+        if known is None:
+            if name not in self._added:
+                return None
+            return Symbol(name, *self._placed[name], None, False, "")
+        if name in self._placed:
+            address, origin = self._placed[name]
+        else:
+            address, origin = self.address(name), Origin.ABSENT
+        return Symbol(name, address, origin, known.crc, known.gpl, known.namespace)
+
+    def absent(self, address: int) -> str | None:
+        """The unimplemented export whose page holds `address`, or None."""
+        index, names = (address - ABSENT_BASE) // ABSENT_STRIDE, self._profile.exports_names
+        return names[index] if 0 <= index < len(names) else None
+
+    def __iter__(self) -> Iterator[Symbol]:
+        """All exports, by name."""
+        for name in sorted({*self._profile.exports, *self._added}):
+            symbol = self.find(name)
+            assert symbol
+            yield symbol
+
+    def locate(self, address: int) -> Location | None:
+        """The symbol of guest image or trap area that holds `address`."""
+        if self._sorted is None:
+            entries = {address: name for name, (address, letter) in self._image.items() if letter in "tTwW"}
+            entries.update((place, name) for name, (place, origin) in self._placed.items())
+            self._sorted = sorted(entries.items())
+        index = bisect_right(self._sorted, (address, "\U0010ffff")) - 1
+        if index < 0 or index + 1 == len(self._sorted):
+            return None
+        start, name = self._sorted[index]
+        if name == "_end":  # between the image and the traps there is nothing
+            return None
+        return Location(name, address - start, self._sorted[index + 1][0] - start)

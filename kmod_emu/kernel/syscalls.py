@@ -1,0 +1,56 @@
+"""The system call table: which coroutine serves which number (arch/x86/entry/syscalls/syscall_64.tbl)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.clock import SYSCALL_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from kmod_emu.kernel.kernel import KernelCore
+
+    SystemCall = Callable[..., Coroutine[Any, Any, int]]
+
+_MASK64 = (1 << 64) - 1
+
+
+class Entry(NamedTuple):
+    """One system call."""
+
+    name: str
+    function: SystemCall
+
+
+_table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
+
+
+def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
+    """Register the decorated coroutine function `sys_NAME` under its number."""
+
+    def register(function: SystemCall) -> SystemCall:
+        _table[number] = Entry(function.__name__.removeprefix("sys_"), function)
+        return function
+
+    return register
+
+
+def number_of(name: str) -> int:
+    """Number of an implemented system call; LookupError if there is none of that name."""
+    for number, entry in _table.items():
+        if entry.name == name:
+            return number
+    raise LookupError(f"no system call {name!r}; there are: {', '.join(sorted(e.name for e in _table.values()))}")
+
+
+async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:
+    """Enter the kernel: the system call's result, or a KernelError (ENOSYS for an unknown number)."""
+    entry = _table.get(number)
+    kernel.clock.advance(SYSCALL_NS)
+    if entry is None:
+        raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
+    kernel.events.emit("syscall", name=entry.name, arguments=arguments)
+    return await entry.function(kernel, *(argument & _MASK64 for argument in arguments))

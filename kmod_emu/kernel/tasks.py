@@ -1,0 +1,219 @@
+"""Tasks: `struct task_struct` with the release's layout, credentials, kernel stacks (kernel/fork.c, cred.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.abi import lists
+from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.machine.memory import AddressSpace
+
+if TYPE_CHECKING:
+    from kmod_emu.errors import KernelError
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.sched import Activation
+
+PF_KTHREAD = 0x0020_0000
+PT_REGS_SIZE = 168  # what system call entry leaves at the top of the stack
+STACK_END_MAGIC = 0x57AC6E9D
+
+CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYSLOG = 16, 21, 34
+ALL_CAPABILITIES = (1 << 41) - 1
+FIRST_PID = 100
+
+
+class Task:
+    """One thread of execution.
+
+    Attributes:
+        address: Of its task_struct.
+        stack: Lowest address of its kernel stack.
+        space: User memory, None for a kernel thread.
+        activations: What it is doing, innermost last (see sched.py).
+    """
+
+    def __init__(self, kernel: KernelCore, address: int, stack: int, pid: int, comm: str) -> None:
+        self.kernel, self.address, self.stack, self.pid, self.comm = kernel, address, stack, pid, comm
+        self.uid = self.gid = 0
+        self.capabilities = ALL_CAPABILITIES
+        self.space: AddressSpace | None = None
+        self.activations: list[Activation] = []
+        self.context: Any = None
+        self.blocked = False
+        self.finished = False
+        self.dead = False
+        self._result: Any = None
+        self._error: KernelError | None = None
+
+    @property
+    def stack_top(self) -> int:
+        """Stack pointer when the kernel is entered."""
+        return self.stack + THREAD_SIZE - PT_REGS_SIZE
+
+    def capable(self, capability: int) -> bool:
+        """Whether the task may do what `capability` allows (kernel/capability.c)."""
+        return bool(self.capabilities >> capability & 1)
+
+    def begin(self, activation: Activation) -> None:
+        """Start work on an idle task."""
+        self.activations = [activation]
+        self.finished, self._result, self._error = False, None, None
+
+    def finish(self, result: Any = None, error: KernelError | None = None) -> None:
+        """The work ended."""
+        self.activations = []
+        self.context = None
+        self.finished, self._result, self._error = True, result, error
+
+    def take_result(self) -> Any:
+        """What the work returned; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Tasks:
+    """All tasks of the machine."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self._next_pid = FIRST_PID
+        self._current_offset = kernel.percpu.offset("current_task")
+        if self._current_offset is None:
+            self._current_offset = kernel.percpu.offset("pcpu_hot")
+        self._worker: Task | None = None
+        self.by_pid: dict[int, Task] = {}
+        self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
+        self.init = self._create(1, "init", 0)
+
+    def create(self, comm: str, uid: int = 0, gid: int = 0, capabilities: int | None = None) -> Task:
+        """A new process, child of init; root has all capabilities, others none unless given."""
+        pid, self._next_pid = self._next_pid, self._next_pid + 1
+        task = self._create(pid, comm, 0)
+        task.uid, task.gid = uid, gid
+        task.capabilities = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
+        task.space = AddressSpace()
+        self._write_credentials(task)
+        return task
+
+    def worker(self) -> Task:
+        """A kernel thread for calls from outside; the same one each time while it is alive and idle."""
+        worker = self._worker
+        if worker is None or worker.dead or worker.activations or worker.pid not in self.by_pid:
+            pid, self._next_pid = self._next_pid, self._next_pid + 1
+            worker = self._worker = self._create(pid, "kmod-emu", PF_KTHREAD)
+        return worker
+
+    def _create(self, pid: int, comm: str, flags: int) -> Task:
+        kernel = self._kernel
+        stack = kernel.vmalloc.allocate(THREAD_SIZE, align=THREAD_SIZE)
+        if pid:
+            address = kernel.heap.kmalloc(kernel.profile.struct("task_struct").size)
+        else:
+            address = kernel.symbols.address("init_task")
+        task = Task(kernel, address, stack, pid, comm)
+        kernel.memory.write_u64(stack, STACK_END_MAGIC)
+        view = kernel.view("task_struct", address)
+        view.pid = view.tgid = pid
+        view.stack, view.flags = stack, flags
+        view.prio = view.static_prio = 120
+        view.set_bytes("comm", comm.encode("utf-8", "surrogateescape")[:15])
+        parent = self.by_pid[min(pid - 1, 1)].address if pid else address  # init's is the idle task
+        view.real_parent = view.parent = parent
+        view.group_leader = address
+        memory = kernel.memory
+        for head in ("children", "sibling", "tasks"):
+            lists.init(memory, view.addressof(head))
+        if pid:
+            offset = view.layout.offset
+            lists.add_tail(memory, view.addressof("tasks"), self.init_task.address + offset("tasks"))
+            lists.add_tail(memory, view.addressof("sibling"), parent + offset("children"))
+        view.cred = view.real_cred = kernel.heap.kmalloc(kernel.profile.struct("cred").size)
+        self._write_credentials(task)
+        self.by_pid[pid] = task
+        return task
+
+    def _write_credentials(self, task: Task) -> None:
+        cred = self._kernel.view("cred", self._kernel.view("task_struct", task.address).cred)
+        cred.usage = 2
+        cred.uid = cred.suid = cred.euid = cred.fsuid = task.uid
+        cred.gid = cred.sgid = cred.egid = cred.fsgid = task.gid
+        cred.cap_permitted = cred.cap_effective = task.capabilities
+        cred.cap_bset = ALL_CAPABILITIES
+
+    def exit(self, task: Task) -> None:
+        """Free everything a process has."""
+        kernel = self._kernel
+        del self.by_pid[task.pid]
+        view = kernel.view("task_struct", task.address)
+        lists.delete(kernel.memory, view.addressof("tasks"))
+        lists.delete(kernel.memory, view.addressof("sibling"))
+        if task.space is not None:
+            for paddr, _ in task.space.pages.values():
+                kernel.pages.free(kernel.direct_address(paddr))
+            task.space.pages.clear()
+        kernel.heap.kfree(view.cred)
+        kernel.heap.kfree(task.address)
+        kernel.vmalloc.free(task.stack)
+        kernel.sched.forget(task)
+
+    def switched(self, task: Task) -> None:
+        """The processor now runs `task`: `current` and the user address space change."""
+        kernel = self._kernel
+        if self._current_offset is not None:
+            kernel.memory.write_u64(kernel.percpu.base + self._current_offset, task.address)
+        if kernel.memory.user is not task.space:
+            kernel.memory.user = task.space
+            kernel.cpu.flush_tlb()
+
+    def save(self) -> Any:
+        """State for a snapshot or file: machines are saved between system calls, so tasks are idle."""
+        return {
+            "next_pid": self._next_pid,
+            "tasks": [
+                {
+                    "address": task.address,
+                    "stack": task.stack,
+                    "pid": task.pid,
+                    "comm": task.comm,
+                    "uid": task.uid,
+                    "gid": task.gid,
+                    "capabilities": task.capabilities,
+                    "dead": task.dead,
+                    "pages": list(task.space.pages.items()) if task.space is not None else None,
+                }
+                for task in self.by_pid.values()
+            ],
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back; `Task` objects of pids that still exist are reused."""
+        self._next_pid = state["next_pid"]
+        known, self.by_pid = self.by_pid, {}
+        for item in state["tasks"]:
+            task = known.get(item["pid"]) or Task(
+                self._kernel, item["address"], item["stack"], item["pid"], item["comm"]
+            )
+            task.address, task.stack, task.comm = item["address"], item["stack"], item["comm"]
+            task.uid, task.gid, task.capabilities = item["uid"], item["gid"], item["capabilities"]
+            task.dead = item["dead"]
+            task.space = None
+            if item["pages"] is not None:
+                task.space = AddressSpace()
+                task.space.pages = {page: (paddr, perms) for page, (paddr, perms) in item["pages"]}
+            task.finish()
+            self.by_pid[task.pid] = task
+        self.init_task, self.init = self.by_pid[0], self.by_pid[1]
+        self._kernel.sched.reset()
+
+
+@export_data("struct task_struct init_task", lambda kernel: kernel.profile.struct("task_struct").size)
+def init_task(kernel: KernelCore, address: int) -> None:
+    """The first task (init/init_task.c), head of the list that for_each_process walks; `Tasks` fills it."""
+
+
+@export("bool capable(int cap)")
+def capable(kernel: KernelCore, cap: int) -> bool:
+    """Whether the current task has a capability (kernel/capability.c)."""
+    return kernel.sched.current.capable(cap)

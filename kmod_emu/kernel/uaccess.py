@@ -1,0 +1,152 @@
+"""User memory from the kernel: every copy checks the address and may fall short (arch/x86/lib/usercopy*)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.exports import Convention, Fidelity, export
+from kmod_emu.kernel.layout import TASK_SIZE_MAX
+from kmod_emu.machine.memory import PAGE_SIZE, PageFault
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.dispatch import Registers
+    from kmod_emu.kernel.kernel import KernelCore
+
+
+def access_ok(address: int, size: int) -> bool:
+    """Whether a range lies in user space (include/asm-generic/access_ok.h)."""
+    return size <= TASK_SIZE_MAX and address <= TASK_SIZE_MAX - size
+
+
+class UserMemory:
+    """Copies between the kernel and the user memory of the task that runs."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._memory = kernel.memory
+
+    def read(self, address: int, size: int) -> bytes:
+        """As many of `size` bytes as can be read, up to the first unmapped page."""
+        if not access_ok(address, size):
+            return b""
+        try:
+            return self._memory.read(address, size)
+        except PageFault:
+            return self._memory.read(address, self._reachable(address, size))
+
+    def write(self, address: int, data: bytes) -> int:
+        """Write as many bytes as can be written; returns how many."""
+        if not access_ok(address, len(data)):
+            return 0
+        try:
+            self._memory.write(address, data)
+        except PageFault:
+            data = data[: self._reachable(address, len(data))]
+            self._memory.write(address, data)
+        return len(data)
+
+    def _reachable(self, address: int, size: int) -> int:
+        end = address
+        while end < address + size and self._memory.mapped(end):
+            end = (end + PAGE_SIZE) & -PAGE_SIZE
+        return min(end - address, size) if end > address else 0
+
+    def copy_from(self, address: int, size: int) -> bytes:
+        """Read exactly `size` bytes or raise EFAULT."""
+        data = self.read(address, size)
+        if len(data) != size:
+            raise KernelError(errno.EFAULT, f"the user buffer at {address:#x} is not readable to its end")
+        return data
+
+    def strndup(self, address: int, limit: int) -> bytes:
+        """A NUL-terminated string of at most `limit` bytes with its NUL (mm/util.c: strndup_user).
+
+        Raises:
+            KernelError: EFAULT for a bad address, EINVAL for a longer string.
+        """
+        text = bytearray()
+        while len(text) < limit:
+            piece = self.read(address + len(text), min(PAGE_SIZE - (address + len(text)) % PAGE_SIZE, limit))
+            if not piece:
+                raise KernelError(errno.EFAULT, f"the user string at {address:#x} is not readable")
+            end = piece.find(0)
+            if end >= 0:
+                text += piece[:end]
+                if len(text) < limit:
+                    return bytes(text)
+                break
+            text += piece
+        raise KernelError(errno.EINVAL, f"the user string at {address:#x} is longer than {limit - 1} bytes")
+
+
+@export("unsigned long _copy_from_user(void *to, const void __user *from, unsigned long n)")
+def _copy_from_user(kernel: KernelCore, to: int, from_: int, n: int) -> int:
+    """Copy in; returns the bytes not copied, which are zeroed (lib/usercopy.c)."""
+    data = kernel.user.read(from_, n)
+    kernel.memory.write(to, data.ljust(n, b"\0"))
+    return n - len(data)
+
+
+@export("unsigned long _copy_to_user(void __user *to, const void *from, unsigned long n)")
+def _copy_to_user(kernel: KernelCore, to: int, from_: int, n: int) -> int:
+    """Copy out; returns the bytes not copied (lib/usercopy.c)."""
+    return n - kernel.user.write(to, kernel.memory.read(from_, n))
+
+
+@export("unsigned long clear_user(void __user *to, unsigned long n)")
+def clear_user(kernel: KernelCore, to: int, n: int) -> int:
+    """Zero user memory; returns the bytes not cleared (arch/x86/lib/usercopy_64.c)."""
+    return n - kernel.user.write(to, bytes(n))
+
+
+@export("long strncpy_from_user(char *dst, const char __user *src, long count)")
+def strncpy_from_user(kernel: KernelCore, dst: int, src: int, count: int) -> int:
+    """Copy a string in; its length, or `count` without a NUL, or -EFAULT (lib/strncpy_from_user.c)."""
+    if count <= 0:
+        return 0
+    data = kernel.user.read(src, min(count, TASK_SIZE_MAX - src) if src < TASK_SIZE_MAX else count)
+    end = data.find(0)
+    if end < 0 and len(data) < count:
+        raise KernelError(errno.EFAULT)
+    text = data[: end + 1] if end >= 0 else data
+    kernel.memory.write(dst, text)
+    return end if end >= 0 else count
+
+
+@export("long strnlen_user(const char __user *str, long n)")
+def strnlen_user(kernel: KernelCore, str_: int, n: int) -> int:
+    """Length with the NUL, more than `n` without one, 0 on a fault (lib/strnlen_user.c)."""
+    if n <= 0 or str_ >= TASK_SIZE_MAX:
+        return 0
+    data = kernel.user.read(str_, min(n, TASK_SIZE_MAX - str_))
+    end = data.find(0)
+    return end + 1 if end >= 0 else n + 1 if len(data) == n else 0
+
+
+@export("void __check_object_size(const void *ptr, unsigned long n, bool to_user)", Fidelity.APPROXIMATE)
+def __check_object_size(kernel: KernelCore, ptr: int, n: int, to_user: bool) -> None:
+    """Hardened usercopy: the object must be long enough (mm/usercopy.c); the heap is checked."""
+    size = kernel.heap.live.get(ptr)
+    if size is not None and n > kernel.heap.ksize(ptr):
+        kernel.faults.usercopy_abort(ptr, n, to_user)
+
+
+def _get_user(size: int) -> None:
+    @export(f"int __get_user_{size}(void)", convention=Convention.REGISTERS)
+    def get(kernel: KernelCore, registers: Registers) -> None:
+        """RAX: pointer in, 0 or -EFAULT out; RDX: the value, zero-extended (arch/x86/lib/getuser.S)."""
+        data = kernel.user.read(registers["rax"], size)
+        good = len(data) == size
+        registers["rdx"] = int.from_bytes(data, "little") if good else 0
+        registers["rax"] = 0 if good else -errno.EFAULT & 0xFFFF_FFFF_FFFF_FFFF
+
+    @export(f"int __put_user_{size}(void)", convention=Convention.REGISTERS)
+    def put(kernel: KernelCore, registers: Registers) -> None:
+        """RCX: pointer in, 0 or -EFAULT out; RAX: the value (arch/x86/lib/putuser.S)."""
+        value = registers["rax"].to_bytes(8, "little")[:size]
+        registers["rcx"] = 0 if kernel.user.write(registers["rcx"], value) == size else -errno.EFAULT & 0xFFFF_FFFF
+
+
+for _size in (1, 2, 4, 8):
+    _get_user(_size)

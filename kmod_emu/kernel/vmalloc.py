@@ -1,0 +1,93 @@
+"""Virtually mapped areas: vmalloc space and the module area.
+
+Both hand out page-aligned ranges, lowest first, each followed by an unmapped guard page (mm/vmalloc.c).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.exports import export
+from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, page_align
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.machine.memory import Memory
+
+
+class AreaAllocator:
+    """First fit over one arena's window.
+
+    Args:
+        memory: Where.
+        start: First address to hand out.
+    """
+
+    def __init__(self, memory: Memory, start: int) -> None:
+        self._memory = memory
+        self._start, self._end = start, memory.arena_of(start).end
+        self._areas: dict[int, int] = {}  # address -> size, in ascending order
+
+    def allocate(self, size: int, perms: int = READ | WRITE, align: int = PAGE_SIZE) -> int:
+        """Address of `size` zeroed bytes, rounded up to pages and mapped; 0 if there is no room."""
+        size = page_align(size)
+        if not size:
+            return 0
+        address = self._start
+        for start, length in self._areas.items():
+            if address + size + PAGE_SIZE <= start:
+                break
+            address = (start + length + PAGE_SIZE + align - 1) & -align
+        if address + size + PAGE_SIZE > self._end:
+            return 0
+        self._areas = dict(sorted([*self._areas.items(), (address, size)]))
+        self._memory.protect(address, size, perms)
+        self._memory.clear(address, size)
+        return address
+
+    def free(self, address: int) -> bool:
+        """Unmap an area; False if none starts there."""
+        size = self._areas.pop(address, None)
+        if size is None:
+            return False
+        self._memory.protect(address, size, 0)
+        return True
+
+    def area(self, address: int) -> tuple[int, int] | None:
+        """(start, size) of the area that holds `address`, or None."""
+        for start, size in self._areas.items():
+            if start <= address < start + size:
+                return start, size
+        return None
+
+    @property
+    def allocated(self) -> int:
+        """Bytes in use."""
+        return sum(self._areas.values())
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return list(self._areas.items())
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._areas = {address: size for address, size in state}
+
+
+@export("void *vmalloc(unsigned long size)")
+def vmalloc(kernel: KernelCore, size: int) -> int:
+    """Allocate virtually contiguous memory (mm/vmalloc.c)."""
+    return kernel.vmalloc.allocate(size)
+
+
+@export("void *vzalloc(unsigned long size)")
+def vzalloc(kernel: KernelCore, size: int) -> int:
+    """Allocate zeroed virtually contiguous memory (mm/vmalloc.c)."""
+    return kernel.vmalloc.allocate(size)
+
+
+@export("void vfree(const void *addr)")
+def vfree(kernel: KernelCore, addr: int) -> None:
+    """Free what vmalloc gave; a wild pointer is reported (mm/vmalloc.c: __vunmap)."""
+    if addr and not kernel.vmalloc.free(addr):
+        kernel.printk.emit(f"Trying to vfree() nonexistent vm area ({addr:016x})\n", 4)
