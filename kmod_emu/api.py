@@ -1,0 +1,159 @@
+"""The public API: a booted kernel that loads modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
+from kmod_emu.fs.procfs import Procfs
+from kmod_emu.fs.tree import FileTree, Node, directory
+from kmod_emu.kernel import state
+from kmod_emu.kernel.kernel import KernelCore
+from kmod_emu.module.modules import Module, Modules
+from kmod_emu.module.procfs import ModuleProcfs
+from kmod_emu.module.sysfs import ModuleSysfs
+from kmod_emu.user.files import FileTable
+from kmod_emu.user.process import Process
+
+if TYPE_CHECKING:
+    from kmod_emu.machine.snapshot import MemorySnapshot
+
+
+class Snapshot(NamedTuple):
+    """A moment of a machine, for `Kernel.restore`."""
+
+    memory: MemorySnapshot
+    tables: dict[str, Any]
+
+
+class Kernel(KernelCore):
+    """A booted machine.
+
+    Args:
+        release: A release that has a profile ("6.1.0-56-amd64") or a series ("6.1"); None is the newest 6.1.
+        permissive: Let unimplemented functions return 0 instead of ending the calling task.
+
+    Raises:
+        LookupError: There is no profile of that release.
+
+    >>> from kmod_emu import Kernel, samples
+    >>> k = Kernel()
+    >>> k.insmod(samples.path("hello"))
+    <Module hello 16384 0 Live>
+    >>> k.dmesg()[-1]
+    'Hello world!'
+    >>> k.rmmod("hello")
+    >>> k.modules
+    []
+    """
+
+    def __init__(self, release: str | None = None, *, permissive: bool = False) -> None:
+        super().__init__(release, permissive=permissive)
+        tree, procfs, modules = FileTree(), Procfs(self), Modules(self)
+        self.add(modules)
+        self.add(FileTable())
+        self.add(tree)
+        ModuleProcfs(self, procfs)
+        tree.mount("proc", procfs.root)
+        sysfs: dict[str, Node] = {"module": ModuleSysfs(self).root}
+        tree.mount("sys", directory(sysfs))
+        self.snapshots.take()
+
+    # --- modules ------------------------------------------------------------------------------------
+
+    def insmod(self, module: str | os.PathLike[str] | bytes, params: str = "", *, uid: int = 0) -> Module:
+        """Load a module with init_module(2), called by a process of its own.
+
+        Args:
+            module: Path of a .ko file on the host, or its bytes.
+            params: "name=value name=value".
+            uid: Who calls.
+
+        Raises:
+            KernelError: The system call failed; `.explanation` says why.
+            OSError: The file cannot be read.
+        """
+        image = module if isinstance(module, bytes) else Path(module).read_bytes()
+        with self.process(uid=uid, comm="insmod") as process:
+            process.init_module(image, params)
+        loaded = self[Modules].latest
+        assert loaded is not None
+        return loaded
+
+    def rmmod(self, name: str, flags: int = os.O_NONBLOCK, *, uid: int = 0) -> None:
+        """Unload a module with delete_module(2).
+
+        Raises:
+            KernelError: The system call failed.
+        """
+        with self.process(uid=uid, comm="rmmod") as process:
+            process.delete_module(name, flags)
+
+    @property
+    def modules(self) -> list[Module]:
+        """Modules that lsmod shows, newest first."""
+        return self[Modules].formed()
+
+    def dmesg(self) -> list[str]:
+        """Lines of the kernel log since the last clear, without time stamps."""
+        return self.printk.lines()
+
+    # --- processes and files --------------------------------------------------------------------------
+
+    def process(
+        self, uid: int = 0, gid: int = 0, comm: str = "sh", capabilities: int | None = None
+    ) -> Process:
+        """A new user process; as a context manager it exits at the end."""
+        return Process(self, uid, gid, comm, capabilities)
+
+    def cat(self, path: str, *, uid: int = 0) -> bytes:
+        """Contents of a virtual file.
+
+        Raises:
+            KernelError: As opening and reading it fails.
+        """
+        with self.process(uid=uid, comm="cat") as process:
+            return process.read_file(path)
+
+    # --- state --------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Remember this moment; costs the pages written from here on.
+
+        >>> from kmod_emu import Kernel, samples
+        >>> k = Kernel()
+        >>> before = k.snapshot()
+        >>> m = k.insmod(samples.path("hello"))
+        >>> k.restore(before)
+        >>> k.modules, k.dmesg()
+        ([], [])
+        """
+        return Snapshot(self.snapshots.take(), self.save_tables())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Make the machine what it was at `snapshot`; other snapshots stay valid."""
+        self.snapshots.restore(snapshot.memory)
+        self.load_tables(snapshot.tables)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the machine to a file; exports added from Python are not part of it.
+
+        Raises:
+            OSError: The file cannot be written; an older one stays as it was.
+        """
+        state.save(self, path, self.profile.release)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Kernel:
+        """A machine from a file that `save` wrote.
+
+        Raises:
+            KernelError: It is no such file, or damaged, or of another version.
+            OSError: It cannot be read.
+        """
+        saved = state.Saved(path)
+        kernel = cls(saved.release, permissive=permissive)
+        saved.apply(kernel)
+        return kernel

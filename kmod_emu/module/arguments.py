@@ -1,0 +1,91 @@
+"""parse_args: giving a module its parameters (kernel/params.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.module.elf import text
+from kmod_emu.module.parameters import operations, parameters, set_parameter
+from kmod_emu.module.params import arguments, parameq
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.modules import Module
+    from kmod_emu.module.params import Argument
+
+
+async def parse_args(kernel: KernelCore, module: Module) -> None:
+    """Set every parameter; errors do not stop the parsing, the last one is the result.
+
+    Raises:
+        KernelError: What the last `set` that failed returned.
+    """
+    name = module.name
+    after = ""
+    failure: KernelError | None = None
+    given = []
+    for argument in arguments(kernel.memory.read_cstring(module.view.args, 1 << 22)):
+        if argument.name == b"--" and argument.value is None:
+            if failure is None:
+                after = text(argument.rest)
+                kernel.printk.emit(f"{name}: parameters '{after}' after `--' ignored\n", 4)
+            break
+        given.append({"name": text(argument.name), "value": text(argument.value or b"")})
+        result = await _parse_one(kernel, module, argument)
+        if result < 0:
+            failure = KernelError(-result, _explain(kernel, module, argument, -result))
+        if result > 0:  # no error pointer: the kernel takes it for the text behind `--`
+            kernel.printk.emit(f"{name}: parameters '(efault)' after `--' ignored\n", 4)
+            break
+    kernel.events.emit("parse_args", params=given)
+    if failure is not None:
+        raise failure
+
+
+async def _parse_one(kernel: KernelCore, module: Module, argument: Argument) -> int:
+    name = module.name
+    for parameter in parameters(kernel, module):
+        if not parameq(parameter.name.encode("utf-8", "surrogateescape"), argument.name):
+            continue
+        if argument.value is None and not operations(kernel, parameter).noarg:
+            result = -errno.EINVAL
+        else:
+            result = await set_parameter(kernel, parameter, argument.value)
+        _complain(kernel, name, argument, result)
+        return result
+    _unknown(kernel, module, argument)
+    return 0
+
+
+def _complain(kernel: KernelCore, module: str, argument: Argument, result: int) -> None:
+    """The line that parse_args prints for a result that is not 0."""
+    if result == 0:
+        return
+    name, value = text(argument.name), text(argument.value or b"")
+    if result == -errno.ENOENT:
+        kernel.printk.emit(f"{module}: Unknown parameter `{name}'\n", 3)
+    elif result == -errno.ENOSPC:
+        kernel.printk.emit(f"{module}: `{value}' too large for parameter `{name}'\n", 3)
+    else:
+        kernel.printk.emit(f"{module}: `{value}' invalid for parameter `{name}'\n", 3)
+
+
+def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
+    """unknown_module_param_cb(): two names are every module's, the rest is only worth a warning."""
+    name = text(argument.name)
+    if parameq(argument.name, b"async_probe"):
+        return
+    head, _, tail = name.partition(".")
+    if name == "dyndbg" or tail == "dyndbg":
+        return
+    kernel.printk.emit(f"{module.name}: unknown parameter '{head}' ignored\n", 4)
+
+
+def _explain(kernel: KernelCore, module: Module, argument: Argument, number: int) -> str:
+    name, value = text(argument.name), text(argument.value or b"")
+    if argument.value is None:
+        return f"{name} needs a value: {name}=..."
+    why = "is out of its range" if number == errno.ERANGE else "does not fit" if number == errno.ENOSPC else "is no such value"
+    return f"{name}={value}: {value!r} {why}"

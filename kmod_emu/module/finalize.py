@@ -1,0 +1,190 @@
+"""Patching a module's code for this machine (arch/x86/kernel/alternative.c, jump_label.c, static_call.c).
+
+Each function reads one table of the module from guest memory and yields patches: where, and which bytes. The
+processor here has none of the optional features, mitigations are off, and the machine runs with SMP locking.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kmod_emu.machine.memory import Memory
+
+# The NOPs that the kernel fills with, by length (arch/x86/include/asm/nops.h).
+_NOPS = (b"", b"\x90", b"\x66\x90", b"\x0f\x1f\x00", b"\x0f\x1f\x40\x00", b"\x0f\x1f\x44\x00\x00",
+         b"\x66\x0f\x1f\x44\x00\x00", b"\x0f\x1f\x80\x00\x00\x00\x00",
+         b"\x0f\x1f\x84\x00\x00\x00\x00\x00")  # fmt: skip
+_FLAG_NOT = 1 << 15
+_MASK64 = (1 << 64) - 1
+
+
+class Patch(NamedTuple):
+    """Bytes to write over code."""
+
+    address: int
+    code: bytes
+
+
+def nops(length: int) -> bytes:
+    """The best NOPs for a length.
+
+    >>> nops(5).hex(), len(nops(19))
+    ('0f1f440000', 19)
+    """
+    whole, rest = divmod(length, 8)
+    return _NOPS[8] * whole + _NOPS[rest]
+
+
+def _relative(memory: Memory, address: int) -> int:
+    """What a 32-bit self-relative pointer points to."""
+    offset: int = struct.unpack("<i", memory.read(address, 4))[0]
+    return address + offset & _MASK64
+
+
+def mcount(memory: Memory, start: int, size: int) -> Iterator[Patch]:
+    """`call __fentry__` becomes a NOP while nobody traces (kernel/trace/ftrace.c)."""
+    for entry in range(start, start + size // 8 * 8, 8):
+        yield Patch(memory.read_u64(entry), nops(5))
+
+
+def alternatives(
+    memory: Memory, start: int, size: int, entry_size: int, has: Callable[[int], bool]
+) -> Iterator[Patch]:
+    """Replace code by what suits the processor, entries in order (apply_alternatives).
+
+    Args:
+        memory: Guest memory.
+        start: Address of .altinstructions.
+        size: Its bytes.
+        entry_size: 12, or 14 where flags have a word of their own.
+        has: Whether the processor has a feature, by its bit number.
+    """
+    for entry in range(start, start + size // entry_size * entry_size, entry_size):
+        place, replacement = _relative(memory, entry), _relative(memory, entry + 4)
+        tail = memory.read(entry + 8, entry_size - 8)
+        if entry_size == 12:
+            feature, length, new_length = struct.unpack("<HBB", tail)
+            wanted = not feature & _FLAG_NOT
+            feature &= ~_FLAG_NOT
+        else:
+            feature, flags, length, new_length = struct.unpack("<HHBB", tail)
+            wanted = not flags & 1
+        if has(feature) is not wanted:
+            continue
+        code = _moved(memory.read(replacement, new_length), replacement, place)
+        yield Patch(place, code + nops(length - new_length))
+
+
+def _moved(code: bytes, source: int, target: int) -> bytes:
+    """Keep the destination of a call or jump that is copied elsewhere."""
+    if len(code) == 5 and code[0] in (0xE8, 0xE9):
+        distance = struct.unpack_from("<i", code, 1)[0] + source - target
+        return code[:1] + struct.pack("<i", distance)
+    return code
+
+
+def paravirt(memory: Memory, start: int, size: int, native: Mapping[int, bytes]) -> Iterator[Patch]:
+    """Indirect calls through pv_ops become native code (apply_paravirt).
+
+    Args:
+        memory: Guest memory.
+        start: Address of .parainstructions.
+        size: Its bytes.
+        native: Code of an operation by its number; calls of others are left.
+    """
+    for entry in range(start, start + size // 16 * 16, 16):
+        site, kind, length = struct.unpack("<QBB", memory.read(entry, 10))
+        code = native.get(kind)
+        if code is not None and len(code) <= length:
+            yield Patch(site, code + nops(length - len(code)))
+
+
+def returns(memory: Memory, start: int, size: int) -> Iterator[Patch]:
+    """`jmp __x86_return_thunk` becomes `ret` (apply_returns)."""
+    for entry in range(start, start + size // 4 * 4, 4):
+        yield Patch(_relative(memory, entry), b"\xc3\xcc\xcc\xcc\xcc")
+
+
+def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int]) -> Iterator[Patch]:
+    """Calls and jumps to indirect thunks become indirect calls and jumps (patch_retpoline).
+
+    Args:
+        memory: Guest memory.
+        start: Address of .retpoline_sites.
+        size: Its bytes.
+        thunks: Thunk's address -> register number.
+    """
+    for entry in range(start, start + size // 4 * 4, 4):
+        site = _relative(memory, entry)
+        opcode = memory.read_u8(site)
+        if opcode not in (0xE8, 0xE9):
+            continue
+        register = thunks.get(site + 5 + struct.unpack("<i", memory.read(site + 1, 4))[0] & _MASK64)
+        if register is None:
+            continue
+        prefix = b"\x41" if register >= 8 else b""
+        modrm = (0xD0 if opcode == 0xE8 else 0xE0) | register & 7
+        code = prefix + bytes((0xFF, modrm))
+        if opcode == 0xE9:
+            code += b"\xcc"
+        yield Patch(site, code + nops(5 - len(code)))
+
+
+def jump_labels(
+    memory: Memory, start: int, size: int, enabled: Callable[[int], bool]
+) -> Iterator[Patch]:
+    """Static branches take the side their key says (jump_label_add_module).
+
+    Args:
+        memory: Guest memory.
+        start: Address of __jump_table.
+        size: Its bytes.
+        enabled: Whether the static_key at an address is on.
+    """
+    for entry in range(start, start + size // 16 * 16, 16):
+        code, target = _relative(memory, entry), _relative(memory, entry + 4)
+        key_offset: int = struct.unpack("<q", memory.read(entry + 8, 8))[0]
+        key = entry + 8 + key_offset & _MASK64
+        short = memory.read_u8(code) in (0xEB, 0x66)
+        length = 2 if short else 5
+        if enabled(key & ~3) is not bool(key & 1):
+            distance = target - (code + length)
+            yield Patch(code, b"\xeb" + struct.pack("<b", distance) if short else b"\xe9" + struct.pack("<i", distance))
+        else:
+            yield Patch(code, nops(length))
+
+
+def static_calls(
+    memory: Memory, start: int, size: int, target: Callable[[int], int | None]
+) -> Iterator[Patch]:
+    """Static calls go where their key points (static_call_module_notify).
+
+    Args:
+        memory: Guest memory.
+        start: Address of .static_call_sites.
+        size: Its bytes.
+        target: Function behind a key or trampoline; 0 for a call that does nothing, None to leave it.
+    """
+    for entry in range(start, start + size // 8 * 8, 8):
+        site, key = _relative(memory, entry), _relative(memory, entry + 4)
+        function, tail = target(key & ~3), bool(key & 1)
+        if function is None:
+            continue
+        if function:
+            yield Patch(site, bytes((0xE9 if tail else 0xE8,)) + struct.pack("<i", function - (site + 5)))
+        else:
+            yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc" if tail else nops(5))
+
+
+def sort_extable(memory: Memory, start: int, size: int) -> None:
+    """Order the exception table by instruction; its pointers are relative and move along (lib/extable.c)."""
+    entries = []
+    for entry in range(start, start + size // 12 * 12, 12):
+        insn, fixup, data = struct.unpack("<iii", memory.read(entry, 12))
+        entries.append((entry + insn, entry + 4 + fixup, data))
+    for place, (insn, fixup, data) in zip(range(start, start + size, 12), sorted(entries), strict=False):
+        memory.write(place, struct.pack("<iii", insn - place, fixup - place - 4, data))

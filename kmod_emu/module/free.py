@@ -1,0 +1,87 @@
+"""delete_module and the end of a module (kernel/module/main.c: free_module)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.taint import Taint, module_letters
+from kmod_emu.module.modules import MODULE_REF_BASE, Module, ModuleState, Modules
+from kmod_emu.module.parameters import free_parameters
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+O_TRUNC = 0o1000  # the only flag that matters: force
+
+
+async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
+    """Unload a module, if nothing needs it.
+
+    Raises:
+        KernelError: ENOENT, EWOULDBLOCK (in use), EBUSY (not live, or it has no exit).
+    """
+    modules = kernel[Modules]
+    module = modules.find(name)
+    kernel.events.emit("sys_delete_module", name=name, flags=flags)
+    if module is None:
+        raise KernelError(errno.ENOENT, f"no module {name} is loaded")
+    forced = bool(flags & O_TRUNC)
+    if module.users:
+        who = ", ".join(user.name for user in module.users)
+        raise KernelError(errno.EWOULDBLOCK, f"{name} is used by {who}: remove that first")
+    if module.state is not ModuleState.LIVE:
+        raise KernelError(errno.EBUSY, f"{name} is not live: its init or exit has not returned")
+    view = module.view
+    if view.get("init") and not view.get("exit"):
+        if not forced:
+            raise KernelError(errno.EBUSY, f"{name} has no exit function: it cannot be removed")
+        kernel.taint.add(Taint.FORCED_RMMOD)
+    if view.get("refcnt") != MODULE_REF_BASE:
+        if not forced:
+            raise KernelError(errno.EWOULDBLOCK, f"{name} is in use: its reference count is {module.refcnt}")
+        kernel.taint.add(Taint.FORCED_RMMOD)
+    else:
+        view.set("refcnt", 0)
+    module.state = ModuleState.GOING
+    exit_function = view.get("exit")
+    if exit_function:
+        kernel.events.emit("module_exit", address=exit_function, symbol=kernel.describe(exit_function))
+        await kernel.call_guest(exit_function)
+    await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+    letters = module_letters(module.taints)
+    modules.last_unloaded = f"{name}({letters})" if letters else name
+    await free_module(kernel, module)
+
+
+async def free_module(kernel: KernelCore, module: Module) -> None:
+    """Take a module off the list and free all it has."""
+    modules = kernel[Modules]
+    name = module.name
+    module.state = ModuleState.UNFORMED
+    modules.drop_uses(module)
+    await free_parameters(kernel, module)
+    forget(kernel, module)
+    kernel.events.emit("free_module", name=name)
+
+
+def forget(kernel: KernelCore, module: Module) -> None:
+    """Unlink a module and give its memory back."""
+    kernel[Modules].remove(module)
+    kernel.faults.tables.pop(f"{module.address:#x}", None)
+    for address in module.owned:
+        kernel.heap.kfree(address)
+    if module.percpu:
+        kernel.percpu.free(module.percpu)
+    free_regions(kernel, module)
+
+
+def free_regions(kernel: KernelCore, module: Module, prefix: str = "") -> int:
+    """Free the regions whose name starts with `prefix`; returns the bytes."""
+    freed = 0
+    for name in [name for name in module.regions if name.startswith(prefix)]:
+        region = module.regions.pop(name)
+        kernel.module_area.free(region.base)
+        freed += region.size
+    return freed

@@ -1,0 +1,92 @@
+"""Running a module's init (kernel/module/main.c: do_init_module; init/main.c: do_one_initcall)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel import report
+from kmod_emu.machine.memory import READ
+from kmod_emu.module.free import free_module, free_regions
+from kmod_emu.module.modules import ModuleState, Modules
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.modules import Module
+
+_IF = 1 << 9  # EFLAGS: interrupts on
+
+
+async def do_init_module(kernel: KernelCore, module: Module) -> int:
+    """Call init; on success the module is LIVE and its init memory is freed.
+
+    Raises:
+        KernelError: What init returned; the module is gone.
+    """
+    modules, view, name = kernel[Modules], module.view, module.name
+    init = view.get("init")
+    result = 0
+    if init:
+        result = await do_one_initcall(kernel, init)
+        module.init_rc = result
+        kernel.events.emit("initcall_result", rc=result)
+    if result < 0:
+        await _fail_init(kernel, module)
+        raise KernelError(-result, f"init of {name} returned {result}: it did run, and refused")
+    if result > 0:
+        kernel.printk.emit(
+            f"do_init_module: '{module.name}'->init suspiciously returned {result}, it should follow 0/-E "
+            "convention\ndo_init_module: loading module anyway...\n",
+            4,
+        )
+        for level, line in report.stack_lines(kernel, kernel.sched.current):
+            kernel.printk.emit(line + "\n", level)
+    module.state = ModuleState.LIVE
+    await kernel.notifiers.call("module", ModuleState.LIVE, module.address)
+    modules.put(module)
+    module.symbols = module.core_symbols
+    _seal(kernel, module)
+    kernel.events.emit("module_live", name=module.name, size=module.size)
+    kernel.events.emit("free_init", size=free_regions(kernel, module, "init"))
+    return 0
+
+
+async def do_one_initcall(kernel: KernelCore, function: int) -> int:
+    """Call an init function; it must leave preemption and interrupts as they were."""
+    kernel.events.emit(
+        "do_one_initcall",
+        address=function, symbol=kernel.describe(function), stack=kernel.sched.current.stack_top,
+    )  # fmt: skip
+    count = kernel.percpu.read("__preempt_count", 4)
+    result = await kernel.call_guest_int(function)
+    complaint = ""
+    if kernel.percpu.read("__preempt_count", 4) != count:
+        complaint += "preemption imbalance "
+        kernel.percpu.write("__preempt_count", count, 4)
+    flags = kernel.cpu.read("eflags")
+    if not flags & _IF:
+        complaint += "disabled interrupts "
+        kernel.cpu.write("eflags", flags | _IF)
+    if complaint:
+        kernel.faults.warn("init/main.c", 1307, f"initcall {kernel.describe(function)} returned with {complaint}")
+    return result
+
+
+async def _fail_init(kernel: KernelCore, module: Module) -> None:
+    """Init refused: everything is undone, silently."""
+    module.state = ModuleState.GOING
+    kernel[Modules].put(module)
+    await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+    await free_module(kernel, module)
+
+
+def _seal(kernel: KernelCore, module: Module) -> None:
+    """Data that is read-only after init becomes so (module_enable_ro)."""
+    core = module.regions.get("core")
+    if core is None or not module.view.has("core_layout"):
+        return
+    place = module.view.addressof("core_layout") + 8
+    text, read_only, after_init = (kernel.memory.read_u32(place + 4 * index) for index in (1, 2, 3))
+    if after_init > read_only:
+        kernel.memory.protect(core.base + read_only, after_init - read_only, READ)
+    assert text <= read_only

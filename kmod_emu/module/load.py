@@ -1,0 +1,462 @@
+"""load_module: from the bytes of a .ko to a live module (kernel/module/main.c).
+
+`load_module` reads as the list of its steps, each a function named as in Linux. A step that refuses raises
+KernelError; `Unwind` then undoes the steps before it, in reverse.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.taint import Taint
+from kmod_emu.machine.memory import EXEC, READ, WRITE
+from kmod_emu.module import elf, signing
+from kmod_emu.module.arguments import parse_args
+from kmod_emu.module.check import check_license_and_versions, check_modinfo, check_modstruct_version
+from kmod_emu.module.errors import KernelWouldCrash, LoadError
+from kmod_emu.module.finalize import sort_extable
+from kmod_emu.module.free import free_regions
+from kmod_emu.module.init import do_init_module
+from kmod_emu.module.kallsyms import add_kallsyms
+from kmod_emu.module.layout import Layout, lay_out
+from kmod_emu.module.modules import MODULE_REF_BASE, Module, ModuleState, Modules, Region
+from kmod_emu.module.parameters import free_parameters
+from kmod_emu.module.patch import ftrace_module_init, module_finalize, patch_branches
+from kmod_emu.module.relocate import Names, apply_relocate_add
+from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
+from kmod_emu.module.simplify import simplify_symbols
+from kmod_emu.module.unwind import Unwind
+from kmod_emu.module.version import Versions
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+_U32 = 0xFFFF_FFFF
+_IGNORE_MODVERSIONS, _IGNORE_VERMAGIC = 1, 2
+_PAGE_SIZE = 4096
+_MAX_ARGS = 1 << 22  # KMALLOC_MAX_SIZE
+
+
+class Copy(NamedTuple):
+    """The temporary copy of a module file in kernel memory."""
+
+    address: int
+    size: int
+
+
+class LoadInfo:
+    """struct load_info: what is known of a module while it is loaded.
+
+    Attributes:
+        image: The verified file.
+        flags: Of finit_module.
+        taints: The module's own flags until its struct is in place.
+        signed: Whether its signature counts.
+        versions: Its `__versions`.
+        modinfo: First value of each `.modinfo` tag.
+        imports: Namespaces it imports.
+        values: Symbol values, by index, once resolved.
+        layout: Where its sections go.
+    """
+
+    def __init__(self, kernel: KernelCore, copy: Copy, flags: int) -> None:
+        self.kernel, self.copy, self.flags = kernel, copy, flags
+        self.image: elf.Image
+        self.layout: Layout
+        self.versions = Versions(None)
+        self.modinfo: dict[str, str] = {}
+        self.imports: set[str] = set()
+        self.values: list[int] = []
+        self.taints = 0
+        self.signed = False
+        self.module: Module | None = None
+
+    @property
+    def name(self) -> str:
+        """The name that messages before the layout use: that of `struct module`, in the file."""
+        if self.module is not None:
+            return self.module.name
+        section = self.image.sections[self.image.this_module]
+        offset = self.kernel.profile.offset("module", "name")
+        return elf.cstring(self.image.blob, section.offset + offset)
+
+    def printk(self, level: int, text: str) -> None:
+        """A line for dmesg."""
+        self.kernel.printk.emit(f"{text}\n", level)
+
+    def add_taint(self, flag: Taint) -> None:
+        """add_taint_module(): the kernel's and the module's flag."""
+        self.kernel.taint.add(flag)
+        if self.module is not None:
+            self.module.view.taints = self.module.taints | 1 << flag
+        else:
+            self.taints |= 1 << flag
+
+
+async def load_module(kernel: KernelCore, copy: Copy, uargs: int, flags: int) -> int:
+    """Load a module from its temporary copy and run its init; 0.
+
+    Raises:
+        KernelError: Refused, everything undone.
+        Killed: The task died on the way: nothing undone.
+    """
+    info = LoadInfo(kernel, copy, flags)
+    try:
+        module = await _load(info, uargs)
+    except KernelWouldCrash as crash:
+        kernel.faults.kernel_crash("load_module", crash.address, write=crash.write)
+    except KernelError as error:
+        kernel.events.emit("load_failed", errno=error.errno, explanation=error.explanation)
+        raise
+    return await do_init_module(kernel, module)
+
+
+async def _load(info: LoadInfo, uargs: int) -> Module:
+    kernel = info.kernel
+    kernel[Modules].latest = None
+    async with Unwind(info.printk) as undo:
+        undo.on_failure(kernel.vmalloc.free, info.copy.address)
+        module_sig_check(info)
+        elf_validity_check(info)
+        setup_load_info(info)
+        rewrite_section_headers(info)
+        check_modstruct_version(info)
+        check_modinfo(info)
+        module = layout_and_allocate(info)
+        undo.on_failure(free_regions, kernel, module)
+        add_unformed_module(info, module)
+        undo.on_failure(kernel[Modules].remove, module)
+        note_unsigned(info)
+        percpu_modalloc(info, module)
+        undo.on_failure(percpu_modfree, kernel, module)
+        module.view.set("refcnt", MODULE_REF_BASE + 1)
+        undo.on_failure(kernel[Modules].drop_uses, module)
+        find_module_sections(info, module)
+        check_license_and_versions(info)
+        module.modinfo = {tag: info.modinfo[tag] for tag in ("version", "srcversion") if tag in info.modinfo}
+        simplify_symbols(info, module)
+        apply_relocations(info, module)
+        post_relocation(info, module)
+        copy_args(info, module, uargs)
+        undo.on_failure(free_args, kernel, module)
+        ftrace_module_init(info, module)
+        complete_formation(info, module)
+        undo.on_failure(note_tables, kernel, module, None)
+        await prepare_coming_module(info, module, undo)
+        undo.on_failure(free_parameters, kernel, module)
+        await parse_args(kernel, module)
+        kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
+    kernel.vmalloc.free(info.copy.address)
+    kernel.events.emit("free_copy", address=info.copy.address, size=info.copy.size)
+    return module
+
+
+# --- reading the file ---------------------------------------------------------------------------------
+
+
+def module_sig_check(info: LoadInfo) -> None:
+    """Find out whether the file is signed; sets aside the signature (module_sig_check)."""
+    blob = info.kernel.memory.read(info.copy.address, info.copy.size)
+    outcome = "not looked at"
+    if not info.flags & (_IGNORE_MODVERSIONS | _IGNORE_VERMAGIC):
+        blob, signature = signing.split_signature(blob)
+        outcome = "unsigned"
+        if signature is not None:
+            outcome = signing.verify(blob, signature)
+    info.signed = outcome == "signed by a trusted key"
+    info.blob = blob
+    info.kernel.events.emit("signature", outcome=outcome)
+
+
+def elf_validity_check(info: LoadInfo) -> None:
+    """Verify headers and section headers."""
+    info.image = image = elf.elf_validity_check(info.blob)
+    info.kernel.events.emit(
+        "elf_validity_check",
+        size=len(image.blob), type=image.type, machine=image.machine, sections=len(image.sections),
+    )  # fmt: skip
+
+
+def setup_load_info(info: LoadInfo) -> None:
+    """Find `.modinfo`, the symbol table and `struct module`."""
+    image, profile = info.image, info.kernel.profile
+    elf.setup_load_info(image, profile.offset("module", "name"))
+    for tag, value in image.modinfo_tags():
+        info.modinfo.setdefault(tag, value)
+        if tag == "import_ns":
+            info.imports.add(value)
+    if image.versions and not info.flags & _IGNORE_MODVERSIONS:
+        info.versions = Versions(image.contents(image.sections[image.versions]))
+    info.kernel.events.emit(
+        "setup_load_info", name=image.name, symbols=len(image.symbols), strings=image.sections[image.strtab].size
+    )
+
+
+def rewrite_section_headers(info: LoadInfo) -> None:
+    """Section addresses become those of the temporary copy; two sections are not kept in memory."""
+    image = info.image
+    for section in image.sections[1:]:
+        section.address = info.copy.address + section.offset
+    for index in (image.versions, image.modinfo):
+        image.sections[index].flags &= ~elf.SHF_ALLOC
+
+
+# --- memory -------------------------------------------------------------------------------------------
+
+
+def layout_and_allocate(info: LoadInfo) -> Module:
+    """Lay the sections out, allocate their memory and move them there.
+
+    Raises:
+        LoadError: ENOEXEC, a section is both writable and executable; ENOMEM.
+    """
+    kernel, image = info.kernel, info.image
+    for section in image.sections[1:]:
+        if section.flags & elf.SHF_WRITE and section.flags & elf.SHF_EXECINSTR:
+            text = f"{info.name}: section {section.name} (index {section.index}) has invalid WRITE|EXEC flags"
+            raise LoadError(errno.ENOEXEC, (3, text))
+    image.sections[image.percpu].flags &= ~elf.SHF_ALLOC
+    for name in (".data..ro_after_init", "__jump_table"):
+        if index := image.find(name):
+            image.sections[index].flags |= elf.SHF_RO_AFTER_INIT
+    info.layout = lay_out(image)
+    regions = {}
+    for plan in info.layout.regions.values():
+        base = kernel.module_area.allocate(plan.size) if plan.size else 0
+        if plan.size and not base:
+            for region in regions.values():
+                kernel.module_area.free(region.base)
+            raise KernelError(errno.ENOMEM, f"no room for {plan.size} bytes of module memory")
+        regions[plan.name] = Region(plan.name, base, plan.size, plan.text_size)
+    module = move_module(info, regions)
+    _emit_layout(info, module)
+    return module
+
+
+def move_module(info: LoadInfo, regions: dict[str, Region]) -> Module:
+    """Copy every section to its place; NOBITS stay zero. The struct module is now the one in core."""
+    kernel, image = info.kernel, info.image
+    address = 0
+    for section, region, offset in info.layout.placements:
+        section.address = regions[region].base + offset
+        data = image.contents(section)
+        if section.index == image.this_module:
+            address = section.address
+        if data:
+            kernel.memory.write(section.address, data)
+    module = Module(kernel, address)
+    module.regions = {name: region for name, region in regions.items() if region.size}
+    info.module = module
+    module.view.taints = module.taints | info.taints
+    for name, region in regions.items():
+        layout = f"{name}_layout"
+        if module.view.has(layout):
+            place = module.view.addressof(layout)
+            plan = info.layout.regions[name]
+            kernel.memory.write_u64(place, region.base)
+            for number, size in enumerate((plan.size, plan.text_size, plan.ro_size, plan.ro_after_init_size)):
+                kernel.memory.write_u32(place + 8 + 4 * number, size)
+    return module
+
+
+def _emit_layout(info: LoadInfo, module: Module) -> None:
+    if not info.kernel.events:
+        return
+    plans = info.layout.regions
+    info.kernel.events.emit(
+        "layout_and_allocate",
+        regions=[
+            {"name": name, "base": region.base, "size": region.size, "text": region.text_size,
+             "ro": plans[name].ro_size}
+            for name, region in module.regions.items()
+        ],
+        sections=[
+            {"name": section.name, "region": region, "offset": offset, "size": section.size,
+             "perms": _perms_text(section)}
+            for section, region, offset in info.layout.placements
+        ],
+    )  # fmt: skip
+
+
+def _perms_text(section: elf.Section) -> str:
+    write, execute = section.flags & elf.SHF_WRITE, section.flags & elf.SHF_EXECINSTR
+    return f"r{'w' if write else '-'}{'x' if execute else '-'}"
+
+
+def add_unformed_module(info: LoadInfo, module: Module) -> None:
+    """Put the module on the list, not yet visible.
+
+    Raises:
+        KernelError: EEXIST, EBUSY.
+    """
+    modules = info.kernel[Modules]
+    module.state = ModuleState.UNFORMED
+    name = module.name
+    old = modules.find(name, even_unformed=True)
+    if old is not None:
+        if old.state is ModuleState.LIVE:
+            raise KernelError(errno.EEXIST, f"a module {name} is loaded already: remove it first")
+        raise KernelError(errno.EBUSY, f"a module {name} is just being loaded or removed")
+    modules.insert(module)
+    modules.latest = module
+    info.kernel.events.emit("add_unformed_module", name=name, list=[other.name for other in modules])
+
+
+def note_unsigned(info: LoadInfo) -> None:
+    """A module without a trusted signature taints, which is said once a boot."""
+    if info.signed:
+        return
+    told = info.kernel[Modules].told
+    if "unsigned" not in told:
+        told.add("unsigned")
+        missing = "signature and/or required key missing"
+        info.printk(5, f"{info.name}: module verification failed: {missing} - tainting kernel")
+    info.add_taint(Taint.UNSIGNED_MODULE)
+
+
+def percpu_modalloc(info: LoadInfo, module: Module) -> None:
+    """Allocate the module's per-CPU variables.
+
+    Raises:
+        LoadError: ENOMEM.
+    """
+    section = info.image.sections[info.image.percpu]
+    if not info.image.percpu or not section.size:
+        return
+    align = section.align or 1
+    if align > _PAGE_SIZE:
+        info.printk(4, f"{info.name}: per-cpu alignment {align} > {_PAGE_SIZE}")
+        align = _PAGE_SIZE
+    module.percpu = info.kernel.percpu.allocate(section.size, align, reserved=True)
+    if not module.percpu:
+        text = f"{info.name}: Could not allocate {section.size} bytes percpu data"
+        raise LoadError(errno.ENOMEM, (4, text))
+    module.view.percpu, module.view.percpu_size = module.percpu, section.size
+
+
+def percpu_modfree(kernel: KernelCore, module: Module) -> None:
+    """Give the per-CPU variables back."""
+    if module.percpu:
+        kernel.percpu.free(module.percpu)
+        module.percpu = 0
+
+
+# --- relocation ---------------------------------------------------------------------------------------
+
+
+def apply_relocations(info: LoadInfo, module: Module) -> None:
+    """Apply every relocation section whose target is in memory.
+
+    Raises:
+        LoadError: ENOEXEC.
+    """
+    kernel, image = info.kernel, info.image
+    names = Names(info.name, lambda place: f"{kernel.format_context.hash_pointer(place):016x}")
+    counts: dict[str, int] = {}
+    targets = []
+    for section in image.sections[1:]:
+        if section.info >= len(image.sections) or not image.sections[section.info].allocated:
+            continue
+        if section.type == elf.SHT_REL:
+            raise LoadError(errno.ENOEXEC, (3, f"module {info.name}: REL relocation unsupported"))
+        if section.type != elf.SHT_RELA:
+            continue
+        target = image.sections[section.info]
+        region = next((r for r in module.regions.values() if r.base <= target.address < r.base + r.size), None)
+        if region is None:
+            raise KernelWouldCrash(target.address)
+        view = kernel.memory.writable(region.base, region.size)
+        applied = apply_relocate_add(
+            image.contents(section), view, region.base, target.address, info.values, names
+        )
+        targets.append(target.name)
+        for kind, number in applied.items():
+            counts[kind] = counts.get(kind, 0) + number
+    kernel.events.emit(
+        "apply_relocations", count=sum(counts.values()), by_type=counts, sections=targets
+    )
+
+
+def post_relocation(info: LoadInfo, module: Module) -> None:
+    """Sort the exception table, copy per-CPU data, build the symbol table, patch the code."""
+    kernel, image, view = info.kernel, info.image, module.view
+    sort_extable(kernel.memory, view.extable, view.num_exentries * 12)
+    if module.percpu:
+        data = image.contents(image.sections[image.percpu])
+        kernel.memory.write(kernel.percpu.base + module.percpu, data)
+    add_kallsyms(info, module)
+    patches = module_finalize(info, module)
+    kernel.events.emit("post_relocation", patches=patches)
+
+
+def copy_args(info: LoadInfo, module: Module, uargs: int) -> None:
+    """Copy the parameters from the caller's memory (strndup_user).
+
+    Raises:
+        KernelError: EFAULT, the pointer is bad or NULL; EINVAL or ENOMEM, it is too long.
+    """
+    kernel = info.kernel
+    text = kernel.user.strndup(uargs, _MAX_ARGS)
+    address = kernel.heap.kmalloc(len(text) + 1)
+    if not address:
+        raise KernelError(errno.ENOMEM, "no memory for the parameters")
+    kernel.memory.write(address, text + b"\0")
+    module.owned.append(address)
+    module.view.args = address
+    kernel.events.emit("module_args", address=address, text=text)
+
+
+def free_args(kernel: KernelCore, module: Module) -> None:
+    """Give the parameters' text back."""
+    while module.owned:
+        kernel.heap.kfree(module.owned.pop())
+
+
+# --- becoming a module --------------------------------------------------------------------------------
+
+
+def complete_formation(info: LoadInfo, module: Module) -> None:
+    """Check exports, protect the memory, become COMING.
+
+    Raises:
+        LoadError: ENOEXEC, a symbol is exported already.
+    """
+    kernel = info.kernel
+    read_exports(info, module)
+    note_tables(kernel, module, info)
+    for name, region in module.regions.items():
+        plan = info.layout.regions[name]
+        for start, end, perms in (
+            (0, plan.text_size, READ | EXEC),
+            (plan.text_size, plan.ro_size, READ),
+            (plan.ro_size, plan.size, READ | WRITE),
+        ):
+            if end > start:
+                kernel.memory.protect(region.base + start, end - start, perms)
+    module.state = ModuleState.COMING
+    kernel.events.emit("complete_formation", name=module.name, state="COMING")
+
+
+async def prepare_coming_module(info: LoadInfo, module: Module, undo: Unwind) -> None:
+    """Patch static branches and calls, then tell the notifiers.
+
+    Raises:
+        KernelError: What a notifier returned.
+    """
+    kernel = info.kernel
+
+    async def going() -> None:
+        module.state = ModuleState.GOING
+        await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+
+    patch_branches(info, module)
+    result = await kernel.notifiers.call_robust(
+        "module", ModuleState.COMING, ModuleState.GOING, module.address
+    )
+    if result:
+        module.state = ModuleState.GOING
+        raise KernelError(-result, f"a module notifier refused {module.name}")
+    undo.on_failure(going)
+

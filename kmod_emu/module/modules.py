@@ -1,0 +1,323 @@
+"""Loaded modules: the `modules` list in guest memory, reference counts, dependencies (kernel/module/main.c).
+
+What users see (lsmod, /proc/modules) is read from guest memory: the doubly linked list and `struct module`
+itself, so that code which changes them is believed, as in Linux. Python keeps beside each struct what the
+kernel keeps in private tables: sections, symbols, who uses whom.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.abi import lists
+from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.symbols import Location
+from kmod_emu.kernel.taint import module_letters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.abi.structs import StructView
+    from kmod_emu.kernel.kernel import KernelCore
+
+MODULE_NAME_LEN = 56
+MODULE_REF_BASE = 1
+
+
+class ModuleState(IntEnum):
+    """enum module_state."""
+
+    LIVE = 0
+    COMING = 1
+    GOING = 2
+    UNFORMED = 3
+
+
+STATE_NAMES = {ModuleState.LIVE: "Live", ModuleState.COMING: "Loading", ModuleState.GOING: "Unloading"}
+
+
+class Region:
+    """A piece of the module area: `core` or `init`, or one kind of memory in newer kernels."""
+
+    def __init__(self, name: str, base: int, size: int, text_size: int) -> None:
+        self.name, self.base, self.size, self.text_size = name, base, size, text_size
+
+
+class Module:
+    """One module: its struct in guest memory and what the kernel knows besides.
+
+    Attributes:
+        address: Of its `struct module`, which lies in its own core memory.
+        init_rc: What its init returned; None when it never returned or there is none.
+        sections: (name, address, size) of its sections in memory, as /sys/module/NAME/sections has them.
+        symbols: (address, type letter, name) in symbol-table order, as /proc/kallsyms lists them.
+        exports: What later modules may import: name -> (address, crc, gpl, namespace).
+        uses: Modules whose symbols it imports.
+    """
+
+    def __init__(self, kernel: KernelCore, address: int) -> None:
+        self._kernel = kernel
+        self.address = address
+        self.init_rc: int | None = None
+        self.regions: dict[str, Region] = {}
+        self.sections: list[tuple[str, int, int]] = []
+        self.symbols: list[tuple[int, str, str]] = []
+        self.core_symbols: list[tuple[int, str, str]] = []
+        self.exports: dict[str, tuple[int, int | None, bool, str]] = {}
+        self.uses: list[Module] = []
+        self.users: list[Module] = []
+        self.modinfo: dict[str, str] = {}
+        self.owned: list[int] = []  # heap memory freed with the module: arguments, parameter strings
+        self.percpu = 0
+
+    @property
+    def view(self) -> StructView:
+        """Its `struct module`."""
+        return self._kernel.view("module", self.address)
+
+    @property
+    def name(self) -> str:
+        """The name in `struct module`."""
+        raw = self._kernel.memory.read(self.address + self.view.layout.offset("name"), MODULE_NAME_LEN)
+        return raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+
+    @property
+    def state(self) -> ModuleState:
+        """The state in `struct module`; a value that is none counts as UNFORMED."""
+        value = self.view.state
+        return ModuleState(value) if value < len(ModuleState) else ModuleState.UNFORMED
+
+    @state.setter
+    def state(self, state: ModuleState) -> None:
+        self.view.state = state
+
+    @property
+    def refcnt(self) -> int:
+        """Users, as lsmod counts them: the base reference is not shown."""
+        raw = self.view.get("refcnt")
+        return (raw - (1 << 32) if raw >> 31 else raw) - MODULE_REF_BASE
+
+    @property
+    def taints(self) -> int:
+        """The module's own taint mask."""
+        return self.view.taints
+
+    @property
+    def size(self) -> int:
+        """Bytes of module memory, init's only until it is freed."""
+        return sum(region.size for region in self.regions.values())
+
+    @property
+    def base(self) -> int:
+        """The address that /proc/modules shows."""
+        return next(iter(self.regions.values())).base if self.regions else 0
+
+    def __repr__(self) -> str:
+        return f"<Module {self.name} {self.size} {self.refcnt} {STATE_NAMES.get(self.state, 'Unformed')}>"
+
+    def flags(self) -> str:
+        """Taint letters with `+` while coming and `-` while going, as /proc/modules has them."""
+        letters = module_letters(self.taints)
+        if not letters:
+            return ""
+        return f" ({letters}{self._progress()})"
+
+    def _progress(self) -> str:
+        return {ModuleState.COMING: "+", ModuleState.GOING: "-"}.get(self.state, "")
+
+    def oops_text(self) -> str:
+        """As "Modules linked in:" has it: here an untainted module shows its `+` or `-` too."""
+        marks = module_letters(self.taints) + self._progress()
+        return f"{self.name}({marks})" if marks else self.name
+
+    def holds(self, address: int) -> bool:
+        """Whether an address lies in the module's memory."""
+        return any(region.base <= address < region.base + region.size for region in self.regions.values())
+
+
+class Modules:
+    """All modules, through the guest's list."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self.head = kernel.symbols.address("modules")
+        self.known: dict[int, Module] = {}  # by address of struct module
+        self.latest: Module | None = None  # the one that the last load_module put on the list
+        self.last_unloaded = ""
+        self.disabled = False
+        self.told: set[str] = set()  # messages that are printed once a boot
+        lists.init(kernel.memory, self.head)
+        kernel.locators.append(self.locate)
+        kernel.modules_text = self.linked_in
+
+    def __iter__(self) -> Iterator[Module]:
+        """Modules on the list, newest first, unformed ones too."""
+        offset = self._kernel.profile.offset("module", "list")
+        for entry in lists.walk(self._kernel.memory, self.head):
+            module = self.known.get(entry - offset)
+            if module is not None:
+                yield module
+
+    def formed(self) -> list[Module]:
+        """Modules that anybody may see."""
+        return [module for module in self if module.state is not ModuleState.UNFORMED]
+
+    def find(self, name: str, *, even_unformed: bool = False) -> Module | None:
+        """find_module(): by exact name."""
+        for module in self:
+            if module.name == name and (even_unformed or module.state is not ModuleState.UNFORMED):
+                return module
+        return None
+
+    def insert(self, module: Module) -> None:
+        """Put a module at the head of the list."""
+        self.known[module.address] = module
+        lists.add(self._kernel.memory, module.view.addressof("list"), self.head)
+
+    def remove(self, module: Module) -> None:
+        """Take a module off the list."""
+        if module.address in (m.address for m in self):
+            lists.delete(self._kernel.memory, module.view.addressof("list"))
+        self.known.pop(module.address, None)
+
+    def holding(self, address: int) -> Module | None:
+        """The module whose memory holds an address."""
+        return next((module for module in self.known.values() if module.holds(address)), None)
+
+    def get(self, module: Module) -> bool:
+        """try_module_get(): one more user, unless the module is going."""
+        if module.state is ModuleState.GOING:
+            return False
+        self._count(module, 1)
+        return True
+
+    def put(self, module: Module) -> None:
+        """module_put(): one user less."""
+        self._count(module, -1)
+
+    def _count(self, module: Module, change: int) -> None:
+        module.view.set("refcnt", module.view.get("refcnt") + change)
+
+    def use(self, user: Module, owner: Module) -> None:
+        """ref_module(): `user` imports from `owner`."""
+        if owner not in user.uses:
+            self._count(owner, 1)
+            user.uses.append(owner)
+            owner.users.insert(0, user)
+
+    def drop_uses(self, module: Module) -> None:
+        """module_unload_free(): give back the references on dependencies."""
+        for owner in module.uses:
+            self._count(owner, -1)
+            owner.users.remove(module)
+        module.uses.clear()
+
+    # --- names of addresses -------------------------------------------------------------------------
+
+    def locate(self, address: int) -> Location | None:
+        """Symbol of an address in module memory (kernel/module/kallsyms.c: find_kallsyms_symbol)."""
+        module = self.holding(address)
+        if module is None:
+            return None
+        region = next(r for r in module.regions.values() if r.base <= address < r.base + r.size)
+        end = region.base + (region.text_size or region.size)
+        best: tuple[int, str] | None = None
+        for value, letter, name in module.symbols:
+            if not name or letter in "uU" or name.startswith((".L", "$a", "$t", "$x", "$d")):
+                continue
+            if value <= address and value >= region.base and (best is None or value > best[0]):
+                best = value, name
+            elif address < value < end:
+                end = value
+        if best is None:
+            return None
+        return Location(best[1], address - best[0], max(end - best[0], 0), module.name)
+
+    def linked_in(self) -> str:
+        """The list behind "Modules linked in:"."""
+        text = "".join(f" {module.oops_text()}" for module in self.formed())
+        return f"{text} [last unloaded: {self.last_unloaded}]" if self.last_unloaded else text
+
+    # --- state ---------------------------------------------------------------------------------------
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {
+            "modules": [_module_state(module) for module in self.known.values()],
+            "last_unloaded": self.last_unloaded,
+            "disabled": self.disabled,
+            "told": sorted(self.told),
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back; `Module` objects that still exist are reused."""
+        before, self.known = self.known, {}
+        for item in state["modules"]:
+            module = before.get(item["address"]) or Module(self._kernel, item["address"])
+            self.known[module.address] = module
+            module.init_rc, module.modinfo, module.percpu = item["init_rc"], item["modinfo"], item["percpu"]
+            module.regions = {region[0]: Region(*region) for region in item["regions"]}
+            module.sections = [(n, a, s) for n, a, s in item["sections"]]
+            module.symbols = [(a, t, n) for a, t, n in item["symbols"]]
+            module.core_symbols = [(a, t, n) for a, t, n in item["core_symbols"]]
+            module.exports = {name: (a, c, g, n) for name, (a, c, g, n) in item["exports"].items()}
+            module.owned = list(item["owned"])
+        for item in state["modules"]:
+            module = self.known[item["address"]]
+            module.uses = [self.known[address] for address in item["uses"]]
+            module.users = [self.known[address] for address in item["users"]]
+        self.last_unloaded, self.disabled = state["last_unloaded"], state["disabled"]
+        self.told = set(state["told"])
+
+
+def _module_state(module: Module) -> dict[str, Any]:
+    return {
+        "address": module.address,
+        "init_rc": module.init_rc,
+        "modinfo": module.modinfo,
+        "percpu": module.percpu,
+        "regions": [[r.name, r.base, r.size, r.text_size] for r in module.regions.values()],
+        "sections": module.sections,
+        "symbols": module.symbols,
+        "core_symbols": module.core_symbols,
+        "exports": module.exports,
+        "owned": list(module.owned),
+        "uses": [other.address for other in module.uses],
+        "users": [other.address for other in module.users],
+    }
+
+
+@export_data("struct list_head modules", 16)
+def modules(kernel: KernelCore, address: int) -> None:
+    """Head of the list of modules (kernel/module/main.c); not exported, but in System.map."""
+
+
+@export("bool try_module_get(struct module *module)")
+def try_module_get(kernel: KernelCore, module: int) -> int:
+    """One more user, unless the module is going (kernel/module/main.c)."""
+    known = kernel[Modules].known.get(module)
+    return 1 if known is None else int(kernel[Modules].get(known))
+
+
+@export("void __module_get(struct module *module)")
+def __module_get(kernel: KernelCore, module: int) -> None:
+    """One more user; the caller holds one already (kernel/module/main.c)."""
+    known = kernel[Modules].known.get(module)
+    if known is not None:
+        kernel[Modules].get(known)
+
+
+@export("void module_put(struct module *module)")
+def module_put(kernel: KernelCore, module: int) -> None:
+    """One user less (kernel/module/main.c)."""
+    known = kernel[Modules].known.get(module)
+    if known is not None:
+        kernel[Modules].put(known)
+
+
+@export("int module_refcount(struct module *mod)")
+def module_refcount(kernel: KernelCore, mod: int) -> int:
+    """Users of a module (kernel/module/main.c)."""
+    known = kernel[Modules].known.get(mod)
+    return known.refcnt if known is not None else 0

@@ -1,0 +1,69 @@
+"""Splitting a parameter string (lib/cmdline.c: next_arg; kernel/params.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SPACES = b" \t\n\v\f\r\xa0"  # isspace() of lib/ctype.c, which is Latin-1
+_QUOTE = 0x22
+
+
+class Argument(NamedTuple):
+    """One argument: `rest` is the text behind it, where `--` stops."""
+
+    name: bytes
+    value: bytes | None
+    rest: bytes
+
+
+def arguments(text: bytes) -> Iterator[Argument]:
+    """Split a parameter string.
+
+    >>> [(a.name, a.value) for a in arguments(b'n=1 who="a b" flag')]
+    [(b'n', b'1'), (b'who', b'a b'), (b'flag', None)]
+    """
+    text = text.lstrip(_SPACES)
+    while text:
+        argument = _next_arg(text)
+        yield argument
+        text = argument.rest
+
+
+def _next_arg(text: bytes) -> Argument:
+    quoted = text[0] == _QUOTE
+    if quoted:
+        text = text[1:]
+    in_quote, equals, end = quoted, 0, len(text)
+    for index, byte in enumerate(text):
+        if byte in _SPACES and not in_quote:
+            end = index
+            break
+        if not equals and byte == 0x3D:
+            equals = index
+        if byte == _QUOTE:
+            in_quote = not in_quote
+    word, rest = text[:end], text[end + 1 :].lstrip(_SPACES)
+    if not equals:
+        return Argument(_unquote_end(word) if quoted else word, None, rest)
+    name, value = word[:equals], word[equals + 1 :]
+    if value[:1] == b'"':
+        value = _unquote_end(value[1:])
+    elif quoted:
+        value = _unquote_end(value)
+    return Argument(name, value, rest)
+
+
+def _unquote_end(word: bytes) -> bytes:
+    return word[:-1] if word.endswith(b'"') else word
+
+
+def parameq(one: bytes, other: bytes) -> bool:
+    """Whether two parameter names are equal, `-` and `_` being the same.
+
+    >>> parameq(b"a-b", b"a_b")
+    True
+    """
+    return one.replace(b"-", b"_") == other.replace(b"-", b"_")

@@ -1,0 +1,129 @@
+"""Applying the patches of finalize.py to a module that is being loaded (arch/x86/kernel/module.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.machine.memory import PageFault
+from kmod_emu.module import finalize
+from kmod_emu.module.errors import KernelWouldCrash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.elf import Section
+    from kmod_emu.module.load import LoadInfo
+    from kmod_emu.module.modules import Module
+
+_REGISTERS = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
+# Feature bits that every x86-64 kernel sets: NOPL (3*32+20) and ALWAYS (3*32+21).
+_FEATURES = frozenset((3 * 32 + 20, 3 * 32 + 21))
+_TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
+
+
+def ftrace_module_init(info: LoadInfo, module: Module) -> None:
+    """Take out the calls to __fentry__."""
+    view = module.view
+    _write(info.kernel, finalize.mcount(info.kernel.memory, view.ftrace_callsites, view.num_ftrace_callsites * 8))
+
+
+def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
+    """Patch the code; returns how many places of each kind."""
+    kernel = info.kernel
+    memory, profile = kernel.memory, kernel.profile
+    entry_size = profile.struct("alt_instr").size
+    passes = (
+        (".parainstructions", lambda s: finalize.paravirt(memory, s.address, s.size, _native(kernel))),
+        (".retpoline_sites", lambda s: finalize.retpolines(memory, s.address, s.size, _thunks(kernel))),
+        (".return_sites", lambda s: finalize.returns(memory, s.address, s.size)),
+        (".altinstructions",
+         lambda s: finalize.alternatives(memory, s.address, s.size, entry_size, _FEATURES.__contains__)),
+    )  # fmt: skip
+    counts = {}
+    for name, patches in passes:
+        section = _section(info, name)
+        if section is not None:
+            counts[name] = _write(kernel, patches(section))
+    return counts
+
+
+def patch_branches(info: LoadInfo, module: Module) -> None:
+    """Static branches and static calls, which are patched when the module is COMING."""
+    kernel, view = info.kernel, module.view
+    jumps = finalize.jump_labels(
+        kernel.memory, view.jump_entries, view.num_jump_entries * 16, lambda key: _key_enabled(kernel, key)
+    )
+    _write(kernel, jumps)
+    calls = finalize.static_calls(
+        kernel.memory,
+        view.static_call_sites,
+        view.num_static_call_sites * 8,
+        lambda key: _static_target(kernel, key),
+    )
+    _write(kernel, calls)
+
+
+def _section(info: LoadInfo, name: str) -> Section | None:
+    """A section by name, allocated or not: module_finalize does not look at the flag."""
+    index = info.image.find_any(name)
+    return info.image.sections[index] if index else None
+
+
+def _write(kernel: KernelCore, patches: Iterable[finalize.Patch]) -> int:
+    count = 0
+    try:
+        for patch in patches:
+            kernel.memory.write(patch.address, patch.code)
+            count += 1
+    except PageFault as fault:
+        raise KernelWouldCrash(fault.address) from None
+    return count
+
+
+def _native(kernel: KernelCore) -> dict[int, bytes]:
+    """Native code of paravirt operations, by their index in pv_ops."""
+    profile = kernel.profile
+    if not profile.has("paravirt_patch_template"):
+        return {}
+    table = profile.struct("paravirt_patch_template")
+    code = {
+        ("irq", "pv_irq_ops", "save_fl"): b"\x9c\x58",  # pushf; pop %rax
+        ("irq", "pv_irq_ops", "irq_disable"): b"\xfa",
+        ("irq", "pv_irq_ops", "irq_enable"): b"\xfb",
+        ("lock", "pv_lock_ops", "queued_spin_unlock"): b"\xc6\x07\x00",  # movb $0,(%rdi)
+        ("lock", "pv_lock_ops", "vcpu_is_preempted"): b"\x31\xc0",
+    }
+    return {
+        (table.offset(group) + profile.offset(struct, member)) // 8: patch
+        for (group, struct, member), patch in code.items()
+    }
+
+
+def _thunks(kernel: KernelCore) -> dict[int, int]:
+    addresses = {}
+    for number, register in enumerate(_REGISTERS):
+        symbol = kernel.symbols.find(f"__x86_indirect_thunk_{register}")
+        if symbol is not None:
+            addresses[symbol.address] = number
+    return addresses
+
+
+def _key_enabled(kernel: KernelCore, key: int) -> bool:
+    """Whether a static_key is on; one of an export that is not implemented counts as off."""
+    try:
+        value = kernel.memory.read_u32(key)
+    except PageFault:
+        return False
+    return 0 < value < 1 << 31
+
+
+def _static_target(kernel: KernelCore, key: int) -> int | None:
+    """The function behind a static call: the key's, or the one a trampoline jumps to."""
+    try:
+        head = kernel.memory.read(key, 8)
+    except PageFault:
+        return None  # an export that is not implemented: the call is left to report itself
+    if head[0] == 0xE9 and head[5:] == _TRAMPOLINE_MARK:
+        return key + 5 + int.from_bytes(head[1:5], "little", signed=True) & (1 << 64) - 1
+    return int.from_bytes(head, "little")

@@ -1,0 +1,77 @@
+"""/proc/modules, /proc/kallsyms and the sysctls of modules (kernel/module/procfs.c, kernel/kallsyms.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.procfs import sysctl_number
+from kmod_emu.fs.tree import Node
+from kmod_emu.kernel.symbols import Origin
+from kmod_emu.kernel.tasks import CAP_SYS_MODULE, CAP_SYSLOG
+from kmod_emu.module.modules import STATE_NAMES, Module, ModuleState, Modules
+
+if TYPE_CHECKING:
+    from kmod_emu.fs.procfs import Procfs
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+_LETTERS = {Origin.IMAGE: "T", Origin.TRAP: "T", Origin.DATA: "D", Origin.ABSENT: "T"}
+
+
+def shows_value(task: Task) -> bool:
+    """Whether a task may see kernel addresses (kallsyms_show_value): with Debian's settings, CAP_SYSLOG."""
+    return task.capable(CAP_SYSLOG)
+
+
+class ModuleProcfs:
+    """Adds the module files to /proc."""
+
+    def __init__(self, kernel: KernelCore, procfs: Procfs) -> None:
+        self._kernel = kernel
+        self._modules = kernel[Modules]
+        procfs.files["modules"] = Node(0o444, read=self.modules)
+        procfs.files["kallsyms"] = Node(0o444, read=self.kallsyms)
+        procfs.sysctl_kernel["modules_disabled"] = Node(
+            0o644, read=lambda task: f"{int(self._modules.disabled)}\n", write=self._write_disabled
+        )
+
+    def modules(self, task: Task) -> str:
+        """One line a module, newest first (m_show)."""
+        return "".join(module_line(module, shows_value(task)) for module in self._modules.formed())
+
+    def kallsyms(self, task: Task) -> str:
+        """Symbols of the base kernel, then of the modules."""
+        visible = shows_value(task)
+        lines = [
+            f"{symbol.address if visible else 0:016x} {_LETTERS[symbol.origin]} {symbol.name}\n"
+            for symbol in self._kernel.symbols
+        ]
+        for module in self._modules.formed():
+            lines += [
+                f"{address if visible else 0:016x} {letter} {name}\t[{module.name}]\n"
+                for address, letter, name in module.symbols
+                if name
+            ]
+        return "".join(lines)
+
+    def _write_disabled(self, task: Task, data: bytes) -> None:
+        """kernel.modules_disabled: 1 can be written, once, by who may load modules."""
+        if not task.capable(CAP_SYS_MODULE):
+            raise KernelError(errno.EPERM, "disabling module loading needs CAP_SYS_MODULE")
+        if sysctl_number(data) != 1:
+            raise KernelError(errno.EINVAL, "kernel.modules_disabled can only be set to 1")
+        self._modules.disabled = True
+
+
+def module_line(module: Module, visible: bool) -> str:
+    """A line of /proc/modules."""
+    users = "".join(f"{user.name}," for user in module.users)
+    view = module.view
+    if view.get("init") and not view.get("exit"):
+        users += "[permanent],"
+    address = module.base if visible else 0
+    state = STATE_NAMES.get(module.state, "Unformed")
+    refcnt = -1 if module.state is ModuleState.GOING else module.refcnt
+    return f"{module.name} {module.size} {refcnt} {users or '-'} {state} {address:#018x}{module.flags()}\n"

@@ -1,0 +1,110 @@
+"""Sections that the kernel looks for by name (kernel/module/main.c: find_module_sections)."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.oops import Tables
+from kmod_emu.module.errors import LoadError
+from kmod_emu.module.modules import Modules
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.load import LoadInfo
+    from kmod_emu.module.modules import Module
+
+# Section, member of struct module for its address, member for the count, bytes of an element.
+_SECTIONS = (
+    ("__param", "kp", "num_kp", 40),
+    ("__ksymtab", "syms", "num_syms", 12),
+    ("__kcrctab", "crcs", "", 1),
+    ("__ksymtab_gpl", "gpl_syms", "num_gpl_syms", 12),
+    ("__kcrctab_gpl", "gpl_crcs", "", 1),
+    (".noinstr.text", "noinstr_text_start", "noinstr_text_size", 1),
+    ("__tracepoints_ptrs", "tracepoints_ptrs", "num_tracepoints", 8),
+    ("___srcu_struct_ptrs", "srcu_struct_ptrs", "num_srcu_structs", 8),
+    ("__bpf_raw_tp_map", "bpf_raw_events", "num_bpf_raw_events", 32),
+    ("__jump_table", "jump_entries", "num_jump_entries", 16),
+    ("_ftrace_events", "trace_events", "num_trace_events", 8),
+    ("_ftrace_eval_map", "trace_evals", "num_trace_evals", 8),
+    ("__trace_printk_fmt", "trace_bprintk_fmt_start", "num_trace_bprintk_fmt", 8),
+    ("__mcount_loc", "ftrace_callsites", "num_ftrace_callsites", 8),
+    ("_error_injection_whitelist", "ei_funcs", "num_ei_funcs", 16),
+    (".kprobes.text", "kprobes_text_start", "kprobes_text_size", 1),
+    ("_kprobe_blacklist", "kprobe_blacklist", "num_kprobe_blacklist", 8),
+    (".static_call_sites", "static_call_sites", "num_static_call_sites", 8),
+    ("__ex_table", "extable", "num_exentries", 12),
+)
+
+
+def find_module_sections(info: LoadInfo, module: Module) -> None:
+    """Enter the tables' addresses and counts into `struct module`."""
+    view, image = module.view, info.image
+    for name, pointer, count, size in _SECTIONS:
+        if not view.has(pointer):
+            continue
+        section = image.sections[image.find(name)]
+        view.set(pointer, section.address if section.index else 0)
+        if count:
+            view.set(count, section.size // size if section.index else 0)
+    if image.find("__obsparm"):
+        info.printk(4, f"{info.name}: Ignoring obsolete parameters")
+    module.sections = [
+        (section.name, section.address, section.size) for section in image.sections[1:] if section.allocated
+    ]
+
+
+def note_tables(kernel: KernelCore, module: Module, info: LoadInfo | None) -> None:
+    """Tell the fault handler of the module's bug and exception tables; None takes them back."""
+    key = f"{module.address:#x}"
+    if info is None:
+        kernel.faults.tables.pop(key, None)
+        return
+    view, bugs = module.view, info.image.sections[info.image.find("__bug_table")]
+    kernel.faults.tables[key] = Tables(
+        bugs=(bugs.address, bugs.size if bugs.index else 0), extable=(view.extable, view.num_exentries * 12)
+    )
+
+
+def read_exports(info: LoadInfo, module: Module) -> None:
+    """Learn what the module exports; nobody may export it already (verify_exported_symbols).
+
+    Raises:
+        LoadError: ENOEXEC.
+    """
+    kernel, view = info.kernel, module.view
+    tables = [("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True)]
+    for table, crcs, gpl in tables:
+        section = info.image.sections[info.image.find(table)]
+        crc_section = info.image.sections[info.image.find(crcs)]
+        if not section.index:
+            continue
+        for position in range(section.size // 12):
+            entry = section.address + 12 * position
+            name, address, namespace = _kernel_symbol(kernel, entry)
+            owner = _owner(kernel, name)
+            if owner:
+                text = f"{module.name}: exports duplicate symbol {name} (owned by {owner})"
+                raise LoadError(errno.ENOEXEC, (3, text))
+            crc = None
+            if crc_section.index:
+                crc = kernel.memory.read_u32(crc_section.address + 4 * position)
+            module.exports[name] = (address, crc, gpl, namespace)
+    assert view.address == module.address
+
+
+def _kernel_symbol(kernel: KernelCore, entry: int) -> tuple[str, int, str]:
+    """Name, value and namespace of one struct kernel_symbol: self-relative pointers."""
+    value, name, namespace = struct.unpack("<iii", kernel.memory.read(entry, 12))
+    text = kernel.memory.read_cstring(entry + 4 + name)
+    space = kernel.memory.read_cstring(entry + 8 + namespace) if namespace else b""
+    return text.decode("utf-8", "surrogateescape"), (entry + value) & (1 << 64) - 1, space.decode("utf-8", "replace")
+
+
+def _owner(kernel: KernelCore, name: str) -> str:
+    """Who exports a name: "kernel", a module, or ""."""
+    if kernel.symbols.exports(name):
+        return "kernel"
+    return next((module.name for module in kernel[Modules].formed() if name in module.exports), "")

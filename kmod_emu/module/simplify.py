@@ -1,0 +1,110 @@
+"""Giving every symbol of a module its value (kernel/module/main.c: simplify_symbols)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.taint import Taint
+from kmod_emu.module import elf
+from kmod_emu.module.check import check_version
+from kmod_emu.module.errors import LoadError
+from kmod_emu.module.resolve import find_symbol, inherit_taint, ref_module, verify_namespace
+
+if TYPE_CHECKING:
+    from kmod_emu.module.load import LoadInfo
+    from kmod_emu.module.modules import Module
+    from kmod_emu.module.resolve import Found
+
+_MASK64 = (1 << 64) - 1
+
+
+def simplify_symbols(info: LoadInfo, module: Module) -> None:
+    """Resolve imports and add section addresses; all unknown symbols are reported, the last one's errno counts.
+
+    Raises:
+        KernelError: ENOENT (unknown symbol), EINVAL (version, namespace), EBUSY.
+        LoadError: ENOEXEC, a symbol in no section.
+    """
+    image = info.image
+    addresses = [section.address for section in image.sections]
+    if image.percpu:
+        addresses[image.percpu] = module.percpu
+    count, values, resolved = len(addresses), [0], []
+    failure: KernelError | None = None
+    resolver = _Resolver(info, module)
+    for symbol in image.symbols[1:]:
+        shndx = symbol.shndx
+        if shndx == elf.SHN_UNDEF:
+            try:
+                found = resolver.resolve(image.symbol_name(symbol), weak=symbol.binding == elf.STB_WEAK)
+                values.append(found.address if found else 0)
+                if found:
+                    resolved.append(found)
+            except KernelError as error:
+                failure = error
+                values.append(0)
+                name = image.symbol_name(symbol)
+                info.printk(4, f"{info.name}: Unknown symbol {name} (err -{error.errno})")
+        elif shndx in (elf.SHN_ABS, elf.SHN_LIVEPATCH):
+            values.append(symbol.value)
+        elif shndx == elf.SHN_COMMON:
+            if not image.symbol_name(symbol).startswith("__gnu_lto"):
+                failure = LoadError(errno.ENOEXEC, explanation="compile the module with -fno-common")
+                info.printk(4, f"{info.name}: please compile with -fno-common")
+            values.append(symbol.value)
+        elif shndx >= count:
+            text = f"{info.name}: Symbol {image.symbol_name(symbol)} has an invalid section index "
+            failure = LoadError(errno.ENOEXEC)
+            info.printk(3, f"{text}{shndx} (max {count - 1})")
+            values.append(symbol.value)
+        else:
+            values.append(symbol.value + addresses[shndx] & _MASK64)
+    if failure is not None:
+        raise failure
+    info.values = values
+    if info.kernel.events:
+        info.kernel.events.emit(
+            "simplify_symbols",
+            resolved=[
+                {"name": found.name, "address": found.address, "owner": found.owner.name if found.owner else None}
+                for found in resolved
+            ],
+            defined=len(values) - 1 - len(resolved),
+        )
+
+
+class _Resolver:
+    """resolve_symbol_wait() for one module."""
+
+    def __init__(self, info: LoadInfo, module: Module) -> None:
+        self._info, self._module = info, module
+        self._using_gpl = False
+
+    def resolve(self, name: str, *, weak: bool) -> Found | None:
+        """The symbol, or None for a weak one that nobody exports.
+
+        Raises:
+            KernelError: ENOENT, EINVAL, EBUSY.
+        """
+        info, module = self._info, self._module
+        kernel = info.kernel
+        found = find_symbol(kernel, name, gplok=not module.taints >> Taint.PROPRIETARY_MODULE & 1)
+        if found is not None and found.gpl:
+            self._using_gpl = True
+        if found is None or not inherit_taint(kernel, module, found, using_gpl=self._using_gpl):
+            if weak or name == "_GLOBAL_OFFSET_TABLE_":
+                return None
+            raise KernelError(errno.ENOENT, self._why_unknown(name))
+        if not check_version(info, name, found.crc):
+            raise KernelError(errno.EINVAL, f"{name} has another version here than where the module was built")
+        verify_namespace(kernel, module, found, info.imports)
+        if found.owner is not None:
+            ref_module(kernel, module, found.owner)
+        return found
+
+    def _why_unknown(self, name: str) -> str:
+        if find_symbol(self._info.kernel, name, gplok=True) is not None:
+            return f"{name} is for GPL modules only, and this module's licence is none of them"
+        return f"neither the base kernel nor a loaded module exports {name}"

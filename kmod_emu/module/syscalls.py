@@ -1,0 +1,128 @@
+"""init_module(2), finit_module(2), delete_module(2) (kernel/module/main.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.syscalls import syscall
+from kmod_emu.kernel.tasks import CAP_SYS_MODULE
+from kmod_emu.module.free import delete_module
+from kmod_emu.module.load import Copy, load_module
+from kmod_emu.module.modules import MODULE_NAME_LEN, Modules
+from kmod_emu.user.files import FileTable
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+ELF_HEADER_SIZE = 64
+COPY_CHUNK_SIZE = 16 * 4096
+MODULE_INIT_IGNORE_MODVERSIONS, MODULE_INIT_IGNORE_VERMAGIC, MODULE_INIT_COMPRESSED_FILE = 1, 2, 4
+_INT_MAX = (1 << 31) - 1
+
+
+def may_init_module(kernel: KernelCore) -> None:
+    """Only CAP_SYS_MODULE may, and only while modules are not disabled.
+
+    Raises:
+        KernelError: EPERM.
+    """
+    task, disabled = kernel.sched.current, kernel[Modules].disabled
+    capable = task.capable(CAP_SYS_MODULE)
+    kernel.events.emit("may_init_module", uid=task.uid, capable=capable, disabled=disabled)
+    if not capable:
+        raise KernelError(errno.EPERM, f"uid {task.uid} has no CAP_SYS_MODULE: only root may load modules")
+    if disabled:
+        raise KernelError(errno.EPERM, "kernel.modules_disabled is 1: no module can be loaded until a reboot")
+
+
+@syscall(175)
+async def sys_init_module(kernel: KernelCore, umod: int, length: int, uargs: int) -> int:
+    """Load a module from the caller's memory."""
+    may_init_module(kernel)
+    copy = copy_module_from_user(kernel, umod, length)
+    return await load_module(kernel, copy, uargs, 0)
+
+
+def copy_module_from_user(kernel: KernelCore, umod: int, length: int) -> Copy:
+    """Copy the image to temporary kernel memory, 64 KiB at a time.
+
+    Raises:
+        KernelError: ENOEXEC (shorter than an ELF header; nothing is printed), ENOMEM, EFAULT.
+    """
+    if length < ELF_HEADER_SIZE:
+        raise KernelError(errno.ENOEXEC, f"{length} bytes are less than an ELF header")
+    address = kernel.vmalloc.allocate(length)
+    if not address:
+        raise KernelError(errno.ENOMEM, f"no room for a temporary copy of {length} bytes")
+    try:
+        for offset in range(0, length, COPY_CHUNK_SIZE):
+            size = min(COPY_CHUNK_SIZE, length - offset)
+            kernel.memory.write(address + offset, kernel.user.copy_from(umod + offset, size))
+    except KernelError:
+        kernel.vmalloc.free(address)
+        raise
+    kernel.events.emit("copy_module_from_user", address=address, size=length, source=umod)
+    return Copy(address, length)
+
+
+@syscall(313)
+async def sys_finit_module(kernel: KernelCore, fd: int, uargs: int, flags: int) -> int:
+    """Load a module from an open file."""
+    may_init_module(kernel)
+    flags &= 0xFFFF_FFFF
+    if flags & ~(MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC | MODULE_INIT_COMPRESSED_FILE):
+        raise KernelError(errno.EINVAL, f"finit_module has no flags {flags:#x}")
+    copy = kernel_read_file(kernel, fd)
+    if flags & MODULE_INIT_COMPRESSED_FILE and not kernel.profile.config.get("MODULE_DECOMPRESS"):
+        kernel.vmalloc.free(copy.address)
+        raise KernelError(errno.EOPNOTSUPP, "this kernel cannot decompress modules itself")
+    return await load_module(kernel, copy, uargs, flags)
+
+
+def kernel_read_file(kernel: KernelCore, fd: int) -> Copy:
+    """Read a whole file to temporary kernel memory (fs/kernel_read_file.c).
+
+    Raises:
+        KernelError: EBADF, EINVAL (no regular file, or empty), ETXTBSY, EFBIG, ENOMEM.
+    """
+    file = kernel[FileTable].get(kernel.sched.current, fd)
+    if not file.readable:
+        raise KernelError(errno.EBADF, "the descriptor is not open for reading")
+    if not file.regular:
+        raise KernelError(errno.EINVAL, "a module must be a regular file")
+    if file.writable or file.writers:
+        raise KernelError(errno.ETXTBSY, "the file is open for writing")
+    if not file.data:
+        raise KernelError(errno.EINVAL, "the file is empty")
+    if len(file.data) > _INT_MAX:
+        raise KernelError(errno.EFBIG, "the file is larger than 2 GiB")
+    address = kernel.vmalloc.allocate(len(file.data))
+    if not address:
+        raise KernelError(errno.ENOMEM, f"no room for {len(file.data)} bytes")
+    kernel.memory.write(address, file.data)
+    kernel.events.emit("copy_module_from_user", address=address, size=len(file.data), source=None)
+    return Copy(address, len(file.data))
+
+
+@syscall(176)
+async def sys_delete_module(kernel: KernelCore, name_user: int, flags: int) -> int:
+    """Unload a module."""
+    task = kernel.sched.current
+    modules = kernel[Modules]
+    if not task.capable(CAP_SYS_MODULE) or modules.disabled:
+        raise KernelError(errno.EPERM, "only root may unload modules" if task.uid else "modules are disabled")
+    raw = kernel.user.read(name_user, 1)
+    if not raw:
+        raise KernelError(errno.EFAULT, "the module's name is not readable")
+    try:
+        name = kernel.user.strndup(name_user, MODULE_NAME_LEN)
+    except KernelError as error:
+        if error.errno == errno.EINVAL:
+            raise KernelError(errno.ENOENT, "no module has a name that long") from None
+        raise
+    if not name:
+        raise KernelError(errno.ENOENT, "the name is empty")
+    await delete_module(kernel, name.decode("utf-8", "backslashreplace"), flags & 0xFFFF_FFFF)
+    return 0

@@ -1,0 +1,77 @@
+"""/sys/module/NAME (kernel/module/sysfs.c, kernel/params.c)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.tree import Node, directory
+from kmod_emu.kernel.taint import module_letters
+from kmod_emu.module.modules import Module, ModuleState, Modules
+from kmod_emu.module.parameters import Parameter, get_parameter, parameters, set_parameter
+from kmod_emu.module.procfs import shows_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+_INITSTATE = {ModuleState.LIVE: "live", ModuleState.COMING: "coming", ModuleState.GOING: "going"}
+
+
+class ModuleSysfs:
+    """The directory /sys/module."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self.root = directory(self._list)
+
+    def _list(self) -> dict[str, Node]:
+        return {module.name: directory(lambda m=module: self._files(m)) for module in self._kernel[Modules].formed()}
+
+    def _files(self, module: Module) -> dict[str, Node]:
+        core = sum(region.size for name, region in module.regions.items() if not name.startswith("init"))
+        facts: dict[str, Callable[[], str]] = {
+            "coresize": lambda: f"{core}",
+            "initsize": lambda: f"{module.size - core}",
+            "initstate": lambda: _INITSTATE.get(module.state, "unformed"),
+            "refcnt": lambda: f"{module.refcnt}",
+            "taint": lambda: module_letters(module.taints),
+        }
+        files = {name: _text(fact) for name, fact in facts.items()}
+        for tag in ("version", "srcversion"):
+            if tag in module.modinfo:
+                files[tag] = _text(lambda text=module.modinfo[tag]: text)
+        files["uevent"] = Node(0o200, write=lambda task, data: None)
+        files["holders"] = directory(
+            lambda: {user.name: Node(0o777, target=f"../../{user.name}") for user in module.users}
+        )
+        files["sections"] = directory(
+            {name: self._section(address) for name, address, size in module.sections if size}
+        )
+        shown = {p.name: self._parameter(p) for p in parameters(self._kernel, module) if p.permissions}
+        if shown:
+            files["parameters"] = directory(shown)
+        return files
+
+    def _section(self, address: int) -> Node:
+        return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n")
+
+    def _parameter(self, parameter: Parameter) -> Node:
+        kernel = self._kernel
+
+        async def read(task: Task) -> bytes:
+            return await get_parameter(kernel, parameter)
+
+        async def write(task: Task, data: bytes) -> None:
+            result = await set_parameter(kernel, parameter, data)
+            if result < 0:
+                raise KernelError(-result, f"{parameter.name} does not take this value")
+
+        return Node(parameter.permissions, read=read, write=write)
+
+
+def _text(fact: Callable[[], str]) -> Node:
+    return Node(0o444, read=lambda task: fact() + "\n")
