@@ -1,0 +1,43 @@
+"""The sample modules that come with the package, built by kbuild from `samples/` for Debian's Linux 6.1."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+__all__ = ["names", "path"]
+
+SUFFIX = ".ko"
+
+
+def _directory() -> Path:
+    return Path(str(resources.files("kmod_emu"))) / "data" / "samples"
+
+
+def names() -> list[str]:
+    """Return the names of the samples, sorted.
+
+    >>> "hello" in names()
+    True
+    """
+    return sorted(file.stem for file in _directory().glob(f"*{SUFFIX}"))
+
+
+def path(name: str) -> Path:
+    """Return the path of a sample's .ko file.
+
+    Args:
+        name: The module's name, as `lsmod` shows it: "hello", not "hello.ko".
+
+    Raises:
+        LookupError: No sample has this name; the message lists those there are.
+
+    >>> path("hello").name
+    'hello.ko'
+    >>> path("helo")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    LookupError: no sample is called 'helo'; there are: globals, ...
+    """
+    if name not in names():
+        raise LookupError(f"no sample is called {name!r}; there are: {', '.join(names())}")
+    return _directory() / f"{name}{SUFFIX}"
