@@ -34,6 +34,7 @@ class Kernel(KernelCore):
     Args:
         release: A release that has a profile ("6.1.0-56-amd64") or a series ("6.1"); None is the newest 6.1.
         permissive: Let unimplemented functions return 0 instead of ending the calling task.
+        cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
 
     Raises:
         LookupError: There is no profile of that release.
@@ -49,8 +50,8 @@ class Kernel(KernelCore):
     []
     """
 
-    def __init__(self, release: str | None = None, *, permissive: bool = False) -> None:
-        super().__init__(release, permissive=permissive)
+    def __init__(self, release: str | None = None, *, permissive: bool = False, cmdline: str = "") -> None:
+        super().__init__(release, permissive=permissive, cmdline=cmdline)
         tree, procfs, modules = FileTree(), Procfs(self), Modules(self)
         self.add(modules)
         self.add(FileTable())

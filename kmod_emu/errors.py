@@ -17,6 +17,7 @@ class KernelError(OSError):
     (8, 'Exec format error', 'the file is not an ELF object')
     """
 
+    errno: int
     explanation: str
 
     def __init__(self, errno: int, explanation: str = "") -> None:

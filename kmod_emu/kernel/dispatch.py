@@ -125,7 +125,9 @@ class Dispatcher:
 
         return trap
 
-    def _compile_async(self, handler: Handler, arguments: Callable[[], tuple[Any, ...]]) -> Callable[[], None]:
+    def _compile_async(
+        self, handler: Handler, arguments: Callable[[], tuple[Any, ...]]
+    ) -> Callable[[], None]:
         """A coroutine runs inside the trap up to its first wait; most never wait."""
         kernel, page, function, pack = self._kernel, self._page, handler.function, _U64.pack_into
 

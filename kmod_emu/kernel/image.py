@@ -59,7 +59,9 @@ def _segments(elf: bytes) -> list[Segment]:
     offset, count = struct.unpack_from("<Q", elf, 32)[0], struct.unpack_from("<H", elf, 56)[0]
     segments = []
     for index in range(count):
-        kind, flags, start, address, _, filesz, memsz, _ = struct.unpack_from("<IIQQQQQQ", elf, offset + 56 * index)
+        kind, flags, start, address, _, filesz, memsz, _ = struct.unpack_from(
+            "<IIQQQQQQ", elf, offset + 56 * index
+        )
         if kind == _PT_LOAD:
             perms = READ | (WRITE if flags & _PF_W else 0) | (EXEC if flags & _PF_X else 0)
             segments.append(Segment(address, elf[start : start + filesz], memsz, perms))

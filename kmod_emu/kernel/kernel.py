@@ -60,12 +60,14 @@ class KernelCore:
     Args:
         release: A kernel release that has a profile, or a series; None is the newest 6.1.
         permissive: Let unimplemented functions return 0 instead of ending the task.
+        cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
 
     Raises:
         LookupError: There is no profile of that release.
     """
 
-    def __init__(self, release: str | None = None, *, permissive: bool = False) -> None:
+    def __init__(self, release: str | None = None, *, permissive: bool = False, cmdline: str = "") -> None:
+        self.cmdline = dict(word.partition("=")[::2] for word in cmdline.split())
         self.profile = profiles.load(release)
         self.events = EventBus()
         self.memory = Memory()
@@ -207,7 +209,9 @@ class KernelCore:
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             name = symbol_name(prototype)
             handler = Handler(name, prototype, function, fidelity, Convention.C)
-            self.symbols.place(name, self.traps.bind(handler), Origin.TRAP, add=not self.symbols.exports(name))
+            self.symbols.place(
+                name, self.traps.bind(handler), Origin.TRAP, add=not self.symbols.exports(name)
+            )
             return function
 
         return register

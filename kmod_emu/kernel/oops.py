@@ -103,9 +103,13 @@ class Faults:
             Killed: Always.
         """
         task = self._kernel.sched.current
-        self._kernel.printk.emit(f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [{task.comm}:{task.pid}]\n", 0)
+        self._kernel.printk.emit(
+            f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [{task.comm}:{task.pid}]\n", 0
+        )
         self._kernel.taint.add(Taint.SOFTLOCKUP)
-        self._die(task, SIGKILL, "soft lockup", f"the spinlock at {lock:#x} is taken and nobody can release it")
+        self._die(
+            task, SIGKILL, "soft lockup", f"the spinlock at {lock:#x} is taken and nobody can release it"
+        )
 
     def warn(self, file: str, line: int, text: str) -> None:
         """WARN() inside the base kernel (kernel/panic.c: __warn)."""
@@ -239,7 +243,7 @@ class Faults:
             for entry in range(start, start + size, _EXTABLE_ENTRY.size):
                 insn, fixup, data = _EXTABLE_ENTRY.unpack(memory.read(entry, _EXTABLE_ENTRY.size))
                 if entry + insn == rip and data & 0xFF in _EX_UACCESS_TYPES:
-                    return entry + 4 + fixup
+                    return entry + 4 + int(fixup)
         return None
 
     def _find_bug(self, rip: int) -> BugEntry | None:

@@ -88,7 +88,7 @@ class PageAllocator:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self._free = [list(pages) for pages in state["free"]]
-        self._orders = {page: order for page, order in state["used"]}
+        self._orders = dict(state["used"])
 
 
 def page_to_virt(page: int) -> int:

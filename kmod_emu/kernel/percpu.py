@@ -84,7 +84,7 @@ class PerCpu:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._used = {offset: size for offset, size in state}
+        self._used = dict(state)
 
 
 @export_data("unsigned long __per_cpu_offset[]", 64 * 8)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.vsprintf import Arguments
 
 DEFAULT_LEVEL = 4
-RECORD_MAX = 992  # LOG_LINE_MAX: text beyond is cut
+RECORD_MAX = 992  # LOG_LINE_MAX: text with prefix and NUL is cut to this
+_PREFIX_LENGTH = 2  # KERN_SOH and the level
 BUFFER_BYTES = 1 << 17  # CONFIG_LOG_BUF_SHIFT=17
 _RECORD_OVERHEAD = 64
 
@@ -37,8 +38,12 @@ class Record(NamedTuple):
     continued: bool = False
 
     def lines(self) -> list[str]:
-        """The text's lines, printable: control characters as \\xNN, so that no terminal obeys them."""
+        r"""The text's lines, printable: control characters as \\xNN, so that no terminal obeys them."""
         return [escape(line) for line in self.text.split(b"\n")]
+
+    def kmsg(self) -> str:
+        r"""The text as /dev/kmsg has it: bytes that are not printable ASCII, and the backslash, as \xNN."""
+        return "".join(chr(b) if 32 <= b < 127 and b != 0x5C else f"\\x{b:02x}" for b in self.text)
 
 
 def escape(text: bytes) -> str:
@@ -58,23 +63,23 @@ class Printk:
         self._kernel = kernel
         self.records: deque[Record] = deque()
         self._bytes = 0
-        self._sequence = 0
+        self.sequence = 0  # of the next record
         self._cleared = 0  # dmesg -c shows from here
         self._open_by: int | None = None  # pid whose record has no newline yet
 
     def emit(self, text: str | bytes, level: int | None = None) -> int:
-        """Store a formatted message; returns its length without the prefix.
+        """Store a formatted message; returns the length of what was stored by this call.
 
         Args:
             text: May begin with KERN_ prefixes; one newline at the end closes the record.
             level: Where the text has no prefix; None is the default level.
         """
         raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        prefix, continues, body = parse_prefix(raw)
-        if prefix is None:
-            prefix = level
+        if level is not None:
+            raw = b"\x01%d" % level + raw
+        # vprintk_store() keeps the length in 16 bits: a text of 64 KiB and a bit is cut to the bit.
+        prefix, continues, body = parse_prefix(raw[: min(len(raw) + 1 & 0xFFFF, RECORD_MAX) - 1])
         closes = body.endswith(b"\n")
-        length = len(body)
         body = body[:-1] if closes else body
         pid = self._kernel.sched.current.pid
         if continues and self._open_by == pid and self.records:
@@ -84,41 +89,48 @@ class Printk:
             self.records[-1] = last._replace(text=merged, continued=True)
         elif body or not continues:
             self._kernel.clock.advance(PRINTK_NS)
-            self._store(Record(self._sequence, DEFAULT_LEVEL if prefix is None else prefix,
-                               self._kernel.clock.now_ns, body[:RECORD_MAX]))  # fmt: skip
+            now = self._kernel.clock.now_ns
+            self._store(Record(self.sequence, DEFAULT_LEVEL if prefix is None else prefix, now, body))
         self._open_by = None if closes else pid
         self._kernel.events.emit("printk", level=prefix, text=body)
-        return length
+        return len(body)
 
     def _store(self, record: Record) -> None:
-        self._sequence += 1
+        self.sequence += 1
         self.records.append(record)
         self._bytes += len(record.text) + _RECORD_OVERHEAD
         while self._bytes > BUFFER_BYTES and len(self.records) > 1:
             self._bytes -= len(self.records.popleft().text) + _RECORD_OVERHEAD
 
+    def readable(self) -> list[Record]:
+        """Records that readers get: those since the last clear, without one that still lacks its newline.
+
+        As in Linux, `printk("text")` is not seen before the next message finishes it.
+        """
+        records = [record for record in self.records if record.sequence >= self._cleared]
+        if records and self._open_by is not None:
+            records.pop()
+        return records
+
     def lines(self) -> list[str]:
-        """Every line since the last clear, without time stamps."""
-        return [line for record in self.records if record.sequence >= self._cleared for line in record.lines()]
+        """Every readable line, without time stamps."""
+        return [line for record in self.readable() for line in record.lines()]
 
     def dmesg(self) -> str:
         """What `dmesg` prints: every line with its time stamp."""
-        return "".join(
-            f"{stamp(record)} {line}\n"
-            for record in self.records
-            if record.sequence >= self._cleared
-            for line in record.lines()
-        )
+        return "".join(f"{stamp(record)} {line}\n" for record in self.readable() for line in record.lines())
 
     def clear(self) -> None:
         """`dmesg -C`: later reads start here."""
-        self._cleared = self._sequence
+        self._cleared = self.sequence
 
     def save(self) -> Any:
         """State for a snapshot or file."""
         return {
-            "records": [(*record[:3], record.text.decode("latin-1"), record.continued) for record in self.records],
-            "sequence": self._sequence,
+            "records": [
+                (*record[:3], record.text.decode("latin-1"), record.continued) for record in self.records
+            ],
+            "sequence": self.sequence,
             "cleared": self._cleared,
             "open_by": self._open_by,
         }
@@ -130,7 +142,7 @@ class Printk:
             for sequence, level, time_ns, text, continued in state["records"]
         )
         self._bytes = sum(len(record.text) + _RECORD_OVERHEAD for record in self.records)
-        self._sequence, self._cleared = state["sequence"], state["cleared"]
+        self.sequence, self._cleared = state["sequence"], state["cleared"]
         self._open_by = state["open_by"]
 
 
@@ -157,7 +169,7 @@ def printk(kernel: KernelCore, fmt: bytes, args: Arguments) -> int:
 
 @export("int vprintk(const char *fmt, va_list args)")
 def vprintk(kernel: KernelCore, fmt: bytes, args: int) -> int:
-    """printk with a va_list (kernel/printk/printk_safe.c)."""
+    """Printk with a va_list (kernel/printk/printk_safe.c)."""
     return kernel.printk.emit(vsnprintf(fmt, VaList(kernel.memory, args), kernel.format_context))
 
 
@@ -192,19 +204,19 @@ def scnprintf(kernel: KernelCore, buf: int, size: int, fmt: bytes, args: Argumen
 
 @export("int vsprintf(char *buf, const char *fmt, va_list args)")
 def vsprintf(kernel: KernelCore, buf: int, fmt: bytes, args: int) -> int:
-    """sprintf with a va_list (lib/vsprintf.c)."""
+    """Sprintf with a va_list (lib/vsprintf.c)."""
     return sprintf(kernel, buf, fmt, VaList(kernel.memory, args))
 
 
 @export("int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)")
 def vsnprintf_export(kernel: KernelCore, buf: int, size: int, fmt: bytes, args: int) -> int:
-    """snprintf with a va_list (lib/vsprintf.c)."""
+    """Snprintf with a va_list (lib/vsprintf.c)."""
     return snprintf(kernel, buf, size, fmt, VaList(kernel.memory, args))
 
 
 @export("int vscnprintf(char *buf, size_t size, const char *fmt, va_list args)")
 def vscnprintf(kernel: KernelCore, buf: int, size: int, fmt: bytes, args: int) -> int:
-    """scnprintf with a va_list (lib/vsprintf.c)."""
+    """Scnprintf with a va_list (lib/vsprintf.c)."""
     return scnprintf(kernel, buf, size, fmt, VaList(kernel.memory, args))
 
 
@@ -220,7 +232,7 @@ def kasprintf(kernel: KernelCore, gfp: int, fmt: bytes, args: Arguments) -> int:
 
 @export("char *kvasprintf(gfp_t gfp, const char *fmt, va_list ap)")
 def kvasprintf(kernel: KernelCore, gfp: int, fmt: bytes, ap: int) -> int:
-    """kasprintf with a va_list (lib/kasprintf.c)."""
+    """Kasprintf with a va_list (lib/kasprintf.c)."""
     return kasprintf(kernel, gfp, fmt, VaList(kernel.memory, ap))
 
 

@@ -106,8 +106,7 @@ def register_lines(kernel: KernelCore, stop: Stop, cr2: int) -> list[Line]:
     groups = ("rax rbx rcx", "rdx rsi rdi", "rbp r8 r9", "r10 r11 r12", "r13 r14 r15")
     lines = [f"RIP: 0010:{kernel.describe(stop.rip)}", code_line(kernel, stop.rip)]
     lines.append(f"RSP: 0018:{r['rsp']:016x} EFLAGS: {r['eflags']:08x}")
-    for group in groups:
-        lines.append(" ".join(f"{_name(name)}: {r[name]:016x}" for name in group.split()))
+    lines += [" ".join(f"{_name(name)}: {r[name]:016x}" for name in group.split()) for group in groups]
     lines.append(f"FS:  {0:016x}(0000) GS:{kernel.percpu.base:016x}(0000) knlGS:{0:016x}")
     lines.append(f"CS:  0010 DS: 0000 ES: 0000 CR0: {_CR0:016x}")
     lines.append(f"CR2: {cr2:016x} CR3: {0:016x} CR4: {0x751EF0:016x}")

@@ -174,7 +174,7 @@ class Scheduler:
         activation.deliver(result)
         return Continue(activation.rip, activation.rsp)
 
-    def _execute(self, task: Task, request: GuestCall | Block | Continue) -> GuestCall | Block | None:
+    def _execute(self, task: Task, request: GuestCall | Continue) -> GuestCall | Block | None:
         """Run guest code until it returns to Python (None) or enters a coroutine that has to wait."""
         cpu = self._cpu
         if isinstance(request, GuestCall):
@@ -184,18 +184,22 @@ class Scheduler:
                 cpu.write(name, value)
             rip = request.address
         else:
-            assert isinstance(request, Continue)
             rip, rsp = request
         cpu.write("rsp", rsp)
-        self._returned = self._request = None
+        self._returned = None
         while True:
             stop = cpu.run(rip)
             if stop.reason is not StopReason.TRAP or self.handler_fault is not None:
                 rip = self._kernel.faults.handle(task, stop)
                 continue
-            if self._request is not None:
-                task.activations[-1].rip = stop.rip
-            return self._request
+            return self._take_request(task, stop.rip)
+
+    def _take_request(self, task: Task, rip: int) -> GuestCall | Block | None:
+        """What a coroutine that the guest has just entered waits for; None if the guest returned."""
+        request, self._request = self._request, None
+        if request is not None:
+            task.activations[-1].rip = rip
+        return request
 
     # --- called from traps --------------------------------------------------------------------------
 

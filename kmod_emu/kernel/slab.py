@@ -14,7 +14,7 @@ from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-# kmalloc_caches[type][index]: index 1 and 2 are 96 and 192 bytes, the others powers of two (mm/slab_common.c).
+# kmalloc_caches[type][index]: 1 and 2 are 96 and 192 bytes, the others powers of two (mm/slab_common.c).
 KMALLOC_SIZES = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 KMALLOC_TYPES = 4  # NORMAL, RECLAIM, DMA, CGROUP on Debian's configuration
 KMALLOC_MAX_CACHE_SIZE = 8192
@@ -121,8 +121,8 @@ class Heap:
         for address, name, size, stride, free in state["named"]:
             cache = self.named[address] = Cache(name, size)
             cache.stride, cache.free = stride, list(free)
-        self.constructors = {cache: function for cache, function in state["constructors"]}
-        self.live = {address: size for address, size in state["live"]}
+        self.constructors = dict(state["constructors"])
+        self.live = dict(state["live"])
 
 
 @export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)
@@ -150,7 +150,7 @@ def __kmalloc_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
 
 @export("void *kmalloc_trace(struct kmem_cache *s, gfp_t gfpflags, size_t size)")
 def kmalloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int) -> int:
-    """kmalloc of a constant size from its cache (mm/slab_common.c)."""
+    """Kmalloc of a constant size from its cache (mm/slab_common.c)."""
     return kernel.heap.kmalloc(size)
 
 
@@ -174,7 +174,7 @@ def kmem_cache_alloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int)
 
 @export("void *kmalloc_large(size_t size, gfp_t flags)")
 def kmalloc_large(kernel: KernelCore, size: int, flags: int) -> int:
-    """kmalloc of more than two pages (mm/slab_common.c)."""
+    """Kmalloc of more than two pages (mm/slab_common.c)."""
     return kernel.heap.kmalloc(size)
 
 
@@ -288,6 +288,7 @@ def kmem_cache_free(kernel: KernelCore, s: int, x: int) -> None:
 @export("void kmem_cache_destroy(struct kmem_cache *s)")
 def kmem_cache_destroy(kernel: KernelCore, s: int) -> None:
     """Remove a cache (mm/slab_common.c)."""
-    if s and kernel.heap.named.pop(s, None):
+    if s in kernel.heap.named:
+        del kernel.heap.named[s]
         kernel.heap.constructors.pop(s, None)
         kernel.heap.kfree(s)

@@ -92,7 +92,9 @@ class Saved:
             raise KernelError(errno.EINVAL, f"{path} is not a saved machine")
         _, version, digest, length = _HEADER.unpack_from(contents)
         if version != VERSION:
-            raise KernelError(errno.EINVAL, f"{path} was saved in format {version}, this program reads {VERSION}")
+            raise KernelError(
+                errno.EINVAL, f"{path} was saved in format {version}, this program reads {VERSION}"
+            )
         rest = contents[_HEADER.size :]
         if hashlib.sha256(rest).digest() != digest:
             raise KernelError(errno.EINVAL, f"{path} is damaged: its checksum is wrong")

@@ -43,7 +43,9 @@ def number_of(name: str) -> int:
     for number, entry in _table.items():
         if entry.name == name:
             return number
-    raise LookupError(f"no system call {name!r}; there are: {', '.join(sorted(e.name for e in _table.values()))}")
+    raise LookupError(
+        f"no system call {name!r}; there are: {', '.join(sorted(e.name for e in _table.values()))}"
+    )
 
 
 async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""Tasks: `struct task_struct` with the release's layout, credentials, kernel stacks (kernel/fork.c, cred.c)."""
+"""Tasks: `struct task_struct` by the release's layout, credentials, kernel stacks (kernel/fork.c, cred.c)."""
 
 from __future__ import annotations
 

@@ -145,7 +145,9 @@ def _get_user(size: int) -> None:
     def put(kernel: KernelCore, registers: Registers) -> None:
         """RCX: pointer in, 0 or -EFAULT out; RAX: the value (arch/x86/lib/putuser.S)."""
         value = registers["rax"].to_bytes(8, "little")[:size]
-        registers["rcx"] = 0 if kernel.user.write(registers["rcx"], value) == size else -errno.EFAULT & 0xFFFF_FFFF
+        registers["rcx"] = (
+            0 if kernel.user.write(registers["rcx"], value) == size else -errno.EFAULT & 0xFFFF_FFFF
+        )
 
 
 for _size in (1, 2, 4, 8):

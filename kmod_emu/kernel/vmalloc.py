@@ -71,7 +71,7 @@ class AreaAllocator:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._areas = {address: size for address, size in state}
+        self._areas = dict(state)
 
 
 @export("void *vmalloc(unsigned long size)")

@@ -14,7 +14,7 @@ import unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 
-from kmod_emu.machine.memory import Access, PageFault
+from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
 
@@ -113,6 +113,28 @@ class Cpu:
             BaseException: Whatever a trap handler raised; the guest is stopped behind its `out`.
         """
         self._attach_new_arenas()
+        stop = self._run(rip, count)
+        while _translated_ahead(stop):
+            again = self._run_to_page_end(stop, count)
+            if again.fault is not None and again.rip == stop.rip:  # one instruction reaches over the end
+                return again
+            stop = again
+        return stop
+
+    def _run_to_page_end(self, ahead: Stop, count: int) -> Stop:
+        """Run what lies before a page that cannot be fetched: up to an exit, blocks are translated."""
+        assert ahead.fault is not None
+        end = ahead.fault.address
+        self._uc.ctl_set_exits([end])
+        try:
+            stop = self._run(ahead.rip, count)
+        finally:
+            self._uc.ctl_set_exits([])
+            self._drop_code(end - PAGE_SIZE, PAGE_SIZE)
+        reached = stop.rip == end and stop.reason in (StopReason.HALT, StopReason.COUNT)
+        return ahead._replace(rip=end) if reached else stop
+
+    def _run(self, rip: int, count: int) -> Stop:
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = False
         self.watchdog.start()
@@ -256,3 +278,11 @@ class Cpu:
         finally:
             self._uc.hook_del(hook)
             self._uc.ctl_flush_tb()
+
+
+def _translated_ahead(stop: Stop) -> bool:
+    """Whether the next page stopped a block on its way to be translated, before any of it was run."""
+    fault = stop.fault
+    if fault is None or fault.access is not Access.FETCH:
+        return False
+    return (stop.rip | (PAGE_SIZE - 1)) + 1 == fault.address

@@ -34,12 +34,17 @@ def memory_operands(code: bytes, address: int, registers: Mapping[str, int]) -> 
             return address + int(instruction.size)
         return registers.get(instruction.reg_name(register), 0)
 
+    if instruction.mnemonic in ("lea", "nop"):  # they only name an address
+        return []
     found = []
     for operand in instruction.operands:
         if operand.type == x86.X86_OP_MEM:
             mem = operand.mem
             place = value(mem.base) + value(mem.index) * mem.scale + mem.disp
             found.append((place & _MASK64, int(operand.size)))
+    rsp = registers.get("rsp", 0)
     if instruction.mnemonic.startswith(("push", "call")):
-        found.append((registers.get("rsp", 0) - 8 & _MASK64, 8))
+        found.append((rsp - 8 & _MASK64, 8))
+    elif instruction.mnemonic.startswith(("pop", "ret")) and instruction.mnemonic != "popcnt":
+        found.append((rsp, 8))
     return found

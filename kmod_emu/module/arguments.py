@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
     from kmod_emu.module.params import Argument
 
+_MAX_TEXT = 1 << 22
+
 
 async def parse_args(kernel: KernelCore, module: Module) -> None:
     """Set every parameter; errors do not stop the parsing, the last one is the result.
@@ -26,7 +28,7 @@ async def parse_args(kernel: KernelCore, module: Module) -> None:
     after = ""
     failure: KernelError | None = None
     given = []
-    for argument in arguments(kernel.memory.read_cstring(module.view.args, 1 << 22)):
+    for argument in arguments(kernel.memory.read_cstring(module.view.args, _MAX_TEXT)):
         if argument.name == b"--" and argument.value is None:
             if failure is None:
                 after = text(argument.rest)
@@ -49,21 +51,25 @@ async def _parse_one(kernel: KernelCore, module: Module, argument: Argument) -> 
     for parameter in parameters(kernel, module):
         if not parameq(parameter.name.encode("utf-8", "surrogateescape"), argument.name):
             continue
-        if argument.value is None and not operations(kernel, parameter).noarg:
+        place = 0
+        if argument.value is not None:  # the value is handed over where it lies, as a string of its own
+            place = module.view.args + argument.position
+            kernel.memory.write_u8(place + len(argument.value), 0)
+        if not place and not operations(kernel, parameter).noarg:
             result = -errno.EINVAL
         else:
-            result = await set_parameter(kernel, parameter, argument.value)
-        _complain(kernel, name, argument, result)
+            result = await set_parameter(kernel, parameter, place)
+        value = text(kernel.memory.read_cstring(place, _MAX_TEXT)) if place else ""
+        _complain(kernel, name, text(argument.name), value, result)
         return result
     _unknown(kernel, module, argument)
     return 0
 
 
-def _complain(kernel: KernelCore, module: str, argument: Argument, result: int) -> None:
-    """The line that parse_args prints for a result that is not 0."""
+def _complain(kernel: KernelCore, module: str, name: str, value: str, result: int) -> None:
+    """The line that parse_args prints for a result that is not 0; `set` may have cut the value short."""
     if result == 0:
         return
-    name, value = text(argument.name), text(argument.value or b"")
     if result == -errno.ENOENT:
         kernel.printk.emit(f"{module}: Unknown parameter `{name}'\n", 3)
     elif result == -errno.ENOSPC:
@@ -87,5 +93,11 @@ def _explain(kernel: KernelCore, module: Module, argument: Argument, number: int
     name, value = text(argument.name), text(argument.value or b"")
     if argument.value is None:
         return f"{name} needs a value: {name}=..."
-    why = "is out of its range" if number == errno.ERANGE else "does not fit" if number == errno.ENOSPC else "is no such value"
+    why = (
+        "is out of its range"
+        if number == errno.ERANGE
+        else "does not fit"
+        if number == errno.ENOSPC
+        else "is no such value"
+    )
     return f"{name}={value}: {value!r} {why}"

@@ -52,10 +52,8 @@ def check_modstruct_version(info: LoadInfo) -> None:
     """
     known = info.kernel.symbols.find("module_layout")
     if known is not None and not check_version(info, "module_layout", known.crc):
-        raise LoadError(
-            errno.ENOEXEC,
-            explanation=f"{info.name} was built for another kernel than {info.kernel.profile.release}",
-        )
+        explanation = f"{info.name} was built for another kernel than {info.kernel.profile.release}"
+        raise LoadError(errno.ENOEXEC, explanation)
 
 
 def check_modinfo(info: LoadInfo) -> None:
@@ -73,7 +71,9 @@ def check_modinfo(info: LoadInfo) -> None:
     if "staging" in tags:
         info.add_taint(Taint.CRAP)
         info.printk(
-            4, f"{info.name}: module is from the staging directory, the quality is unknown, you have been warned."
+            4,
+            f"{info.name}: module is from the staging directory, the quality is unknown, "
+            "you have been warned.",
         )
     if "livepatch" in tags:
         info.add_taint(Taint.LIVEPATCH)
@@ -103,12 +103,11 @@ def _check_vermagic(info: LoadInfo) -> None:
     elif not same_magic(vermagic, wanted, info.versions.present):
         text = f"{info.image.name}: version magic '{vermagic}' should be '{wanted}'"
         built = vermagic.partition(" ")[0]
-        raise LoadError(
-            errno.ENOEXEC,
-            (3, text),
-            explanation=f"built for {built}, this machine runs {info.kernel.profile.release}: "
-            "build it against these headers, or boot another --release",
+        explanation = (
+            f"built for {built}, this machine runs {info.kernel.profile.release}: "
+            "build it against these headers, or boot another --release"
         )
+        raise LoadError(errno.ENOEXEC, explanation, (3, text))
 
 
 def check_license_and_versions(info: LoadInfo) -> None:

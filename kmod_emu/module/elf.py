@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 EHDR_SIZE, SHDR_SIZE, SYM_SIZE, RELA_SIZE = 64, 64, 24, 24
 ET_REL, EM_X86_64 = 1, 62
-SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_REL = 0, 1, 2, 3, 4, 7, 8, 9
+SHT_NULL, SHT_PROGBITS, SHT_SYMTAB, SHT_STRTAB, SHT_RELA, SHT_NOTE, SHT_NOBITS, SHT_REL = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    9,
+)
 SHF_WRITE, SHF_ALLOC, SHF_EXECINSTR = 1, 2, 4
 SHF_RO_AFTER_INIT = 0x0020_0000
 SHN_UNDEF, SHN_LIVEPATCH, SHN_ABS, SHN_COMMON = 0, 0xFF20, 0xFFF1, 0xFFF2
@@ -99,7 +108,14 @@ class Image:
 
     def find_any(self, name: str) -> int:
         """Index of the first section of that name, allocated or not, 0 if there is none."""
-        return next((section.index for section in self.sections[1:] if section.name == name), 0)
+        for section in self.sections[1:]:
+            if section.name_offset >= len(self.blob):
+                raise KernelWouldCrash(
+                    section.name_offset, f"the name of section {section.index} is far outside"
+                )
+            if section.name == name:
+                return section.index
+        return 0
 
     def load_symbols(self) -> None:
         """Read the symbol table and note its string table."""
@@ -115,10 +131,17 @@ class Image:
         return cstring(self._strings, symbol.name_offset)
 
     def modinfo_tags(self) -> list[tuple[str, str]]:
-        """All `tag=value` strings of .modinfo in order."""
+        """All `tag=value` strings of .modinfo in order.
+
+        The kernel reads it whatever its type says, and a last string without NUL to the next NUL of the file.
+        """
         if not self.modinfo:
             return []
-        return parse_modinfo(self.contents(self.sections[self.modinfo]))
+        section = self.sections[self.modinfo]
+        end = section.offset + section.size
+        if self.blob[end - 1 : end] != b"\0":
+            end = max(self.blob.find(0, end), end)
+        return parse_modinfo(self.blob[section.offset : end])
 
 
 def parse_modinfo(data: bytes) -> list[tuple[str, str]]:
@@ -149,7 +172,7 @@ def text(raw: bytes) -> str:
 
 
 def _refuse(message: str, level: int = _KERN_ERR) -> LoadError:
-    return LoadError(errno.ENOEXEC, (level, message))
+    return LoadError(errno.ENOEXEC, "", (level, message))
 
 
 def elf_validity_check(blob: bytes) -> Image:
@@ -161,7 +184,7 @@ def elf_validity_check(blob: bytes) -> Image:
     if len(blob) < EHDR_SIZE:
         raise _refuse(f"Invalid ELF header len {len(blob)}")
     header = _EHDR.unpack_from(blob)
-    ident, type_, machine, shoff, shentsize, shnum, shstrndx = (*header[:3], header[6], *header[11:])
+    ident, type_, machine, _, _, _, shoff, _, _, _, _, shentsize, shnum, shstrndx = header
     if ident[:4] != b"\x7fELF":
         raise _refuse("Invalid ELF header magic: != \x7fELF")
     if type_ != ET_REL:
@@ -175,11 +198,14 @@ def elf_validity_check(blob: bytes) -> Image:
     headers = _SHDR.iter_unpack(blob[shoff : shoff + shnum * SHDR_SIZE])
     sections = [Section(index, fields) for index, fields in enumerate(headers)]
     if not 0 < shstrndx < shnum:
-        raise _refuse(f"Invalid ELF section name index: {shstrndx} || e_shstrndx ({shstrndx}) >= e_shnum ({shnum})")
+        raise _refuse(
+            f"Invalid ELF section name index: {shstrndx} || e_shstrndx ({shstrndx}) >= e_shnum ({shnum})"
+        )
     _check_section_names(blob, sections[shstrndx])
     first = sections[0]
     if first.type != SHT_NULL or first.size or first.address:
-        raise _refuse(f"ELF Spec violation: section 0 type({first.type})!=SH_NULL or non-zero len or addr")
+        type_ = first.type - (1 << 32) if first.type >> 31 else first.type
+        raise _refuse(f"ELF Spec violation: section 0 type({type_})!=SH_NULL or non-zero len or addr")
     for section in sections[1:]:
         _check_section(blob, section, shnum, sections[shstrndx].size)
     return Image(blob, type_, machine, sections, shstrndx)
@@ -204,7 +230,7 @@ def _check_section(blob: bytes, section: Section, shnum: int, names_size: int) -
         return
     if section.type == SHT_SYMTAB and not 0 < section.link < shnum:
         link = section.link - (1 << 32) if section.link >> 31 else section.link
-        raise _refuse(f"Invalid ELF sh_link!=SHN_UNDEF({0}) or (sh_link({link}) >= hdr->e_shnum({shnum})")
+        raise _refuse(f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({shnum})")
     if _outside(blob, section):
         raise _refuse(f"Invalid ELF section in module (section {section.index} type {section.type})")
     if section.flags & SHF_ALLOC and section.name_offset >= names_size:

@@ -48,7 +48,8 @@ def _relative(memory: Memory, address: int) -> int:
 def mcount(memory: Memory, start: int, size: int) -> Iterator[Patch]:
     """`call __fentry__` becomes a NOP while nobody traces (kernel/trace/ftrace.c)."""
     for entry in range(start, start + size // 8 * 8, 8):
-        yield Patch(memory.read_u64(entry), nops(5))
+        if place := memory.read_u64(entry):  # 0 where the linker dropped a function
+            yield Patch(place, nops(5))
 
 
 def alternatives(
@@ -134,9 +135,7 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         yield Patch(site, code + nops(5 - len(code)))
 
 
-def jump_labels(
-    memory: Memory, start: int, size: int, enabled: Callable[[int], bool]
-) -> Iterator[Patch]:
+def jump_labels(memory: Memory, start: int, size: int, enabled: Callable[[int], bool]) -> Iterator[Patch]:
     """Static branches take the side their key says (jump_label_add_module).
 
     Args:
@@ -153,7 +152,10 @@ def jump_labels(
         length = 2 if short else 5
         if enabled(key & ~3) is not bool(key & 1):
             distance = target - (code + length)
-            yield Patch(code, b"\xeb" + struct.pack("<b", distance) if short else b"\xe9" + struct.pack("<i", distance))
+            yield Patch(
+                code,
+                b"\xeb" + struct.pack("<b", distance) if short else b"\xe9" + struct.pack("<i", distance),
+            )
         else:
             yield Patch(code, nops(length))
 

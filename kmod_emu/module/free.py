@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint, module_letters
-from kmod_emu.module.modules import MODULE_REF_BASE, Module, ModuleState, Modules
+from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.module.parameters import free_parameters
 
 if TYPE_CHECKING:

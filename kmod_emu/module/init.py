@@ -8,7 +8,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.kernel import report
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_module, free_regions
-from kmod_emu.module.modules import ModuleState, Modules
+from kmod_emu.module.modules import Modules, ModuleState
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -68,7 +68,9 @@ async def do_one_initcall(kernel: KernelCore, function: int) -> int:
         complaint += "disabled interrupts "
         kernel.cpu.write("eflags", flags | _IF)
     if complaint:
-        kernel.faults.warn("init/main.c", 1307, f"initcall {kernel.describe(function)} returned with {complaint}")
+        kernel.faults.warn(
+            "init/main.c", 1307, f"initcall {kernel.describe(function)} returned with {complaint}"
+        )
     return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kmod_emu.machine.memory import WRITE
 from kmod_emu.module.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -15,6 +16,7 @@ from kmod_emu.module.elf import (
     STB_WEAK,
     SYM_SIZE,
 )
+from kmod_emu.module.errors import KernelWouldCrash
 
 if TYPE_CHECKING:
     from kmod_emu.module.elf import Image, Symbol
@@ -45,13 +47,26 @@ def elf_type(image: Image, symbol: Symbol) -> str:
     return "n" if section.name.startswith(".debug") else "?"
 
 
+def _check_bookkeeping(info: LoadInfo, module: Module) -> None:
+    """The kernel finds its own record by the region's address in `struct module`, believing it."""
+    if not module.view.has("init_layout"):
+        return
+    base = info.kernel.memory.read_u64(module.view.addressof("init_layout"))
+    place = base + info.layout.symtab.bookkeeping
+    if not info.kernel.memory.mapped(place, WRITE):
+        raise KernelWouldCrash(place, "the struct module in the file is too short", write=True)
+
+
 def add_kallsyms(info: LoadInfo, module: Module) -> None:
     """Write the symbols with their final values into init memory, and core's share of them into core."""
     kernel, image, plan = info.kernel, info.image, info.layout.symtab
     memory, core = kernel.memory, module.regions["core"]
+    _check_bookkeeping(info, module)
     letters = [elf_type(image, symbol) for symbol in image.symbols]
     table = [
-        struct.pack("<IBBHQQ", symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size)
+        struct.pack(
+            "<IBBHQQ", symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size
+        )
         for symbol, value in zip(image.symbols, info.values, strict=True)
     ]
     memory.write(image.sections[image.symtab].address, b"".join(table))

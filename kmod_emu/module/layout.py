@@ -35,24 +35,28 @@ _MEM_KINDS = {
 }
 
 
+def align_up(size: int, align: int) -> int:
+    """ALIGN() on an unsigned int, for any alignment, even one that is no power of two.
+
+    >>> align_up(5, 4), align_up(5, 0), align_up(6, 0xFFFF_FFFF_FFFF_FFFF)
+    (8, 5, 0)
+    """
+    mask = (align or 1) - 1 & _U32
+    return (size + mask & _U32) & ~mask
+
+
 class Plan:
     """Sizes of one region while sections are put into it; all sizes wrap at 32 bits, as in the kernel."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.size = self.text_size = self.ro_size = self.ro_after_init_size = 0
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size = name, size
+        self.text_size = self.ro_size = self.ro_after_init_size = 0
 
     def place(self, section: Section) -> int:
         """Offset for a section: aligned behind what is there (get_offset)."""
-        align = section.align or 1
-        offset = (self.size + align - 1) & -align if align & (align - 1) == 0 else self._odd(align)
+        offset = align_up(self.size, section.align)
         self.size = (offset + section.size) & _U32
         return offset
-
-    def _odd(self, align: int) -> int:
-        """ALIGN() with a mask that is no mask: the kernel computes it all the same."""
-        mask = align - 1
-        return (self.size + mask) & ~mask
 
     def close(self, kind: int) -> None:
         """Round up behind a class of sections."""
@@ -74,13 +78,13 @@ class Placement(NamedTuple):
 
 
 class SymtabPlan(NamedTuple):
-    """Where the core copy of the symbol table goes: offsets in core, and what it holds."""
+    """Where symbol tables go: which symbols core keeps and where, and struct mod_kallsyms in init."""
 
     symbols: list[int]
     symoffs: int
     stroffs: int
     typeoffs: int
-    init_typeoffs: int
+    bookkeeping: int
 
 
 class Layout(NamedTuple):
@@ -95,9 +99,14 @@ def _is_init(section: Section) -> bool:
     return section.name.startswith(".init")
 
 
-def lay_out(image: Image) -> Layout:
-    """Lay out core and init as two contiguous regions."""
-    core, init = Plan("core"), Plan("init")
+def lay_out(image: Image, sizes: tuple[int, int] = (0, 0)) -> Layout:
+    """Lay out core and init as two contiguous regions.
+
+    Args:
+        image: A verified image; flags of sections may change.
+        sizes: What `struct module` in the file says the sizes are; the kernel counts from there.
+    """
+    core, init = Plan("core", sizes[0]), Plan("init", sizes[1])
     placements: list[Placement] = []
     for plan, wants_init in ((core, False), (init, True)):
         placed: set[int] = set()
@@ -135,10 +144,12 @@ def _lay_out_symtab(image: Image, core: Plan, init: Plan, placements: list[Place
     chosen = [
         index for index, symbol in enumerate(image.symbols) if index == 0 or is_core_symbol(image, symbol)
     ]
-    align = table.align or 1
-    symoffs = (core.size + align - 1) & -align
+    symoffs = align_up(core.size, table.align)
     stroffs = symoffs + len(chosen) * SYM_SIZE
-    names = sum(len(image.symbol_name(image.symbols[index]).encode("utf-8", "surrogateescape")) + 1 for index in chosen)
+    names = sum(
+        len(image.symbol_name(image.symbols[index]).encode("utf-8", "surrogateescape")) + 1
+        for index in chosen
+    )
     typeoffs = stroffs + names
     core.size = page_align(typeoffs + len(chosen))
     strings.flags |= SHF_ALLOC
@@ -146,4 +157,4 @@ def _lay_out_symtab(image: Image, core: Plan, init: Plan, placements: list[Place
     bookkeeping = (init.size + 7) & ~7
     init_typeoffs = bookkeeping + _MOD_KALLSYMS_SIZE
     init.size = page_align(init_typeoffs + len(image.symbols))
-    return SymtabPlan(chosen, symoffs, stroffs, typeoffs, init_typeoffs)
+    return SymtabPlan(chosen, symoffs, stroffs, typeoffs, bookkeeping)

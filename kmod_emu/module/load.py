@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.machine.memory import EXEC, READ, WRITE
+from kmod_emu.machine.memory import EXEC, READ, WRITE, PageFault
 from kmod_emu.module import elf, signing
 from kmod_emu.module.arguments import parse_args
 from kmod_emu.module.check import check_license_and_versions, check_modinfo, check_modstruct_version
@@ -21,12 +21,13 @@ from kmod_emu.module.free import free_regions
 from kmod_emu.module.init import do_init_module
 from kmod_emu.module.kallsyms import add_kallsyms
 from kmod_emu.module.layout import Layout, lay_out
-from kmod_emu.module.modules import MODULE_REF_BASE, Module, ModuleState, Modules, Region
+from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState, Region
 from kmod_emu.module.parameters import free_parameters
 from kmod_emu.module.patch import ftrace_module_init, module_finalize, patch_branches
-from kmod_emu.module.relocate import Names, apply_relocate_add
+from kmod_emu.module.relocate import Names, SymbolValues, apply_relocate_add
 from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
 from kmod_emu.module.simplify import simplify_symbols
+from kmod_emu.module.sysfs import mod_sysfs_setup
 from kmod_emu.module.unwind import Unwind
 from kmod_emu.module.version import Versions
 
@@ -52,6 +53,7 @@ class LoadInfo:
     Attributes:
         image: The verified file.
         flags: Of finit_module.
+        blob: The file without its signature.
         taints: The module's own flags until its struct is in place.
         signed: Whether its signature counts.
         versions: Its `__versions`.
@@ -70,6 +72,7 @@ class LoadInfo:
         self.imports: set[str] = set()
         self.values: list[int] = []
         self.taints = 0
+        self.blob = b""
         self.signed = False
         self.module: Module | None = None
 
@@ -121,6 +124,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         module_sig_check(info)
         elf_validity_check(info)
         setup_load_info(info)
+        check_blacklist(info)
         rewrite_section_headers(info)
         check_modstruct_version(info)
         check_modinfo(info)
@@ -147,7 +151,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         await prepare_coming_module(info, module, undo)
         undo.on_failure(free_parameters, kernel, module)
         await parse_args(kernel, module)
-        kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
+        mod_sysfs_setup(kernel, module)
     kernel.vmalloc.free(info.copy.address)
     kernel.events.emit("free_copy", address=info.copy.address, size=info.copy.size)
     return module
@@ -190,8 +194,21 @@ def setup_load_info(info: LoadInfo) -> None:
     if image.versions and not info.flags & _IGNORE_MODVERSIONS:
         info.versions = Versions(image.contents(image.sections[image.versions]))
     info.kernel.events.emit(
-        "setup_load_info", name=image.name, symbols=len(image.symbols), strings=image.sections[image.strtab].size
+        "setup_load_info",
+        name=image.name,
+        symbols=len(image.symbols),
+        strings=image.sections[image.strtab].size,
     )
+
+
+def check_blacklist(info: LoadInfo) -> None:
+    """The boot option module_blacklist= forbids modules by name.
+
+    Raises:
+        LoadError: EPERM.
+    """
+    if info.image.name in info.kernel.cmdline.get("module_blacklist", "").split(","):
+        raise LoadError(errno.EPERM, "", (3, f"Module {info.image.name} is blacklisted"))
 
 
 def rewrite_section_headers(info: LoadInfo) -> None:
@@ -216,13 +233,13 @@ def layout_and_allocate(info: LoadInfo) -> Module:
     for section in image.sections[1:]:
         if section.flags & elf.SHF_WRITE and section.flags & elf.SHF_EXECINSTR:
             text = f"{info.name}: section {section.name} (index {section.index}) has invalid WRITE|EXEC flags"
-            raise LoadError(errno.ENOEXEC, (3, text))
+            raise LoadError(errno.ENOEXEC, "", (3, text))
     image.sections[image.percpu].flags &= ~elf.SHF_ALLOC
     for name in (".data..ro_after_init", "__jump_table"):
         if index := image.find(name):
             image.sections[index].flags |= elf.SHF_RO_AFTER_INIT
-    info.layout = lay_out(image)
-    regions = {}
+    info.layout = lay_out(image, _sizes_in_file(info))
+    regions: dict[str, Region] = {}
     for plan in info.layout.regions.values():
         base = kernel.module_area.allocate(plan.size) if plan.size else 0
         if plan.size and not base:
@@ -235,30 +252,47 @@ def layout_and_allocate(info: LoadInfo) -> Module:
     return module
 
 
+def _sizes_in_file(info: LoadInfo) -> tuple[int, int]:
+    """Sizes of core and init in the file's `struct module`: 0 in any file that a linker made."""
+    view = info.kernel.view("module", info.image.sections[info.image.this_module].address)
+    if not view.has("core_layout"):
+        return 0, 0
+    memory = info.kernel.memory
+    return memory.read_u32(view.addressof("core_layout") + 8), memory.read_u32(
+        view.addressof("init_layout") + 8
+    )
+
+
 def move_module(info: LoadInfo, regions: dict[str, Region]) -> Module:
     """Copy every section to its place; NOBITS stay zero. The struct module is now the one in core."""
     kernel, image = info.kernel, info.image
-    address = 0
-    for section, region, offset in info.layout.placements:
-        section.address = regions[region].base + offset
-        data = image.contents(section)
-        if section.index == image.this_module:
-            address = section.address
-        if data:
-            kernel.memory.write(section.address, data)
-    module = Module(kernel, address)
+    memory = kernel.memory
+    _fill_struct(info, regions)
+    for section, region, offset in sorted(info.layout.placements, key=lambda place: place.section.index):
+        source, section.address = section.address, regions[region].base + offset
+        if section.type != elf.SHT_NOBITS and section.size:
+            try:
+                memory.write(section.address, memory.read(source, section.size))
+            except PageFault as fault:
+                raise KernelWouldCrash(
+                    fault.address, f"section {section.name} has no room", write=True
+                ) from None
+    module = info.module = Module(kernel, image.sections[image.this_module].address)
     module.regions = {name: region for name, region in regions.items() if region.size}
-    info.module = module
-    module.view.taints = module.taints | info.taints
-    for name, region in regions.items():
-        layout = f"{name}_layout"
-        if module.view.has(layout):
-            place = module.view.addressof(layout)
-            plan = info.layout.regions[name]
-            kernel.memory.write_u64(place, region.base)
-            for number, size in enumerate((plan.size, plan.text_size, plan.ro_size, plan.ro_after_init_size)):
-                kernel.memory.write_u32(place + 8 + 4 * number, size)
     return module
+
+
+def _fill_struct(info: LoadInfo, regions: dict[str, Region]) -> None:
+    """Taints and regions go into `struct module` while it still lies in the temporary copy."""
+    memory = info.kernel.memory
+    view = info.kernel.view("module", info.image.sections[info.image.this_module].address)
+    view.taints |= info.taints
+    for name, region in regions.items():
+        if view.has(f"{name}_layout"):
+            place, plan = view.addressof(f"{name}_layout"), info.layout.regions[name]
+            memory.write_u64(place, region.base)
+            for number, size in enumerate((plan.size, plan.text_size, plan.ro_size, plan.ro_after_init_size)):
+                memory.write_u32(place + 8 + 4 * number, size)
 
 
 def _emit_layout(info: LoadInfo, module: Module) -> None:
@@ -332,7 +366,7 @@ def percpu_modalloc(info: LoadInfo, module: Module) -> None:
     module.percpu = info.kernel.percpu.allocate(section.size, align, reserved=True)
     if not module.percpu:
         text = f"{info.name}: Could not allocate {section.size} bytes percpu data"
-        raise LoadError(errno.ENOMEM, (4, text))
+        raise LoadError(errno.ENOMEM, "", (4, text))
     module.view.percpu, module.view.percpu_size = module.percpu, section.size
 
 
@@ -354,29 +388,39 @@ def apply_relocations(info: LoadInfo, module: Module) -> None:
     """
     kernel, image = info.kernel, info.image
     names = Names(info.name, lambda place: f"{kernel.format_context.hash_pointer(place):016x}")
+    values = SymbolValues(info.values, lambda index: _stray_symbol(info, index))
     counts: dict[str, int] = {}
     targets = []
     for section in image.sections[1:]:
         if section.info >= len(image.sections) or not image.sections[section.info].allocated:
             continue
         if section.type == elf.SHT_REL:
-            raise LoadError(errno.ENOEXEC, (3, f"module {info.name}: REL relocation unsupported"))
+            raise LoadError(errno.ENOEXEC, "", (3, f"module {info.name}: REL relocation unsupported"))
         if section.type != elf.SHT_RELA:
             continue
         target = image.sections[section.info]
-        region = next((r for r in module.regions.values() if r.base <= target.address < r.base + r.size), None)
+        region = next(
+            (r for r in module.regions.values() if r.base <= target.address < r.base + r.size), None
+        )
         if region is None:
             raise KernelWouldCrash(target.address)
         view = kernel.memory.writable(region.base, region.size)
         applied = apply_relocate_add(
-            image.contents(section), view, region.base, target.address, info.values, names
+            image.contents(section), view, region.base, target.address, values, names
         )
         targets.append(target.name)
         for kind, number in applied.items():
             counts[kind] = counts.get(kind, 0) + number
-    kernel.events.emit(
-        "apply_relocations", count=sum(counts.values()), by_type=counts, sections=targets
-    )
+    kernel.events.emit("apply_relocations", count=sum(counts.values()), by_type=counts, sections=targets)
+
+
+def _stray_symbol(info: LoadInfo, index: int) -> int:
+    """The value of a symbol behind the table: the kernel does not check, and takes what is there."""
+    place = info.image.sections[info.image.symtab].address + elf.SYM_SIZE * index + 8
+    try:
+        return info.kernel.memory.read_u64(place)
+    except PageFault:
+        raise KernelWouldCrash(place, f"a relocation names symbol {index}") from None
 
 
 def post_relocation(info: LoadInfo, module: Module) -> None:
@@ -459,4 +503,3 @@ async def prepare_coming_module(info: LoadInfo, module: Module, undo: Unwind) ->
         module.state = ModuleState.GOING
         raise KernelError(-result, f"a module notifier refused {module.name}")
     undo.on_failure(going)
-

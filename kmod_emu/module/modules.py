@@ -145,7 +145,7 @@ class Modules:
         self.known: dict[int, Module] = {}  # by address of struct module
         self.latest: Module | None = None  # the one that the last load_module put on the list
         self.last_unloaded = ""
-        self.disabled = False
+        self.disabled = "nomodule" in kernel.cmdline
         self.told: set[str] = set()  # messages that are printed once a boot
         lists.init(kernel.memory, self.head)
         kernel.locators.append(self.locate)

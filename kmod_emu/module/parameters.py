@@ -73,21 +73,29 @@ def check_unsafe(kernel: KernelCore, parameter: Parameter) -> None:
         kernel.taint.add(Taint.USER)
 
 
-async def set_parameter(kernel: KernelCore, parameter: Parameter, value: bytes | None) -> int:
-    """Call `set` with the text (None: no value); its return value."""
+async def set_parameter(kernel: KernelCore, parameter: Parameter, text: int) -> int:
+    """Call `set` with the address of the text (0: no value); its return value."""
     ops = operations(kernel, parameter)
     if not ops.set:
         return -errno.EPERM
     check_unsafe(kernel, parameter)
-    if value is None:
-        return await kernel.call_guest_int(ops.set, 0, parameter.address)
+    return await kernel.call_guest_int(ops.set, text, parameter.address)
+
+
+async def store_parameter(kernel: KernelCore, parameter: Parameter, value: bytes) -> None:
+    """Set a parameter from what was written to its file, newline included (param_attr_store).
+
+    Raises:
+        KernelError: What `set` returned, ENOMEM.
+    """
     text = kernel.heap.kmalloc(len(value) + 1)
     if not text:
-        return -errno.ENOMEM
+        raise KernelError(errno.ENOMEM, f"no memory for the value of {parameter.name}")
     kernel.memory.write(text, value + b"\0")
-    result = await kernel.call_guest_int(ops.set, text, parameter.address)
+    result = await set_parameter(kernel, parameter, text)
     kernel.heap.kfree(text)  # not in a `finally`: a task that dies here frees nothing
-    return result
+    if result < 0:
+        raise KernelError(-result, f"{parameter.name} does not take this value")
 
 
 async def get_parameter(kernel: KernelCore, parameter: Parameter) -> bytes:

@@ -8,14 +8,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SPACES = b" \t\n\v\f\r\xa0"  # isspace() of lib/ctype.c, which is Latin-1
-_QUOTE = 0x22
+_QUOTE, _EQUALS = 0x22, 0x3D
 
 
 class Argument(NamedTuple):
-    """One argument: `rest` is the text behind it, where `--` stops."""
+    """One argument.
+
+    Attributes:
+        name: What is in front of the first `=`.
+        value: What is behind it; None without one.
+        position: Where the value begins in the whole string.
+        rest: What follows, where `--` stops.
+    """
 
     name: bytes
     value: bytes | None
+    position: int
     rest: bytes
 
 
@@ -25,35 +33,34 @@ def arguments(text: bytes) -> Iterator[Argument]:
     >>> [(a.name, a.value) for a in arguments(b'n=1 who="a b" flag')]
     [(b'n', b'1'), (b'who', b'a b'), (b'flag', None)]
     """
-    text = text.lstrip(_SPACES)
-    while text:
-        argument = _next_arg(text)
+    rest = text.lstrip(_SPACES)
+    while rest:
+        argument = _next_arg(rest, len(text) - len(rest))
         yield argument
-        text = argument.rest
+        rest = argument.rest
 
 
-def _next_arg(text: bytes) -> Argument:
+def _next_arg(text: bytes, position: int) -> Argument:
     quoted = text[0] == _QUOTE
     if quoted:
         text = text[1:]
+        position += 1
     in_quote, equals, end = quoted, 0, len(text)
     for index, byte in enumerate(text):
         if byte in _SPACES and not in_quote:
             end = index
             break
-        if not equals and byte == 0x3D:
+        if not equals and byte == _EQUALS:
             equals = index
         if byte == _QUOTE:
             in_quote = not in_quote
     word, rest = text[:end], text[end + 1 :].lstrip(_SPACES)
     if not equals:
-        return Argument(_unquote_end(word) if quoted else word, None, rest)
-    name, value = word[:equals], word[equals + 1 :]
+        return Argument(_unquote_end(word) if quoted else word, None, position, rest)
+    name, value, position = word[:equals], word[equals + 1 :], position + equals + 1
     if value[:1] == b'"':
-        value = _unquote_end(value[1:])
-    elif quoted:
-        value = _unquote_end(value)
-    return Argument(name, value, rest)
+        return Argument(name, _unquote_end(value[1:]), position + 1, rest)
+    return Argument(name, _unquote_end(value) if quoted else value, position, rest)
 
 
 def _unquote_end(word: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kmod_emu.machine.memory import PageFault
@@ -9,14 +10,15 @@ from kmod_emu.module import finalize
 from kmod_emu.module.errors import KernelWouldCrash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.machine.memory import Memory
     from kmod_emu.module.elf import Section
     from kmod_emu.module.load import LoadInfo
     from kmod_emu.module.modules import Module
 
-_REGISTERS = "rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split()
+_REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 # Feature bits that every x86-64 kernel sets: NOPL (3*32+20) and ALWAYS (3*32+21).
 _FEATURES = frozenset((3 * 32 + 20, 3 * 32 + 21))
 _TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
@@ -25,26 +27,30 @@ _TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
 def ftrace_module_init(info: LoadInfo, module: Module) -> None:
     """Take out the calls to __fentry__."""
     view = module.view
-    _write(info.kernel, finalize.mcount(info.kernel.memory, view.ftrace_callsites, view.num_ftrace_callsites * 8))
+    _write(
+        info.kernel, finalize.mcount(info.kernel.memory, view.ftrace_callsites, view.num_ftrace_callsites * 8)
+    )
 
 
 def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
     """Patch the code; returns how many places of each kind."""
     kernel = info.kernel
-    memory, profile = kernel.memory, kernel.profile
-    entry_size = profile.struct("alt_instr").size
-    passes = (
-        (".parainstructions", lambda s: finalize.paravirt(memory, s.address, s.size, _native(kernel))),
-        (".retpoline_sites", lambda s: finalize.retpolines(memory, s.address, s.size, _thunks(kernel))),
-        (".return_sites", lambda s: finalize.returns(memory, s.address, s.size)),
-        (".altinstructions",
-         lambda s: finalize.alternatives(memory, s.address, s.size, entry_size, _FEATURES.__contains__)),
-    )  # fmt: skip
+    memory, entry_size = kernel.memory, kernel.profile.struct("alt_instr").size
+
+    def alternatives(_: Memory, start: int, size: int) -> Iterator[finalize.Patch]:
+        return finalize.alternatives(memory, start, size, entry_size, _FEATURES.__contains__)
+
+    passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
+        (".parainstructions", partial(finalize.paravirt, native=_native(kernel))),
+        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel))),
+        (".return_sites", finalize.returns),
+        (".altinstructions", alternatives),
+    )
     counts = {}
     for name, patches in passes:
         section = _section(info, name)
         if section is not None:
-            counts[name] = _write(kernel, patches(section))
+            counts[name] = _write(kernel, patches(memory, section.address, section.size))
     return counts
 
 

@@ -10,7 +10,7 @@ from kmod_emu.fs.procfs import sysctl_number
 from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kernel.tasks import CAP_SYS_MODULE, CAP_SYSLOG
-from kmod_emu.module.modules import STATE_NAMES, Module, ModuleState, Modules
+from kmod_emu.module.modules import STATE_NAMES, Module, Modules, ModuleState
 
 if TYPE_CHECKING:
     from kmod_emu.fs.procfs import Procfs

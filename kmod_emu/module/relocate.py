@@ -39,7 +39,7 @@ class Kind(NamedTuple):
         return "S + A - P" if self.relative else "S + A"
 
 
-# Every type that the kernel applies; it refuses the others, among them GOT, TLS, COPY and the 8- and 16-bit ones.
+# Every type that the kernel applies. It refuses the others: GOT, TLS, COPY, the 8- and 16-bit ones.
 KINDS = {
     0: Kind("R_X86_64_NONE", 0),
     1: Kind("R_X86_64_64", 8),
@@ -51,6 +51,18 @@ KINDS = {
 }
 
 
+class SymbolValues(NamedTuple):
+    """Values by symbol index.
+
+    Attributes:
+        known: Of the symbols that exist.
+        beyond: For an index behind the table: what lies there in memory, or KernelWouldCrash.
+    """
+
+    known: Sequence[int]
+    beyond: Callable[[int], int]
+
+
 class Names(NamedTuple):
     """What messages need: the module's name, and how a pointer prints as %p."""
 
@@ -59,7 +71,7 @@ class Names(NamedTuple):
 
 
 def apply_relocate_add(
-    relas: bytes, region: memoryview, base: int, address: int, values: Sequence[int], names: Names
+    relas: bytes, region: memoryview, base: int, address: int, values: SymbolValues, names: Names
 ) -> dict[str, int]:
     """Apply one RELA section.
 
@@ -68,7 +80,7 @@ def apply_relocate_add(
         region: The memory of the region that holds the section to patch, writable.
         base: Virtual address of the region.
         address: Virtual address of the section: offsets count from here.
-        values: Symbol values by symbol index.
+        values: Symbol values.
         names: For messages.
 
     Returns:
@@ -79,41 +91,38 @@ def apply_relocate_add(
         KernelWouldCrash: A place outside the region, or a symbol that does not exist.
     """
     counts: dict[str, int] = {}
-    end, symbols, delta, target = len(region), len(values), address - base, region
+    end, delta, target = len(region), address - base, region
+    known, symbols = values.known, len(values.known)
     unpack64, unpack32 = struct.Struct("<Q").unpack_from, struct.Struct("<I").unpack_from
     pack64, pack32 = struct.Struct("<Q").pack_into, struct.Struct("<I").pack_into
     kinds = KINDS
     tally: dict[int, int] = {}
     for offset, number, symbol, addend in _RELA.iter_unpack(relas[: len(relas) // _RELA.size * _RELA.size]):
+        addend += known[symbol] if symbol < symbols else values.beyond(symbol)
         kind = kinds.get(number)
         if kind is None:
-            raise LoadError(errno.ENOEXEC, (_KERN_ERR, f"module: {names.module}: Unknown rela relocation: {number}"))
+            raise LoadError(
+                errno.ENOEXEC, "", (_KERN_ERR, f"module: {names.module}: Unknown rela relocation: {number}")
+            )
         tally[number] = tally.get(number, 0) + 1
         size = kind.size
         if not size:
             continue
-        if symbol >= symbols:
-            raise KernelWouldCrash(address)
         offset += delta
         if not 0 <= offset <= end - size:
             offset &= _MASK64
             if offset > end - size:
                 raise KernelWouldCrash(base + offset)
-        value = values[symbol] + addend
-        if kind.relative:
-            value -= base + offset
-        value &= _MASK64
+        if (unpack32 if size == 4 else unpack64)(target, offset)[0]:
+            raise _nonzero(number, base + offset, addend & _MASK64, names)
+        value = (addend - (base + offset) if kind.relative else addend) & _MASK64
         if size == 4:
-            if unpack32(target, offset)[0]:
-                raise _nonzero(number, base + offset, value, names)
             pack32(target, offset, value & 0xFFFF_FFFF)
             if kind.minimum is not None:
                 signed = value - (1 << 64) if value >> 63 and kind.minimum < 0 else value
                 if not kind.minimum <= signed <= kind.maximum:
                     raise _overflow(number, value, names)
         else:
-            if unpack64(target, offset)[0]:
-                raise _nonzero(number, base + offset, value, names)
             pack64(target, offset, value)
     for number, count in tally.items():
         counts[kinds[number].name] = count
@@ -123,6 +132,7 @@ def apply_relocate_add(
 def _nonzero(number: int, place: int, value: int, names: Names) -> LoadError:
     return LoadError(
         errno.ENOEXEC,
+        "",
         (
             _KERN_ERR,
             "module: x86/modules: Skipping invalid relocation target, existing value is nonzero "
@@ -134,6 +144,7 @@ def _nonzero(number: int, place: int, value: int, names: Names) -> LoadError:
 def _overflow(number: int, value: int, names: Names) -> LoadError:
     return LoadError(
         errno.ENOEXEC,
+        "",
         (_KERN_ERR, f"module: overflow in relocation type {number} val {value:x}"),
         (_KERN_ERR, f"module: `{names.module}' likely not compiled with -mcmodel=kernel"),
     )

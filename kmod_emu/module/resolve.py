@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.module.modules import ModuleState, Modules
+from kmod_emu.module.modules import Modules, ModuleState
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

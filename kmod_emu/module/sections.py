@@ -87,7 +87,7 @@ def read_exports(info: LoadInfo, module: Module) -> None:
             owner = _owner(kernel, name)
             if owner:
                 text = f"{module.name}: exports duplicate symbol {name} (owned by {owner})"
-                raise LoadError(errno.ENOEXEC, (3, text))
+                raise LoadError(errno.ENOEXEC, "", (3, text))
             crc = None
             if crc_section.index:
                 crc = kernel.memory.read_u32(crc_section.address + 4 * position)
@@ -100,7 +100,11 @@ def _kernel_symbol(kernel: KernelCore, entry: int) -> tuple[str, int, str]:
     value, name, namespace = struct.unpack("<iii", kernel.memory.read(entry, 12))
     text = kernel.memory.read_cstring(entry + 4 + name)
     space = kernel.memory.read_cstring(entry + 8 + namespace) if namespace else b""
-    return text.decode("utf-8", "surrogateescape"), (entry + value) & (1 << 64) - 1, space.decode("utf-8", "replace")
+    return (
+        text.decode("utf-8", "surrogateescape"),
+        (entry + value) & (1 << 64) - 1,
+        space.decode("utf-8", "replace"),
+    )
 
 
 def _owner(kernel: KernelCore, name: str) -> str:

@@ -34,9 +34,11 @@ def split_signature(blob: bytes) -> tuple[bytes, bytes | None]:
     if size >= length:
         raise LoadError(errno.EBADMSG)
     if id_type != _PKEY_ID_PKCS7:
-        raise LoadError(errno.ENOPKG, (3, "module: not signed with expected PKCS#7 message"))
+        raise LoadError(errno.ENOPKG, "", (3, "module: not signed with expected PKCS#7 message"))
     if algo or hash_ or signer or key_id or any(pad):
-        raise LoadError(errno.EBADMSG, (3, "module: PKCS#7 signature info has unexpected non-zero params"))
+        raise LoadError(
+            errno.EBADMSG, "", (3, "module: PKCS#7 signature info has unexpected non-zero params")
+        )
     return blob[: length - size], blob[length - size : length]
 
 

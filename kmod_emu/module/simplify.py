@@ -21,7 +21,9 @@ _MASK64 = (1 << 64) - 1
 
 
 def simplify_symbols(info: LoadInfo, module: Module) -> None:
-    """Resolve imports and add section addresses; all unknown symbols are reported, the last one's errno counts.
+    """Resolve imports and add section addresses.
+
+    Every unknown symbol is reported; the errno of the last one is the result.
 
     Raises:
         KernelError: ENOENT (unknown symbol), EINVAL (version, namespace), EBUSY.
@@ -68,7 +70,11 @@ def simplify_symbols(info: LoadInfo, module: Module) -> None:
         info.kernel.events.emit(
             "simplify_symbols",
             resolved=[
-                {"name": found.name, "address": found.address, "owner": found.owner.name if found.owner else None}
+                {
+                    "name": found.name,
+                    "address": found.address,
+                    "owner": found.owner.name if found.owner else None,
+                }
                 for found in resolved
             ],
             defined=len(values) - 1 - len(resolved),
@@ -98,7 +104,9 @@ class _Resolver:
                 return None
             raise KernelError(errno.ENOENT, self._why_unknown(name))
         if not check_version(info, name, found.crc):
-            raise KernelError(errno.EINVAL, f"{name} has another version here than where the module was built")
+            raise KernelError(
+                errno.EINVAL, f"{name} has another version here than where the module was built"
+            )
         verify_namespace(kernel, module, found, info.imports)
         if found.owner is not None:
             ref_module(kernel, module, found.owner)

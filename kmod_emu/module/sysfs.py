@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.kernel import report
 from kmod_emu.kernel.taint import module_letters
-from kmod_emu.module.modules import Module, ModuleState, Modules
-from kmod_emu.module.parameters import Parameter, get_parameter, parameters, set_parameter
+from kmod_emu.module.modules import Module, Modules, ModuleState
+from kmod_emu.module.parameters import Parameter, get_parameter, parameters, store_parameter
 from kmod_emu.module.procfs import shows_value
 
 if TYPE_CHECKING:
@@ -21,6 +23,24 @@ if TYPE_CHECKING:
 _INITSTATE = {ModuleState.LIVE: "live", ModuleState.COMING: "coming", ModuleState.GOING: "going"}
 
 
+def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
+    """Create the module's directory; the files are computed when read, so only refusals happen here.
+
+    Raises:
+        KernelError: EEXIST, two parameters have one name.
+    """
+    seen: set[str] = set()
+    for parameter in parameters(kernel, module):
+        if parameter.permissions and parameter.name in seen:
+            path = f"/module/{module.name}/parameters/{parameter.name}"
+            kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
+            for level, line in report.stack_lines(kernel, kernel.sched.current):
+                kernel.printk.emit(f"{line}\n", level)
+            raise KernelError(errno.EEXIST, f"the module has two parameters named {parameter.name}")
+        seen.add(parameter.name)
+    kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
+
+
 class ModuleSysfs:
     """The directory /sys/module."""
 
@@ -29,7 +49,8 @@ class ModuleSysfs:
         self.root = directory(self._list)
 
     def _list(self) -> dict[str, Node]:
-        return {module.name: directory(lambda m=module: self._files(m)) for module in self._kernel[Modules].formed()}
+        modules = self._kernel[Modules].formed()
+        return {module.name: directory(partial(self._files, module)) for module in modules}
 
     def _files(self, module: Module) -> dict[str, Node]:
         core = sum(region.size for name, region in module.regions.items() if not name.startswith("init"))
@@ -43,7 +64,7 @@ class ModuleSysfs:
         files = {name: _text(fact) for name, fact in facts.items()}
         for tag in ("version", "srcversion"):
             if tag in module.modinfo:
-                files[tag] = _text(lambda text=module.modinfo[tag]: text)
+                files[tag] = _text(partial(module.modinfo.__getitem__, tag))
         files["uevent"] = Node(0o200, write=lambda task, data: None)
         files["holders"] = directory(
             lambda: {user.name: Node(0o777, target=f"../../{user.name}") for user in module.users}
@@ -66,9 +87,7 @@ class ModuleSysfs:
             return await get_parameter(kernel, parameter)
 
         async def write(task: Task, data: bytes) -> None:
-            result = await set_parameter(kernel, parameter, data)
-            if result < 0:
-                raise KernelError(-result, f"{parameter.name} does not take this value")
+            await store_parameter(kernel, parameter, data)
 
         return Node(parameter.permissions, read=read, write=write)
 

@@ -38,7 +38,7 @@ class Unwind:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, KernelError) and not isinstance(error, Killed):
-            for level, line in error.messages if isinstance(error, LoadError) else ():
+            for level, line in error.dmesg if isinstance(error, LoadError) else ():
                 self._printk(level, line)
             for action, arguments in reversed(self._actions):
                 result = action(*arguments)

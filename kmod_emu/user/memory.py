@@ -29,7 +29,9 @@ class UserMappings:
             KernelError: ENOMEM.
         """
         size = page_align(max(size, 1))
-        address = max((start + length for start, (length, _) in self._mappings.items()), default=USER_MMAP_BASE)
+        address = max(
+            (start + length for start, (length, _) in self._mappings.items()), default=USER_MMAP_BASE
+        )
         address += PAGE_SIZE
         blocks: list[int] = []
         space, done = self._task.space, 0

@@ -35,7 +35,12 @@ class Process:
     """
 
     def __init__(
-        self, kernel: KernelCore, uid: int = 0, gid: int = 0, comm: str = "sh", capabilities: int | None = None
+        self,
+        kernel: KernelCore,
+        uid: int = 0,
+        gid: int = 0,
+        comm: str = "sh",
+        capabilities: int | None = None,
     ) -> None:
         self._kernel = kernel
         self.task = kernel.tasks.create(comm, uid, gid, capabilities)

@@ -1,0 +1,3 @@
+/* The slots behind imports.h. */
+#define DEFINE_IMPORTS
+#include "imports.h"

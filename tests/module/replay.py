@@ -1,0 +1,115 @@
+"""Running the steps of a recording on an emulated machine, and making both answers comparable."""
+
+import os
+import re
+from pathlib import Path
+
+from kmod_emu import Kernel, KernelError, Killed
+
+CASES = Path(__file__).parent.parent.parent.parent / "shared" / "oracle" / "errno-cases"
+_PROCESSOR = re.compile(r"<\d>(R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-7]|Code|PGD| <|</)")
+_ADDRESS = re.compile(r"\b(0x)?[0-9a-f]{8,16}\b")
+
+
+def normalize(text: str) -> str:
+    """Without what differs from machine to machine: addresses, pids, the hardware."""
+    text = re.sub(r"PID: \d+", "PID: N", text)
+    text = re.sub(r"Hardware name: .*", "Hardware name: X", text)
+    return _ADDRESS.sub("ADDR", text)
+
+
+def comparable(lines: list[str]) -> list[str]:
+    """dmesg lines without registers and call traces, which hold the kernel's own stack."""
+    kept, tracing = [], False
+    for line in map(normalize, lines):
+        tracing = (tracing or line.endswith(" <TASK>")) and not line.endswith(" </TASK>")
+        if not tracing and not _PROCESSOR.match(line):
+            kept.append(line)
+    return kept
+
+
+class Replay:
+    """One machine and the outcome of each step."""
+
+    def __init__(self, cmdline: str = "") -> None:
+        self.kernel = Kernel(cmdline=cmdline)
+
+    def step(self, step: dict) -> dict:
+        """Run one step: `errno`, `dmesg` (with levels) and `out`, as the recording has them."""
+        before = self.kernel.printk.sequence
+        outcome = {"errno": 0, "status": "ok"}
+        try:
+            out = getattr(self, f"_{step['op']}")(step)
+            if out is not None:
+                outcome["out"] = out
+        except Killed as death:
+            outcome.update(status="crash", sig=death.signal, errno=None)
+        except KernelError as error:
+            outcome["errno"] = error.errno
+        outcome["dmesg"] = [
+            f"<{record.level}>{line}"
+            for record in self.kernel.printk.readable()
+            if record.sequence >= before
+            for line in record.kmsg().split("\n")
+        ]
+        return outcome
+
+    def _image(self, step: dict) -> bytes:
+        return (CASES / f"{step['file']}.ko").read_bytes()
+
+    def _process(self, step: dict):
+        capabilities = 0 if step.get("nocap") else None
+        return self.kernel.process(uid=step.get("uid", 0), comm="init", capabilities=capabilities)
+
+    def _finit(self, step: dict) -> None:
+        with self._process(step) as process:
+            fd = process.memfd(self._image(step))
+            self._check(
+                process.syscall("finit_module", fd, self._params(process, step), step.get("flags", 0))
+            )
+
+    def _init(self, step: dict) -> None:
+        with self._process(step) as process:
+            image = self._image(step)
+            length = step.get("len", len(image))
+            pointer = step.get("ptr")
+            if pointer == "EDGE":  # the buffer ends where the mapping ends
+                size = -len(image) % 4096
+                address = process.put(bytes(size) + image) + size
+            elif pointer:
+                address = {"NULL": 0, "BAD": 8}[pointer]
+            else:
+                address = process.put(image)
+            self._check(process.syscall("init_module", address, length, self._params(process, step)))
+
+    def _delete(self, step: dict) -> None:
+        with self._process(step) as process:
+            pointers = {"NULL": 0, "BAD": 8}
+            name = (
+                pointers.get(step["name"])
+                if step["name"] in pointers
+                else process.put(step["name"].encode() + b"\0")
+            )
+            self._check(process.syscall("delete_module", name, step["flags"]))
+
+    @staticmethod
+    def _params(process, step: dict) -> int:
+        """Address of the parameters; NULL and BAD are pointers."""
+        if step["params"] in ("NULL", "BAD"):
+            return {"NULL": 0, "BAD": 8}[step["params"]]
+        text = step["params"].encode("latin-1").ljust(step.get("plen", 0), b"x")
+        return process.put(text + b"\0")
+
+    @staticmethod
+    def _check(result: int) -> None:
+        if result < 0:
+            raise KernelError(-result)
+
+    def _read(self, step: dict) -> str:
+        with self._process(step) as process:
+            return process.read_file(step["path"]).decode("latin-1")
+
+    def _write(self, step: dict) -> None:
+        with self._process(step) as process:
+            fd = process.open(step["path"], os.O_WRONLY)
+            process.write(fd, step["data"].encode())
