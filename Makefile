@@ -47,8 +47,9 @@ bench: $(DEV_STAMP)
 samples:
 	$(MAKE) -C samples
 
-stubs:
+stubs: $(RUN_STAMP)
 	$(MAKE) -C guest_kernel_stubs install
+	$(BIN)/python scripts/build_traps.py kmod_emu/data/base_kernel/traps.bin
 
 docs: $(RUN_STAMP)
 	@mkdir -p build/docs
@@ -65,7 +66,7 @@ clean:
 # Tools for rebuilding the shipped binaries; never fatal, because the program needs none of them.
 HAVE_GCC = command -v gcc >/dev/null 2>&1
 HAVE_HEADERS = $(MAKE) -s --no-print-directory -C samples kdir >/dev/null 2>&1
-GCC_TESTS :=
+GCC_TESTS := tests/guest_kernel_stubs/test_image.py
 HEADERS_TESTS := tests/samples/test_rebuild.py
 MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADERS) || echo $(HEADERS_TESTS)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.exports import Convention
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
 from kmod_emu.kernel.sched import Activation
@@ -109,6 +109,8 @@ class Dispatcher:
                 pack(page, RESULT, (function(kernel, *arguments()) or 0) & _MASK64)
             except PageFault as fault:
                 kernel.sched.faulted(fault)
+            except Killed:
+                raise
             except KernelError as error:
                 pack(page, RESULT, -error.errno & _MASK64)
 
@@ -143,6 +145,8 @@ class Dispatcher:
                 deliver(done.value)
             except PageFault as fault:
                 kernel.sched.faulted(fault)
+            except Killed:
+                raise
             except KernelError as error:
                 deliver(-error.errno)
             else:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
 
 SIGKILL, SIGSEGV = 9, 11
+_MASK64 = (1 << 64) - 1
+_LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught in
 _INVALID_OPCODE = 6
 _UD2 = b"\x0f\x0b"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
@@ -170,7 +172,8 @@ class Faults:
     def _page_fault(self, task: Task, stop: Stop, exact: bool = False) -> int:
         fault = stop.fault
         assert fault is not None
-        absent = self._kernel.symbols.absent(fault.address)
+        symbols, gs_base = self._kernel.symbols, self._kernel.percpu.base
+        absent = symbols.absent(fault.address) or symbols.absent(fault.address - gs_base & _MASK64)
         if absent is not None:
             return self._unimplemented(task, stop, absent)
         fixup = self._fixup(stop.rip)
@@ -199,6 +202,7 @@ class Faults:
 
     def _soft_lockup(self, task: Task, stop: Stop) -> int:
         """Code that never returns: the kernel only complains for ever, here the task is ended."""
+        stop = self._loop_head(stop)
         limit = self._kernel.cpu.watchdog.limit or 0
         seconds = max(int(limit), 1)
         head = f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{task.comm}:{task.pid}]"
@@ -207,6 +211,23 @@ class Faults:
         self._kernel.taint.add(Taint.SOFTLOCKUP)
         place = self._kernel.describe(stop.rip)
         self._die(task, SIGKILL, "soft lockup", f"code that never returned ran for {limit:g} s, at {place}")
+
+    def _loop_head(self, stop: Stop) -> Stop:
+        """Go on to the lowest instruction of a short loop: where the watchdog hit is chance, this is not."""
+        cpu, rip, seen = self._kernel.cpu, stop.rip, []
+        for _ in range(_LOOP_SEARCH):
+            seen.append(rip)
+            step = cpu.run(rip, count=1)
+            if step.reason is not StopReason.COUNT:
+                return stop
+            rip = step.rip
+            if rip == stop.rip:
+                break
+        else:
+            return stop
+        while rip != min(seen):
+            rip = cpu.run(rip, count=1).rip
+        return stop._replace(rip=rip)
 
     def _halted(self, task: Task, stop: Stop) -> int:
         return stop.rip  # hlt in process context: an idle instruction, or a late stop of the watchdog

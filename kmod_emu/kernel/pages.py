@@ -62,9 +62,11 @@ class PageAllocator:
 
     def free(self, address: int) -> bool:
         """Give a block back; False if `address` is not the start of one."""
+        if address & (PAGE_SIZE - 1):
+            return False
         page = (address - PAGE_OFFSET) >> PAGE_SHIFT
         order = self._orders.pop(page, None)
-        if order is None or address & (PAGE_SIZE - 1):
+        if order is None:
             return False
         while order < MAX_ORDER:
             buddy = page ^ (1 << order)

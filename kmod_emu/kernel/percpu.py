@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.symbols import Origin
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -18,6 +19,10 @@ DYNAMIC_SPACE = 256 << 10
 CANARY_OFFSET = 40
 CANARY = 0x6A09_E667_F3BC_C900  # any constant with a zero low byte, as the kernel's
 PREEMPT_ENABLED = 0x8000_0000  # no preemption wanted: the bit is inverted
+
+
+# The kernel's own per-CPU variables that this machine keeps up to date; others are not implemented.
+MAINTAINED = ("current_task", "__preempt_count", "cpu_number", "this_cpu_off", "fixed_percpu_data", "pcpu_hot")
 
 
 class PerCpu:
@@ -32,6 +37,10 @@ class PerCpu:
         self._reserved_start, self._dynamic_start = static, static + MODULE_RESERVE
         self._used: dict[int, int] = {}  # offset -> size, ascending
         kernel.cpu.set_gs_base(self.base)
+        for name in MAINTAINED:
+            offset = self.offset(name)
+            if offset is not None:
+                kernel.symbols.place(name, offset, Origin.DATA)
         memory = kernel.memory
         memory.write_u64(self.base + CANARY_OFFSET, CANARY)
         self.write("this_cpu_off", self.base, 8)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
-from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
+from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -46,6 +46,7 @@ class Heap:
         self.named: dict[int, Cache] = {}  # by address of the guest's struct kmem_cache
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
         self.live: dict[int, int] = {}  # object -> requested size
+        self._owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
 
     def kmalloc(self, size: int) -> int:
         """Address of `size` zeroed bytes; ZERO_SIZE_PTR for 0 bytes; 0 if memory is used up."""
@@ -61,9 +62,19 @@ class Heap:
                 return self._take(self.caches[bucket], size)
         raise AssertionError(size)
 
-    def cache_alloc(self, cache: Cache, size: int | None = None) -> int:
-        """One zeroed object of a cache."""
-        return self._take(cache, cache.size if size is None else size)
+    def cache_alloc(self, cachep: int) -> int:
+        """One zeroed object of the cache whose struct is at `cachep`; 0 if memory is used up.
+
+        Raises:
+            PageFault: There is no such cache.
+        """
+        cache = self.named.get(cachep)
+        if cache is None:
+            raise PageFault(cachep, Access.READ)
+        address = self._take(cache, cache.size)
+        if address:
+            self._owner[address] = cachep
+        return address
 
     def _take(self, cache: Cache, size: int) -> int:
         if cache.free:
@@ -79,17 +90,21 @@ class Heap:
         self.live[address] = size
         return address
 
-    def kfree(self, address: int, cache: Cache | None = None) -> bool:
-        """Free an object; NULL and ZERO_SIZE_PTR are fine. False if there is no such object."""
+    def kfree(self, address: int) -> bool:
+        """Free an object of any cache; NULL and ZERO_SIZE_PTR are fine. False if there is no such object."""
         if address <= ZERO_SIZE_PTR:
             return True
         size = self.live.pop(address, None)
         if size is None:
             return False
-        if cache is None and size > KMALLOC_MAX_CACHE_SIZE:
+        cachep = self._owner.pop(address, None)
+        if cachep is not None:
+            if cachep in self.named:
+                self.named[cachep].free.append(address)
+        elif size > KMALLOC_MAX_CACHE_SIZE:
             self._kernel.pages.free(address)
         else:
-            (cache or self._bucket(size)).free.append(address)
+            self._bucket(size).free.append(address)
         return True
 
     def _bucket(self, size: int) -> Cache:
@@ -98,6 +113,8 @@ class Heap:
     def ksize(self, address: int) -> int:
         """Usable bytes of an object."""
         size = self.live.get(address, 0)
+        if address in self._owner:
+            return size
         return size if size > KMALLOC_MAX_CACHE_SIZE or not size else self._bucket(size).size
 
     def save(self) -> Any:
@@ -111,6 +128,7 @@ class Heap:
                 if self.caches.get(cache.size) is not cache
             ],
             "live": list(self.live.items()),
+            "owner": list(self._owner.items()),
         }
 
     def load(self, state: Any) -> None:
@@ -122,7 +140,7 @@ class Heap:
             cache = self.named[address] = Cache(name, size)
             cache.stride, cache.free = stride, list(free)
         self.constructors = dict(state["constructors"])
-        self.live = dict(state["live"])
+        self.live, self._owner = dict(state["live"]), dict(state["owner"])
 
 
 @export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)
@@ -272,7 +290,7 @@ def kmem_cache_create(kernel: KernelCore, name: str, size: int, align: int, flag
 @export("void *kmem_cache_alloc(struct kmem_cache *cachep, gfp_t flags)")
 async def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
     """Allocate an object, constructed if the cache has a constructor (mm/slub.c)."""
-    address = kernel.heap.cache_alloc(kernel.heap.named[cachep])
+    address = kernel.heap.cache_alloc(cachep)
     if address and cachep in kernel.heap.constructors:
         await kernel.call_guest(kernel.heap.constructors[cachep], address)
     return address
@@ -280,8 +298,8 @@ async def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
 
 @export("void kmem_cache_free(struct kmem_cache *s, void *x)")
 def kmem_cache_free(kernel: KernelCore, s: int, x: int) -> None:
-    """Give an object back to its cache (mm/slub.c)."""
-    if not kernel.heap.kfree(x, kernel.heap.named.get(s)):
+    """Give an object back to its own cache, whatever `s` is (mm/slab.h: cache_from_obj)."""
+    if not kernel.heap.kfree(x):
         kernel.faults.bad_free("kmem_cache_free", x)
 
 

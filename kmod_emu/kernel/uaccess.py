@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.exports import Convention, Fidelity, export
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
-from kmod_emu.machine.memory import PAGE_SIZE, PageFault
+from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.dispatch import Registers
     from kmod_emu.kernel.kernel import KernelCore
+
+_CLEAR_STEP = 1 << 16
 
 
 def access_ok(address: int, size: int) -> bool:
@@ -27,30 +29,28 @@ class UserMemory:
         self._memory = kernel.memory
 
     def read(self, address: int, size: int) -> bytes:
-        """As many of `size` bytes as can be read, up to the first unmapped page."""
-        if not access_ok(address, size):
-            return b""
-        try:
-            return self._memory.read(address, size)
-        except PageFault:
-            return self._memory.read(address, self._reachable(address, size))
+        """As many of `size` bytes as the task may read, up to the first page it may not."""
+        return self._memory.read(address, self._reachable(address, size, READ))
 
     def write(self, address: int, data: bytes) -> int:
-        """Write as many bytes as can be written; returns how many."""
-        if not access_ok(address, len(data)):
-            return 0
-        try:
-            self._memory.write(address, data)
-        except PageFault:
-            data = data[: self._reachable(address, len(data))]
-            self._memory.write(address, data)
-        return len(data)
+        """Write as many bytes as the task may write; returns how many."""
+        size = self._reachable(address, len(data), WRITE)
+        self._memory.write(address, data[:size])
+        return size
 
-    def _reachable(self, address: int, size: int) -> int:
+    def clear(self, address: int, size: int) -> int:
+        """Write as many zeros as the task may write, at most `size`; returns how many."""
+        size = self._reachable(address, size, WRITE)
+        self._memory.clear(address, size)
+        return size
+
+    def _reachable(self, address: int, size: int, perms: int) -> int:
+        if not access_ok(address, size):
+            return 0
         end = address
-        while end < address + size and self._memory.mapped(end):
+        while end < address + size and self._memory.mapped(end, perms):
             end = (end + PAGE_SIZE) & -PAGE_SIZE
-        return min(end - address, size) if end > address else 0
+        return min(end - address, size)
 
     def copy_from(self, address: int, size: int) -> bytes:
         """Read exactly `size` bytes or raise EFAULT."""
@@ -84,7 +84,9 @@ class UserMemory:
 def _copy_from_user(kernel: KernelCore, to: int, from_: int, n: int) -> int:
     """Copy in; returns the bytes not copied, which are zeroed (lib/usercopy.c)."""
     data = kernel.user.read(from_, n)
-    kernel.memory.write(to, data.ljust(n, b"\0"))
+    kernel.memory.write(to, data)
+    for place in range(to + len(data), to + n, _CLEAR_STEP):  # `n` may be anything: up to a page fault
+        kernel.memory.clear(place, min(_CLEAR_STEP, to + n - place))
     return n - len(data)
 
 
@@ -97,7 +99,7 @@ def _copy_to_user(kernel: KernelCore, to: int, from_: int, n: int) -> int:
 @export("unsigned long clear_user(void __user *to, unsigned long n)")
 def clear_user(kernel: KernelCore, to: int, n: int) -> int:
     """Zero user memory; returns the bytes not cleared (arch/x86/lib/usercopy_64.c)."""
-    return n - kernel.user.write(to, bytes(n))
+    return n - kernel.user.clear(to, n)
 
 
 @export("long strncpy_from_user(char *dst, const char __user *src, long count)")

@@ -47,7 +47,9 @@ def test_size_while_loading_counts_init_too() -> None:
 def test_classes_are_whole_pages_in_order() -> None:
     core = layout_of(image_of("h_params")).regions["core"]
     assert 0 < core.text_size < core.ro_size <= core.ro_after_init_size < core.size
-    assert {core.text_size % PAGE, core.ro_size % PAGE, core.ro_after_init_size % PAGE, core.size % PAGE} == {0}
+    assert {core.text_size % PAGE, core.ro_size % PAGE, core.ro_after_init_size % PAGE, core.size % PAGE} == {
+        0
+    }
 
 
 def test_init_has_no_ro_after_init() -> None:
