@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
+from kmod_emu.fs.files import FileTable
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.tree import FileTree, Node, directory
 from kmod_emu.kernel import state
@@ -14,7 +15,6 @@ from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
-from kmod_emu.user.files import FileTable
 from kmod_emu.user.process import Process
 
 if TYPE_CHECKING:

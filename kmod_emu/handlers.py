@@ -14,4 +14,4 @@ import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.module.modules
 import kmod_emu.module.syscalls
-import kmod_emu.user.files  # noqa: F401
+import kmod_emu.user.syscalls  # noqa: F401

@@ -22,7 +22,14 @@ PREEMPT_ENABLED = 0x8000_0000  # no preemption wanted: the bit is inverted
 
 
 # The kernel's own per-CPU variables that this machine keeps up to date; others are not implemented.
-MAINTAINED = ("current_task", "__preempt_count", "cpu_number", "this_cpu_off", "fixed_percpu_data", "pcpu_hot")
+MAINTAINED = (
+    "current_task",
+    "__preempt_count",
+    "cpu_number",
+    "this_cpu_off",
+    "fixed_percpu_data",
+    "pcpu_hot",
+)
 
 
 class PerCpu:

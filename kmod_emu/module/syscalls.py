@@ -6,12 +6,12 @@ import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.files import FileTable
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.kernel.tasks import CAP_SYS_MODULE
 from kmod_emu.module.free import delete_module
 from kmod_emu.module.load import Copy, load_module
 from kmod_emu.module.modules import MODULE_NAME_LEN, Modules
-from kmod_emu.user.files import FileTable
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.files import File, FileTable
 from kmod_emu.kernel.syscalls import do_syscall, number_of
-from kmod_emu.user.files import File, FileTable
 from kmod_emu.user.memory import UserMappings
 
 if TYPE_CHECKING:

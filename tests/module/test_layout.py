@@ -120,8 +120,8 @@ def test_core_symbol_table_lies_behind_cores_data() -> None:
 
 @pytest.mark.parametrize(
     ("shndx", "name_offset", "core"),
-    [(elf.SHN_UNDEF, 1, False), (elf.SHN_ABS, 1, False), (elf.SHN_COMMON, 1, False), (6, 1, True), (6, 0, False),
-     (4, 1, False), (11, 1, False), (31, 1, False)],
+    [(elf.SHN_UNDEF, 1, False), (elf.SHN_ABS, 1, False), (elf.SHN_COMMON, 1, False), (31, 1, False),
+     (6, 1, True), (6, 0, False), (4, 1, False), (11, 1, False)],
 )  # fmt: skip
 def test_core_symbols(shndx: int, name_offset: int, core: bool) -> None:
     """Section 6 of h_hello is .exit.text, 4 .init.text, 11 .modinfo; there is no 31."""

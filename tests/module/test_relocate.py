@@ -120,7 +120,7 @@ def test_overflow_is_found_after_the_nonzero_target() -> None:
     assert "nonzero" in refusal(rela(ABS32, 0), SYMBOL, memory)[0]
 
 
-@pytest.mark.parametrize("kind", sorted(set(range(48)) - set(KINDS)) + [200, 0xFFFFFFFF])
+@pytest.mark.parametrize("kind", [*sorted(set(range(48)) - set(KINDS)), 200, 0xFFFFFFFF])
 def test_other_types_are_refused(kind: int) -> None:
     assert refusal(rela(kind, 0)) == [f"<3>module: m: Unknown rela relocation: {kind}"]
 

@@ -24,6 +24,12 @@ def trailer(
     return struct.pack(">BBBBB3xI", algo, hash_, id_type, signer, key, size) + MARKER
 
 
+def examine(blob: bytes) -> None:
+    module, signature = split_signature(blob)
+    assert signature is not None
+    verify(module, signature)
+
+
 def refusal(blob: bytes) -> tuple[int, tuple[tuple[int, str], ...]]:
     with pytest.raises(LoadError) as error:
         split_signature(blob)
@@ -75,9 +81,7 @@ def test_pkcs7_needs_zeros_elsewhere(field: str) -> None:
 @pytest.mark.parametrize("name", ["sig_len", "sig_garbage"])
 def test_recorded_bad_signatures(name: str) -> None:
     with pytest.raises(LoadError) as error:
-        module, signature = split_signature(module_file(name))
-        assert signature is not None
-        verify(module, signature)
+        examine(module_file(name))
     assert (error.value.errno, error.value.dmesg) == (errno.EBADMSG, ())
 
 
@@ -86,8 +90,6 @@ def test_hostile_trailers_are_refused_or_split(front: bytes, back: bytes) -> Non
     blob = front + back + MARKER
     try:
         module, signature = split_signature(blob)
-    except LoadError as error:
-        assert error.errno in (errno.EBADMSG, errno.ENOPKG)
-    else:
-        assert blob.startswith(module)
-        assert signature is None or blob.startswith(module + signature)
+    except LoadError:
+        return
+    assert blob.startswith(module + (signature or b""))
