@@ -33,7 +33,7 @@ def simplify_symbols(info: LoadInfo, module: Module) -> None:
     addresses = [section.address for section in image.sections]
     if image.percpu:
         addresses[image.percpu] = module.percpu
-    count, values, resolved = len(addresses), [0], []
+    count, values, resolved = len(addresses), [0] * bool(image.symbols), []
     failure: KernelError | None = None
     resolver = _Resolver(info, module)
     for symbol in image.symbols[1:]:
