@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel import report
+from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.cpu import Stop, StopReason
-from kmod_emu.machine.memory import Access, PageFault
+from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,9 +180,21 @@ class Faults:
         fixup = self._fixup(stop.rip)
         if fixup is not None:
             return fixup
+        if task.stack - PAGE_SIZE <= fault.address < task.stack:
+            self._stack_overflow(task, stop)
         address = fault.address if exact else report.fault_address(self._kernel, stop)
         lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
         self._oops(task, stop, lines, address, SIGKILL, _page_fault_sentence(fault, address))
+
+    def _stack_overflow(self, task: Task, stop: Stop) -> NoReturn:
+        """The page below the kernel stack was hit (arch/x86/kernel/traps.c: handle_stack_overflow)."""
+        place = self._kernel.cpu.read("rsp")
+        stack = f"{task.stack:016x}..{task.stack + THREAD_SIZE - 1:016x}"
+        head = [
+            (0, f"BUG: TASK stack guard page was hit at {place:016x} (stack is {stack})"),
+            (4, f"stack guard page: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI"),
+        ]
+        self._oops(task, stop, head, None, SIGSEGV, "the kernel stack of 16 KiB is used up")
 
     def _exception(self, task: Task, stop: Stop) -> int:
         rip, vector = stop.rip, stop.vector
