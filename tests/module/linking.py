@@ -12,7 +12,7 @@ from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.layout import Layout, lay_out
 from kmod_emu.module.relocate import Names, SymbolValues, apply_relocate_add
 
-ORACLE = Path(__file__).resolve().parents[3] / "shared" / "oracle"
+ORACLE = Path(__file__).resolve().parents[1] / "recordings"
 NAME_OFFSET = 24  # of `name` in struct module, 6.1
 
 # Each case was recorded on a freshly restored machine, so these never change.

@@ -2,11 +2,11 @@
 
 import os
 import re
-from pathlib import Path
 
 from kmod_emu import Kernel, KernelError, Killed
+from tests.conftest import RECORDINGS
 
-CASES = Path(__file__).parent.parent.parent.parent / "shared" / "oracle" / "errno-cases"
+CASES = RECORDINGS / "errno-cases"
 _PROCESSOR = re.compile(r"<\d>(R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-7]|Code|PGD| <|</)")
 _ADDRESS = re.compile(r"\b(0x)?[0-9a-f]{8,16}\b")
 

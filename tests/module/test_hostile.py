@@ -19,7 +19,12 @@ def machine():
 
 
 def memory_in_use(kernel: Kernel) -> tuple[int, ...]:
-    return kernel.vmalloc.allocated, kernel.module_area.allocated, len(kernel.heap.live), len(kernel.tasks.by_pid)
+    return (
+        kernel.vmalloc.allocated,
+        kernel.module_area.allocated,
+        len(kernel.heap.live),
+        len(kernel.tasks.by_pid),
+    )
 
 
 def try_to_load(machine, image: bytes) -> None:
