@@ -113,7 +113,8 @@ $(BIN)/python:
 
 $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	@echo "installing kmod-emu into $(VENV)"
-	@$(PIP) install -e .
+	@$(PIP) install -e . --config-settings editable_mode=compat
+	@$(BIN)/python -m compileall -q kmod_emu
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)

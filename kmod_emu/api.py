@@ -10,7 +10,6 @@ from kmod_emu import handlers as _handlers  # noqa: F401 - importing them regist
 from kmod_emu.fs.files import FileTable
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.tree import FileTree, Node, directory
-from kmod_emu.kernel import state
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
@@ -144,6 +143,8 @@ class Kernel(KernelCore):
         Raises:
             OSError: The file cannot be written; an older one stays as it was.
         """
+        from kmod_emu.kernel import state
+
         state.save(self, path, self.profile.release)
 
     @classmethod
@@ -154,6 +155,8 @@ class Kernel(KernelCore):
             KernelError: It is no such file, or damaged, or of another version.
             OSError: It cannot be read.
         """
+        from kmod_emu.kernel import state
+
         saved = state.Saved(path)
         kernel = cls(saved.release, permissive=permissive)
         saved.apply(kernel)

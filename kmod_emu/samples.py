@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 __all__ = ["names", "path"]
 
 SUFFIX = ".ko"
-
-
-def _directory() -> Path:
-    return Path(str(resources.files("kmod_emu"))) / "data" / "samples"
+DIRECTORY = Path(__file__).parent / "data" / "samples"
 
 
 def names() -> list[str]:
@@ -20,7 +16,7 @@ def names() -> list[str]:
     >>> "hello" in names()
     True
     """
-    return sorted(file.stem for file in _directory().glob(f"*{SUFFIX}"))
+    return sorted(file.stem for file in DIRECTORY.glob(f"*{SUFFIX}"))
 
 
 def path(name: str) -> Path:
@@ -40,4 +36,4 @@ def path(name: str) -> Path:
     """
     if name not in names():
         raise LookupError(f"no sample is called {name!r}; there are: {', '.join(names())}")
-    return _directory() / f"{name}{SUFFIX}"
+    return DIRECTORY / f"{name}{SUFFIX}"

@@ -169,11 +169,11 @@ class Dispatcher:
             for index in range(extra):
                 parameter = prototype.parameters[_REGISTER_ARGUMENTS + index].type
                 value = memory.read_u64(stack + 8 * index)
-                values.append(value if parameter.size == 8 else parameter_value(value, parameter))
+                values.append(parameter_value(value, parameter))
             for position, view in views:
                 values[position] = view(values[position])
             if prototype.variadic:
-                values.append(self._variadic(len(prototype.parameters), stack))
+                values.append(self._variadic(len(prototype.parameters), stack + 8 * max(extra, 0)))
             return tuple(values)
 
         return read

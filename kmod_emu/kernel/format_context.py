@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.printf_spec import KptrView, NotSupported, Symbol
@@ -32,6 +31,8 @@ class FormatContext:
 
     def hash_pointer(self, value: int) -> int:
         """What `%p` prints: 32 bits that say nothing about the address."""
+        import hashlib
+
         digest = hashlib.blake2s(value.to_bytes(8, "little"), key=_HASH_KEY, digest_size=4).digest()
         return int.from_bytes(digest, "little")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.machine.memory import EXEC, READ, WRITE, page_align
@@ -16,6 +16,7 @@ from kmod_emu.machine.memory import EXEC, READ, WRITE, page_align
 if TYPE_CHECKING:
     from kmod_emu.machine.memory import Memory
 
+_FOLDER = Path(__file__).parent.parent / "data" / "base_kernel"
 _PT_LOAD = 1
 _PF_X, _PF_W = 1, 2
 
@@ -46,13 +47,12 @@ class Image(NamedTuple):
 @lru_cache(maxsize=1)
 def load_image() -> Image:
     """Read and parse the shipped image (once a process)."""
-    folder = resources.files("kmod_emu") / "data" / "base_kernel"
     symbols = {}
-    for line in (folder / "System.map").read_text("ascii").splitlines():
+    for line in (_FOLDER / "System.map").read_text("ascii").splitlines():
         address, letter, name = line.split()
         symbols[name] = (int(address, 16), letter)
-    elf = (folder / "base_kernel.elf").read_bytes()
-    return Image(tuple(_segments(elf)), symbols, (folder / "traps.bin").read_bytes())
+    elf = (_FOLDER / "base_kernel.elf").read_bytes()
+    return Image(tuple(_segments(elf)), symbols, (_FOLDER / "traps.bin").read_bytes())
 
 
 def _segments(elf: bytes) -> list[Segment]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -53,19 +52,24 @@ def dump_stack(kernel: KernelCore) -> None:
         kernel.printk.emit(line + "\n", level)
 
 
+def _random(kernel: KernelCore, size: int) -> bytes:
+    """Bytes that look random and depend on the virtual clock only, so that runs repeat."""
+    import hashlib
+
+    kernel.clock.advance(1)
+    return hashlib.shake_128(kernel.clock.now_ns.to_bytes(8, "little")).digest(size)
+
+
 @export("void get_random_bytes(void *buf, size_t len)", Fidelity.APPROXIMATE)
 def get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
-    """Random bytes (drivers/char/random.c): from the virtual clock, so that runs repeat."""
-    kernel.clock.advance(1)
-    seed = kernel.clock.now_ns.to_bytes(8, "little")
-    kernel.memory.write(buf, hashlib.shake_128(seed).digest(len))
+    """Random bytes (drivers/char/random.c)."""
+    kernel.memory.write(buf, _random(kernel, len))
 
 
 @export("u32 get_random_u32(void)", Fidelity.APPROXIMATE)
 def get_random_u32(kernel: KernelCore) -> int:
-    """A random number (drivers/char/random.c): as get_random_bytes."""
-    kernel.clock.advance(1)
-    return int.from_bytes(hashlib.blake2s(kernel.clock.now_ns.to_bytes(8, "little")).digest()[:4], "little")
+    """A random number (drivers/char/random.c)."""
+    return int.from_bytes(_random(kernel, 4), "little")
 
 
 @export_data("unsigned long page_offset_base")

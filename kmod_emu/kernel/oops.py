@@ -207,7 +207,11 @@ class Faults:
             return fixup
         tail = f"0000 [#{self.count + 1}] PREEMPT SMP NOPTI"
         if vector == 13:
-            name, lines = "general protection fault", [(4, f"general protection fault: {tail}")]
+            name, where = "general protection fault", ""
+            if stop.fault is not None and stop.fault.access is not Access.FETCH:
+                address = report.fault_address(self._kernel, stop)
+                where = f", probably for non-canonical address {address:#x}"
+            lines = [(4, f"{name}{where}: {tail}")]
         else:
             name = _TRAP_NAMES.get(vector or 0, f"exception {vector}")
             lines = [(4, f"{name}: {tail}")]

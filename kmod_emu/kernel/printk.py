@@ -53,7 +53,10 @@ def escape(text: bytes) -> str:
     '\\x1b[31mred\té'
     """
     decoded = text.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in decoded)
+    return "".join(
+        c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" if c < "\u0100" else f"\\u{ord(c):04x}"
+        for c in decoded
+    )
 
 
 class Printk:
@@ -78,15 +81,15 @@ class Printk:
         if level is not None:
             raw = b"\x01%d" % level + raw
         # vprintk_store() keeps the length in 16 bits: a text of 64 KiB and a bit is cut to the bit.
-        prefix, continues, body = parse_prefix(raw[: min(len(raw) + 1 & 0xFFFF, RECORD_MAX) - 1])
+        reserve = min(len(raw) + 1 & 0xFFFF, RECORD_MAX)
+        prefix, continues, body = parse_prefix(raw[: max(reserve - 1, 0)])
         closes = body.endswith(b"\n")
         body = body[:-1] if closes else body
         pid = self._kernel.sched.current.pid
-        if continues and self._open_by == pid and self.records:
-            last = self.records[-1]
-            merged = (last.text + body)[:RECORD_MAX]
-            self._bytes += len(merged) - len(last.text)
-            self.records[-1] = last._replace(text=merged, continued=True)
+        last = self.records[-1] if continues and self._open_by == pid and self.records else None
+        if last is not None and len(last.text) + reserve <= RECORD_MAX:  # prb_reserve_in_last()
+            self._bytes += len(body)
+            self.records[-1] = last._replace(text=last.text + body, continued=True)
         elif body or not continues:
             self._kernel.clock.advance(PRINTK_NS)
             now = self._kernel.clock.now_ns

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Work = Coroutine[Any, Any, Any]
     Request = "GuestCall | Block | Continue"
 
+_EFLAGS = 0x246  # interrupts on, as in process context
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 
@@ -246,6 +247,8 @@ class Scheduler:
         if task.context is not None:
             self._cpu.restore(task.context)
             task.context = None
+        else:  # the task before may have died with string operations going backwards
+            self._cpu.write("eflags", _EFLAGS)
         self._loaded = self.current = task
         self._kernel.tasks.switched(task)
 

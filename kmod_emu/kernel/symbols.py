@@ -10,7 +10,7 @@ from bisect import bisect_right
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE
+from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE, START_KERNEL_MAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,8 @@ class SymbolTable:
         """The symbol of guest image or trap area that holds `address`."""
         if self._sorted is None:
             entries = {address: name for name, (address, letter) in self._image.items() if letter in "tTwW"}
-            entries.update((place, name) for name, (place, origin) in self._placed.items())
+            placed = ((place, name) for name, (place, _) in self._placed.items())
+            entries.update(entry for entry in placed if entry[0] >= START_KERNEL_MAP)  # no per-CPU offsets
             self._sorted = sorted(entries.items())
         index = bisect_right(self._sorted, (address, "\U0010ffff")) - 1
         if index < 0 or index + 1 == len(self._sorted):

@@ -92,6 +92,7 @@ class Cpu:
         self._trapped = False
         self._expired = False
         self._error: BaseException | None = None
+        self._running = False
         self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
@@ -111,7 +112,12 @@ class Cpu:
 
         Raises:
             BaseException: Whatever a trap handler raised; the guest is stopped behind its `out`.
+            RuntimeError: It is called from inside a trap handler.
         """
+        if self._running:
+            raise RuntimeError(
+                "guest code cannot be called from inside a trap handler: make the handler async"
+            )
         self._attach_new_arenas()
         stop = self._run(rip, count)
         while _translated_ahead(stop):
@@ -137,6 +143,7 @@ class Cpu:
     def _run(self, rip: int, count: int) -> Stop:
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = False
+        self._running = True
         self.watchdog.start()
         try:
             self._uc.emu_start(rip, 0, 0, count)
@@ -145,6 +152,7 @@ class Cpu:
                 raise
         finally:
             self.watchdog.end()
+            self._running = False
         if self._error is not None:
             raise self._error
         return self._stop(count)

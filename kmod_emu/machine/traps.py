@@ -106,6 +106,9 @@ def _assemble_all(lines: list[str], address: int) -> bytes:
         head, at, target = line.partition("[@")
         if at:
             place, rest = target.split("]")
-            line = f"{head}[rip + {int(place, 16) - (here + 7):#x}]{rest}"
+            distance = int(place, 16) - (here + 7)
+            if not -(1 << 31) <= distance < 1 << 31:
+                raise ValueError(f"{place} is out of reach of {here:#x}")
+            line = f"{head}[rip + {distance:#x}]{rest}"
         code += assemble(line.replace("@NEXT", f"{here + 2:#x}"), here)
     return code

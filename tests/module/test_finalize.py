@@ -5,9 +5,10 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kmod_emu.machine.memory import Access, PageFault
 from kmod_emu.module import finalize
 from kmod_emu.module.finalize import Patch
 from tests.module.linking import link, module_file
@@ -22,12 +23,16 @@ class Memory:
     def __init__(self, base: int = BASE, contents: bytes | bytearray = bytes(0x1000)) -> None:
         self.base, self.contents = base, bytearray(contents)
 
+    def check(self, address: int, size: int, access: Access) -> None:
+        if not 0 <= address - self.base <= len(self.contents) - size:
+            raise PageFault(address, access)
+
     def read(self, address: int, size: int) -> bytes:
-        assert 0 <= address - self.base <= len(self.contents) - size
+        self.check(address, size, Access.READ)
         return bytes(self.contents[address - self.base :][:size])
 
     def write(self, address: int, data: bytes) -> None:
-        assert 0 <= address - self.base <= len(self.contents) - len(data)
+        self.check(address, len(data), Access.WRITE)
         self.contents[address - self.base : address - self.base + len(data)] = data
 
     def read_u8(self, address: int) -> int:
@@ -233,6 +238,48 @@ def test_exception_table_is_sorted_and_keeps_its_pointers(entries: list[tuple[in
         found.append((place + insn - BASE, place + 4 + fixup - BASE, kind))
     assert [entry[0] for entry in found] == sorted(entry[0] for entry in entries)
     assert sorted(found) == sorted(entries)
+
+
+@pytest.mark.xfail(strict=True, reason="6.12's ALT_FLAG_DIRECT_CALL is not known")
+def test_direct_call_alternative_calls_what_the_pointer_holds(memory: Memory) -> None:
+    """6.12: `call *pointer(%rip)` becomes `call function`; the replacement only names BUG_func."""
+    pointer, function = BASE + 0x900, BASE + 0x950
+    memory.write(SITE, b"\xff\x15" + struct.pack("<i", pointer - (SITE + 6)))
+    memory.put(pointer, "<Q", function)
+    alternative(memory, 0x75, 6, b"\xe8" + bytes(4), size=14)
+    memory.put(TABLE + 10, "<H", 2)
+    [patch] = alternatives(memory, 14, 0x75)
+    assert patch.code[0] == 0xE8
+    assert SITE + 5 + struct.unpack_from("<i", patch.code, 1)[0] == function
+
+
+def every_pass(memory: Memory, size: int) -> None:
+    """Run all tables over the same bytes and write what they say."""
+    for patches in (
+        finalize.mcount(memory, TABLE, size),
+        finalize.alternatives(memory, TABLE, size, 12, lambda bit: bit % 2 == 0),
+        finalize.alternatives(memory, TABLE, size, 14, lambda bit: bit % 2 == 0),
+        finalize.paravirt(memory, TABLE, size, {0: b"\xfa"}),
+        finalize.returns(memory, TABLE, size),
+        finalize.retpolines(memory, TABLE, size, {THUNK_RAX: 0}),
+        finalize.jump_labels(memory, TABLE, size, lambda key: key % 8 == 0),
+        finalize.static_calls(memory, TABLE, size, lambda key: key * 3),
+    ):
+        try:
+            for patch in patches:
+                memory.write(patch.address, patch.code)
+        except PageFault:
+            continue
+
+
+@pytest.mark.xfail(strict=True, reason="distances that do not fit raise struct.error instead of being cut")
+@given(st.lists(st.integers(-0x400, 0xC00), min_size=4, max_size=24))
+@example([-0x100] * 24)
+def test_hostile_tables_only_fault(offsets: list[int]) -> None:
+    memory = Memory()
+    memory.write(SITE, b"\x66\x90")
+    memory.write(TABLE, struct.pack(f"<{len(offsets)}i", *offsets))
+    every_pass(memory, 4 * len(offsets))
 
 
 def test_tables_of_a_real_module() -> None:

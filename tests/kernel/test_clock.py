@@ -1,0 +1,80 @@
+"""Virtual time."""
+
+import time
+
+import pytest
+
+from kmod_emu import Kernel
+from kmod_emu.kernel.clock import BOOT_NS, NSEC_PER_SEC
+
+
+def test_time_starts_at_boot(kernel, guest):
+    assert kernel.clock.now_ns == BOOT_NS
+    assert guest.export("ktime_get") == guest.export("ktime_get_ns") == BOOT_NS
+    assert guest.export("ktime_get_seconds") == BOOT_NS // NSEC_PER_SEC
+
+
+def test_jiffies_start_five_minutes_before_they_wrap(kernel):
+    start = (1 << 32) - 300 * 250
+    assert kernel.memory.read_u64(kernel.symbol("jiffies")) == start + 2 * 250
+
+
+def test_jiffies_follow_the_clock(kernel):
+    before = kernel.memory.read_u64(kernel.symbol("jiffies"))
+    kernel.clock.advance(3_999_999)
+    assert kernel.memory.read_u64(kernel.symbol("jiffies")) == before
+    kernel.clock.advance(1)
+    assert kernel.memory.read_u64(kernel.symbol("jiffies")) == before + 1 == kernel.clock.jiffies
+
+
+def test_time_never_goes_back(kernel):
+    kernel.clock.jump(BOOT_NS - 1)
+    assert kernel.clock.now_ns == BOOT_NS
+
+
+@pytest.mark.parametrize(("msecs", "slept_ns"), [(0, 4), (1, 8), (4, 8), (10, 16), (10_000, 10_004)])
+def test_msleep_rounds_up_to_ticks_and_adds_one(kernel, guest, msecs, slept_ns):
+    guest.export("msleep", msecs)
+    assert kernel.clock.now_ns - BOOT_NS == slept_ns * 1_000_000
+
+
+def test_sleeping_takes_no_real_time(guest):
+    start = time.monotonic()
+    guest.export("msleep", 1_000_000)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "expected"),
+    [("__udelay", 7, 7000), ("__ndelay", 7, 7), ("__const_udelay", 5 * 0x10C7, 5000)],
+)
+def test_delays_advance_the_clock(kernel, guest, function, argument, expected):
+    guest.export(function, argument)
+    assert abs(kernel.clock.now_ns - BOOT_NS - expected) <= 1
+
+
+def test_wall_clock(kernel, guest):
+    place = guest.data(b"", 16)
+    guest.export("ktime_get_real_ts64", place)
+    seconds, nanoseconds = kernel.memory.read_u64(place), kernel.memory.read_u64(place + 8)
+    assert (seconds, nanoseconds) == (guest.export("ktime_get_real_seconds"), 0)
+    kernel.clock.advance(1_500_000_000)
+    guest.export("ktime_get_real_ts64", place)
+    assert (kernel.memory.read_u64(place), kernel.memory.read_u64(place + 8)) == (seconds + 1, 500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("msecs", "ticks"), [(0, 0), (1, 1), (4, 1), (5, 2), (1000, 250), (0x8000_0000, 0x3FFF_FFFF_FFFF_FFFE)]
+)
+def test_msecs_to_jiffies(guest, msecs, ticks):
+    assert guest.export("__msecs_to_jiffies", msecs) == ticks
+
+
+def test_two_machines_agree_to_the_nanosecond():
+    clocks = []
+    for kernel in (Kernel(), Kernel()):
+        for _ in range(3):
+            kernel.call(kernel.symbol("msleep"), 7)
+            kernel.printk.emit("tick\n")
+        clocks.append(kernel.clock.now_ns)
+    assert clocks[0] == clocks[1] > BOOT_NS

@@ -1,0 +1,202 @@
+"""Faults of guest code: what dmesg says, who dies, and that the machine lives on."""
+
+import struct
+
+import pytest
+
+from kmod_emu import Killed
+from kmod_emu.kernel.oops import SIGKILL, SIGSEGV, Tables
+from kmod_emu.kernel.taint import Taint
+
+
+def dies(guest, source, *arguments):
+    with pytest.raises(Killed) as caught:
+        guest.call(source, *arguments)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("source", "address", "message", "code"),
+    [
+        ("mov rax, [rdi]; ret", 0, "kernel NULL pointer dereference, address: 0000000000000000", 0),
+        ("mov rax, [rdi + 0x18]; ret", 0, "kernel NULL pointer dereference, address: 0000000000000018", 0),
+        ("mov [rdi], rax; ret", 0x2008, "unable to handle page fault for address: 0000000000002008", 2),
+        ("jmp rdi", 0, "kernel NULL pointer dereference, address: 0000000000000000", 0x10),
+        ("jmp rdi", 0x5000, "unable to handle page fault for address: 0000000000005000", 0x10),
+    ],
+)
+def test_page_fault(kernel, guest, source, address, message, code):
+    error = dies(guest, source, address)
+    assert error.signal == SIGKILL
+    lines = kernel.dmesg()
+    assert lines[0] == f"BUG: {message}"
+    kind = {0: "read access", 2: "write access", 0x10: "instruction fetch"}[code]
+    assert lines[1] == f"#PF: supervisor {kind} in kernel mode"
+    assert lines[2] == f"#PF: error_code(0x{code:04x}) - not-present page"
+    assert f"Oops: {code:04x} [#1] PREEMPT SMP NOPTI" in lines
+    assert lines[-1] == "---[ end trace 0000000000000000 ]---"
+
+
+def test_write_to_code_is_a_permissions_violation(kernel, guest):
+    dies(guest, "lea rax, [rip]; mov [rax], rax; ret")
+    assert "#PF: error_code(0x0003) - permissions violation" in kernel.dmesg()
+
+
+def test_execution_of_data(kernel, guest):
+    dies(guest, "jmp rdi", guest.data(b"\xc3"))
+    lines = kernel.dmesg()
+    assert lines[0] == "kernel tried to execute NX-protected page - exploit attempt? (uid: 0)"
+    assert "#PF: error_code(0x0011) - permissions violation" in lines
+
+
+def test_registers_code_and_trace_are_shown(kernel, guest):
+    inner = guest.code("nop; " * 42 + "mov rbx, 0x1122334455667788; mov rax, [rdi]; ret")
+    dies(guest, f"sub rsp, 8; call {inner:#x}; add rsp, 8; ret")
+    lines = kernel.dmesg()
+    rip = next(line for line in lines if line.startswith("RIP: "))
+    assert rip == f"RIP: 0010:{inner + 52:#x}"
+    assert any("RBX: 1122334455667788" in line for line in lines)
+    code = next(line for line in lines if line.startswith("Code: "))
+    assert code.startswith("Code: 90 90 90")
+    assert "77 66 55 44 33 22 11 <48> 8b 07 c3 00" in code
+    trace = lines[lines.index("Call Trace:") + 2 : lines.index(" </TASK>")]
+    assert trace[0].startswith(f" {0xFFFF_FFFF_C000_0000:#x}"[:8])
+    assert "CR2: 0000000000000000" in lines
+    worker = next(line for line in lines if line.startswith("CPU: "))
+    assert f"CPU: 0 PID: {kernel.sched.current.pid} Comm: kmod-emu Not tainted 6.1" in worker
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("xor ecx, ecx; div ecx; ret", "divide error: 0000 [#1] PREEMPT SMP NOPTI"),
+        ("ud2", "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI"),
+        ("int3", "int3: 0000 [#1] PREEMPT SMP NOPTI"),
+        (
+            "mov rax, 0xdead000000000100; mov [rax + 8], rdi; ret",
+            "general protection fault, probably for non-canonical address 0xdead000000000108: "
+            "0000 [#1] PREEMPT SMP NOPTI",
+        ),
+        ("lock cmpxchg16b [rsp + 4]", "general protection fault: 0000 [#1] PREEMPT SMP NOPTI"),
+    ],
+)
+def test_exception(kernel, guest, source, line):
+    assert dies(guest, source).signal == SIGSEGV
+    assert kernel.dmesg()[0] == line
+
+
+def test_oopses_are_counted_and_taint_once(kernel, guest):
+    for _ in range(3):
+        dies(guest, "ud2")
+    lines = kernel.dmesg()
+    heads = [line for line in lines if "invalid opcode" in line]
+    assert [line.split()[3] for line in heads] == ["[#1]", "[#2]", "[#3]"]
+    assert kernel.faults.count == 3
+    assert kernel.taint.test(Taint.DIE)
+    assert "Tainted: G      D" in next(line for line in reversed(lines) if line.startswith("CPU: "))
+    assert [report["kind"] for report in kernel.faults.reports] == ["oops"] * 3
+
+
+def test_only_the_task_dies(kernel, guest):
+    victim = kernel.tasks.worker()
+    dies(guest, "ud2")
+    assert victim.dead
+    assert guest.call("mov eax, 42; ret") == 42
+    assert kernel.tasks.worker() is not victim
+    assert victim.pid in kernel.tasks.by_pid  # it holds whatever it held
+
+
+def test_divide_errors_one_after_another(kernel, guest):
+    """They became a double fault, and then a processor that did nothing any more."""
+    for number in range(1, 4):
+        dies(guest, "xor ecx, ecx; div ecx; ret")
+        assert f"divide error: 0000 [#{number}] PREEMPT SMP NOPTI" in kernel.dmesg()
+
+
+# --- tables of a module ---------------------------------------------------------------------------------
+
+
+def entry_table(kernel, guest, layout, *entries):
+    """A table whose entries hold distances from their own fields."""
+    place = guest.near_data(b"", 0x100)
+    data = b""
+    for entry in entries:
+        fields = [
+            value - (place + len(data) + 4 * index) if value > 1 << 62 else value
+            for index, value in enumerate(entry)
+        ]
+        data += struct.pack(layout, *fields)
+    kernel.memory.write(place, data)
+    return place, len(data)
+
+
+@pytest.mark.parametrize("address", [0, 0xDEAD_0000_0000_0000], ids=["page fault", "general protection"])
+def test_exception_table_goes_on_at_the_fixup(kernel, guest, address):
+    place = guest.code("mov rax, [rdi]; ret; mov eax, 14; ret")
+    table = entry_table(kernel, guest, "<iii", (place, place + 4, 3))
+    kernel.faults.tables["test"] = Tables((0, 0), table)
+    assert kernel.call(place, address) == 14
+    assert kernel.faults.count == 0
+
+
+def bug(kernel, guest, flags):
+    """A function with a ud2 that the bug table knows as file.c:7."""
+    place = guest.code("ud2; mov eax, 5; ret")
+    table = entry_table(kernel, guest, "<iiHH", (place, guest.near_data(b"file.c\0"), 7, flags))
+    kernel.faults.tables["test"] = Tables(table, (0, 0))
+    return place
+
+
+WARNING, ONCE, NO_CUT_HERE, TAINT_WARN = 1, 2, 8, 9 << 8
+
+
+def test_warn_goes_on(kernel, guest):
+    place = bug(kernel, guest, WARNING | TAINT_WARN)
+    assert kernel.call(place) == 5
+    lines = kernel.dmesg()
+    assert lines[0] == "------------[ cut here ]------------"
+    assert lines[1].startswith(f"WARNING: CPU: 0 PID: {kernel.tasks.worker().pid} at file.c:7 ")
+    assert lines[-1] == "---[ end trace 0000000000000000 ]---"
+    assert kernel.taint.test(Taint.WARN)
+    assert kernel.faults.count == 0
+
+
+def test_warn_once(kernel, guest):
+    place = bug(kernel, guest, WARNING | ONCE | TAINT_WARN)
+    assert [kernel.call(place) for _ in range(3)] == [5, 5, 5]
+    assert sum(line.startswith("WARNING: ") for line in kernel.dmesg()) == 1
+
+
+def test_warn_with_text_has_cut_the_line_itself(kernel, guest):
+    kernel.call(bug(kernel, guest, WARNING | NO_CUT_HERE | TAINT_WARN))
+    assert kernel.dmesg()[0].startswith("WARNING: ")
+
+
+def test_bug_dies(kernel, guest):
+    place = bug(kernel, guest, 0)
+    with pytest.raises(Killed) as caught:
+        kernel.call(place)
+    assert caught.value.signal == SIGSEGV
+    assert kernel.dmesg()[:3] == [
+        "------------[ cut here ]------------",
+        "kernel BUG at file.c:7!",
+        "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+    ]
+
+
+def test_panic_stops_the_caller(kernel, guest):
+    text = guest.text("out of %s")
+    error = dies(guest, "sub rsp, 8; call {panic}; mov eax, 1; add rsp, 8; ret", text, guest.text("luck"))
+    assert "out of luck" in error.explanation
+    assert "Kernel panic - not syncing: out of luck" in kernel.dmesg()
+
+
+def test_state_survives(kernel, guest):
+    kernel.faults.tables["test"] = Tables((1, 0), (3, 0))
+    dies(guest, "ud2")
+    state = kernel.faults.save()
+    kernel.faults.tables.clear()
+    dies(guest, "ud2")
+    kernel.faults.load(state)
+    assert kernel.faults.count == 1
+    assert kernel.faults.tables == {"test": Tables((1, 0), (3, 0))}
