@@ -114,12 +114,21 @@ class Faults:
             task, SIGKILL, "soft lockup", f"the spinlock at {lock:#x} is taken and nobody can release it"
         )
 
-    def warn(self, file: str, line: int, text: str) -> None:
-        """WARN() inside the base kernel (kernel/panic.c: __warn)."""
+    def warn(self, file: str, line: int, text: str, function: str = "") -> None:
+        """WARN() inside the base kernel (kernel/panic.c: __warn).
+
+        Args:
+            file: Where the real kernel has it.
+            line: Where the real kernel has it.
+            text: What it says, "" for a WARN_ON().
+            function: What the real kernel calls the place; by default the guest code that runs.
+        """
         kernel = self._kernel
         task, rip = kernel.sched.current, kernel.cpu.rip
-        self._print([(4, report.CUT_HERE), (4, text)])
-        self._print([(4, f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {kernel.describe(rip)}")])
+        self._print([(4, report.CUT_HERE), *([(4, text)] if text else [])])
+        self._print(
+            [(4, f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {function or kernel.describe(rip)}")]
+        )
         self._print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
         self._print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)

@@ -93,11 +93,15 @@ class Image:
         self.symtab = self.strtab = self.modinfo = self.this_module = self.versions = self.percpu = 0
         self.name = ""
 
+    def raw(self, section: Section) -> bytes:
+        """The bytes at a section's offset, which some readers take whatever its type says."""
+        return self.blob[section.offset : section.offset + section.size]
+
     def contents(self, section: Section) -> bytes:
         """The bytes of a section in the file."""
         if section.type == SHT_NOBITS:
             return b""
-        return self.blob[section.offset : section.offset + section.size]
+        return self.raw(section)
 
     def find(self, name: str) -> int:
         """Index of the first allocated section of that name, 0 if there is none (find_sec)."""
@@ -106,16 +110,21 @@ class Image:
                 return section.index
         return 0
 
-    def find_any(self, name: str) -> int:
-        """Index of the first section of that name, allocated or not, 0 if there is none."""
-        for section in self.sections[1:]:
+    def find_last(self, name: str) -> int:
+        """Index of the last section of that name, allocated or not, 0 if there is none.
+
+        Raises:
+            KernelWouldCrash: The name of a section, 0 included, is outside of the image.
+        """
+        found = 0
+        for section in self.sections:
             if section.name_offset >= len(self.blob):
                 raise KernelWouldCrash(
                     section.name_offset, f"the name of section {section.index} is far outside"
                 )
             if section.name == name:
-                return section.index
-        return 0
+                found = section.index
+        return found
 
     def load_symbols(self) -> None:
         """Read the symbol table and note its string table."""

@@ -19,7 +19,10 @@ _NOPS = (b"", b"\x90", b"\x66\x90", b"\x0f\x1f\x00", b"\x0f\x1f\x40\x00", b"\x0f
          b"\x66\x0f\x1f\x44\x00\x00", b"\x0f\x1f\x80\x00\x00\x00\x00",
          b"\x0f\x1f\x84\x00\x00\x00\x00\x00")  # fmt: skip
 _FLAG_NOT = 1 << 15
+_MASK32 = (1 << 32) - 1
 _MASK64 = (1 << 64) - 1
+_FLAG_DIRECT_CALL = 2
+_CALL_POINTER = b"\xff\x15"  # call *disp32(%rip)
 
 
 class Patch(NamedTuple):
@@ -37,6 +40,30 @@ def nops(length: int) -> bytes:
     """
     whole, rest = divmod(length, 8)
     return _NOPS[8] * whole + _NOPS[rest]
+
+
+class MissingThunk(NamedTuple):
+    """A return site that is no jump to the return thunk: it is left, with a warning.
+
+    Attributes:
+        address: The site.
+        target: Where it jumps, 0 if it is no jump.
+        code: Its five bytes.
+    """
+
+    address: int
+    target: int
+    code: bytes
+
+
+def _rel32(opcode: int, place: int, target: int) -> bytes:
+    """A five-byte call or jump; a distance that does not fit is cut."""
+    return bytes((opcode,)) + struct.pack("<I", target - (place + 5) & _MASK32)
+
+
+def _entries(start: int, size: int, entry: int) -> range:
+    """Addresses of a table's entries: the kernel goes on while an entry begins before the end."""
+    return range(start, start + size, entry)
 
 
 def _relative(memory: Memory, address: int) -> int:
@@ -64,12 +91,12 @@ def alternatives(
         entry_size: 12, or 14 where flags have a word of their own.
         has: Whether the processor has a feature, by its bit number.
     """
-    for entry in range(start, start + size // entry_size * entry_size, entry_size):
+    for entry in _entries(start, size, entry_size):
         place, replacement = _relative(memory, entry), _relative(memory, entry + 4)
         tail = memory.read(entry + 8, entry_size - 8)
         if entry_size == 12:
             feature, length, new_length = struct.unpack("<HBB", tail)
-            wanted = not feature & _FLAG_NOT
+            wanted, flags = not feature & _FLAG_NOT, 0
             feature &= ~_FLAG_NOT
         else:
             feature, flags, length, new_length = struct.unpack("<HHBB", tail)
@@ -77,15 +104,26 @@ def alternatives(
         if has(feature) is not wanted:
             continue
         code = _moved(memory.read(replacement, new_length), replacement, place)
+        if flags & _FLAG_DIRECT_CALL:
+            code = _direct_call(memory, place, length, code)
         yield Patch(place, code + nops(length - new_length))
 
 
 def _moved(code: bytes, source: int, target: int) -> bytes:
     """Keep the destination of a call or jump that is copied elsewhere."""
     if len(code) == 5 and code[0] in (0xE8, 0xE9):
-        distance = struct.unpack_from("<i", code, 1)[0] + source - target
-        return code[:1] + struct.pack("<i", distance)
+        return _rel32(code[0], target, source + 5 + struct.unpack_from("<i", code, 1)[0])
     return code
+
+
+def _direct_call(memory: Memory, place: int, length: int, bug: bytes) -> bytes:
+    """What a call through a pointer becomes: a call of the function, or of BUG_func if it is NULL."""
+    code = memory.read(place, 6)
+    if not code.startswith(_CALL_POINTER):
+        return bug
+    pointer = place + length + struct.unpack_from("<i", code, 2)[0] & _MASK64
+    function = memory.read_u64(pointer)
+    return _rel32(0xE8, place, function) if function else bug
 
 
 def paravirt(memory: Memory, start: int, size: int, native: Mapping[int, bytes]) -> Iterator[Patch]:
@@ -97,17 +135,28 @@ def paravirt(memory: Memory, start: int, size: int, native: Mapping[int, bytes])
         size: Its bytes.
         native: Code of an operation by its number; calls of others are left.
     """
-    for entry in range(start, start + size // 16 * 16, 16):
+    for entry in _entries(start, size, 16):
         site, kind, length = struct.unpack("<QBB", memory.read(entry, 10))
         code = native.get(kind)
         if code is not None and len(code) <= length:
             yield Patch(site, code + nops(length - len(code)))
 
 
-def returns(memory: Memory, start: int, size: int) -> Iterator[Patch]:
-    """`jmp __x86_return_thunk` becomes `ret` (apply_returns)."""
-    for entry in range(start, start + size // 4 * 4, 4):
-        yield Patch(_relative(memory, entry), b"\xc3\xcc\xcc\xcc\xcc")
+def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch | MissingThunk]:
+    """`jmp __x86_return_thunk` becomes `ret` (apply_returns).
+
+    Args:
+        memory: Guest memory.
+        start: Address of .return_sites.
+        size: Its bytes.
+        thunk: Address of __x86_return_thunk.
+    """
+    for entry in _entries(start, size, 4):
+        site = _relative(memory, entry)
+        code, target = memory.read(site, 5), 0
+        if code[0] == 0xE9:
+            target = site + 5 + struct.unpack_from("<i", code, 1)[0] & _MASK64
+        yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc") if target == thunk else MissingThunk(site, target, code)
 
 
 def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int]) -> Iterator[Patch]:
@@ -119,7 +168,7 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         size: Its bytes.
         thunks: Thunk's address -> register number.
     """
-    for entry in range(start, start + size // 4 * 4, 4):
+    for entry in _entries(start, size, 4):
         site = _relative(memory, entry)
         opcode = memory.read_u8(site)
         if opcode not in (0xE8, 0xE9):
@@ -151,11 +200,10 @@ def jump_labels(memory: Memory, start: int, size: int, enabled: Callable[[int], 
         short = memory.read_u8(code) in (0xEB, 0x66)
         length = 2 if short else 5
         if enabled(key & ~3) is not bool(key & 1):
-            distance = target - (code + length)
-            yield Patch(
-                code,
-                b"\xeb" + struct.pack("<b", distance) if short else b"\xe9" + struct.pack("<i", distance),
-            )
+            if short:
+                yield Patch(code, bytes((0xEB, target - (code + 2) & 0xFF)))
+            else:
+                yield Patch(code, _rel32(0xE9, code, target))
         else:
             yield Patch(code, nops(length))
 
@@ -177,7 +225,7 @@ def static_calls(
         if function is None:
             continue
         if function:
-            yield Patch(site, bytes((0xE9 if tail else 0xE8,)) + struct.pack("<i", function - (site + 5)))
+            yield Patch(site, _rel32(0xE9 if tail else 0xE8, site, function))
         else:
             yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc" if tail else nops(5))
 

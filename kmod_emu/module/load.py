@@ -165,7 +165,7 @@ def module_sig_check(info: LoadInfo) -> None:
     blob = info.kernel.memory.read(info.copy.address, info.copy.size)
     outcome = "not looked at"
     if not info.flags & (_IGNORE_MODVERSIONS | _IGNORE_VERMAGIC):
-        blob, signature = signing.split_signature(blob)
+        blob, signature = signing.split_signature(blob, info.printk)
         outcome = "unsigned"
         if signature is not None:
             outcome = signing.verify(blob, signature)
@@ -192,7 +192,7 @@ def setup_load_info(info: LoadInfo) -> None:
         if tag == "import_ns":
             info.imports.add(value)
     if image.versions and not info.flags & _IGNORE_MODVERSIONS:
-        info.versions = Versions(image.contents(image.sections[image.versions]))
+        info.versions = Versions(image.raw(image.sections[image.versions]))
     info.kernel.events.emit(
         "setup_load_info",
         name=image.name,
@@ -230,7 +230,7 @@ def layout_and_allocate(info: LoadInfo) -> Module:
         LoadError: ENOEXEC, a section is both writable and executable; ENOMEM.
     """
     kernel, image = info.kernel, info.image
-    for section in image.sections[1:]:
+    for section in image.sections:
         if section.flags & elf.SHF_WRITE and section.flags & elf.SHF_EXECINSTR:
             text = f"{info.name}: section {section.name} (index {section.index}) has invalid WRITE|EXEC flags"
             raise LoadError(errno.ENOEXEC, "", (3, text))

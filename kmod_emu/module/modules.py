@@ -218,7 +218,7 @@ class Modules:
     def locate(self, address: int) -> Location | None:
         """Symbol of an address in module memory (kernel/module/kallsyms.c: find_kallsyms_symbol)."""
         module = self.holding(address)
-        if module is None:
+        if module is None or module.state is ModuleState.UNFORMED:
             return None
         region = next(r for r in module.regions.values() if r.base <= address < r.base + r.size)
         end = region.base + (region.text_size or region.size)

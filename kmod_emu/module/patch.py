@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import finalize
 from kmod_emu.module.errors import KernelWouldCrash
+from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 # Feature bits that every x86-64 kernel sets: NOPL (3*32+20) and ALWAYS (3*32+21).
 _FEATURES = frozenset((3 * 32 + 20, 3 * 32 + 21))
+# Where the real kernel's own warnings stand, as Debian's 6.1 prints it.
+_APPLY_RETURNS = ("arch/x86/kernel/alternative.c", 823, "apply_returns+0x1ee/0x200")
+_UNWIND_MODULE_INIT = ("arch/x86/kernel/unwind_orc.c", 250, "unwind_module_init+0x4b/0xc0")
+_ORC_ENTRY = 6  # sizeof(struct orc_entry)
 _TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
 
 
@@ -43,7 +48,7 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
         (".parainstructions", partial(finalize.paravirt, native=_native(kernel))),
         (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel))),
-        (".return_sites", finalize.returns),
+        (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
     )
     counts = {}
@@ -51,7 +56,37 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
         section = _section(info, name)
         if section is not None:
             counts[name] = _write(kernel, patches(memory, section.address, section.size))
+    _check_orc(info)
     return counts
+
+
+def _returns(kernel: KernelCore, memory: Memory, start: int, size: int) -> Iterator[finalize.Patch]:
+    """The patches of return sites; the first site of a boot that is none is warned of."""
+    thunk = kernel.symbols.find("__x86_return_thunk")
+    for site in finalize.returns(memory, start, size, thunk.address if thunk else 0):
+        if isinstance(site, finalize.Patch):
+            yield site
+        else:
+            places = f"{kernel.describe(site.address)}-{kernel.describe(site.target)}"
+            _warn_once(kernel, _APPLY_RETURNS, f"missing return thunk: {places}: {site.code.hex(' ')}")
+
+
+def _check_orc(info: LoadInfo) -> None:
+    """The stack unwinder's two tables must match (unwind_module_init)."""
+    entries, addresses = _section(info, ".orc_unwind"), _section(info, ".orc_unwind_ip")
+    if entries is None or addresses is None:
+        return
+    count, rest = divmod(addresses.size, 4)
+    if rest or entries.size != count * _ORC_ENTRY:
+        _warn_once(info.kernel, _UNWIND_MODULE_INIT, "")
+
+
+def _warn_once(kernel: KernelCore, where: tuple[str, int, str], text: str) -> None:
+    file, line, function = where
+    told = kernel[Modules].told
+    if function not in told:
+        told.add(function)
+        kernel.faults.warn(file, line, text, function)
 
 
 def patch_branches(info: LoadInfo, module: Module) -> None:
@@ -71,8 +106,8 @@ def patch_branches(info: LoadInfo, module: Module) -> None:
 
 
 def _section(info: LoadInfo, name: str) -> Section | None:
-    """A section by name, allocated or not: module_finalize does not look at the flag."""
-    index = info.image.find_any(name)
+    """The last section of a name, allocated or not: module_finalize looks at all of them, from index 0."""
+    index = info.image.find_last(name)
     return info.image.sections[index] if index else None
 
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import errno
 import struct
+from typing import TYPE_CHECKING
 
 from kmod_emu.module.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MARKER = b"~Module signature appended~\n"
 _TRAILER = struct.Struct(">BBBBB3sI")  # algo, hash, id_type, signer_len, key_id_len, pad, sig_len
@@ -18,11 +22,15 @@ _DER_SEQUENCE = 0x30
 _OID_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
 
 
-def split_signature(blob: bytes) -> tuple[bytes, bytes | None]:
+def split_signature(blob: bytes, printk: Callable[[int, str], None]) -> tuple[bytes, bytes | None]:
     """Split a file into the module and its PKCS#7 signature, None if it has none (mod_verify_sig).
 
+    Args:
+        blob: The file.
+        printk: Takes a line for dmesg that does not refuse the module.
+
     Raises:
-        LoadError: EBADMSG or ENOPKG, the trailer makes no sense.
+        LoadError: EBADMSG, the trailer makes no sense.
     """
     if len(blob) <= len(MARKER) or not blob.endswith(MARKER):
         return blob, None
@@ -34,7 +42,8 @@ def split_signature(blob: bytes) -> tuple[bytes, bytes | None]:
     if size >= length:
         raise LoadError(errno.EBADMSG)
     if id_type != _PKEY_ID_PKCS7:
-        raise LoadError(errno.ENOPKG, "", (3, "module: not signed with expected PKCS#7 message"))
+        printk(3, "module: not signed with expected PKCS#7 message")
+        return blob[: -len(MARKER)], None  # ENOPKG is tolerated, and only the marker has been taken off
     if algo or hash_ or signer or key_id or any(pad):
         raise LoadError(
             errno.EBADMSG, "", (3, "module: PKCS#7 signature info has unexpected non-zero params")

@@ -3,20 +3,17 @@
 import pytest
 
 from kmod_emu import Kernel, KernelError, Killed
+from kmod_emu.module.modules import Modules
 from tests.conftest import recording
 from tests.module.replay import CASES, comparable
 
 # The kernel warns about tables of its own that are not checked here yet.
 UNLIKE = {
-    "shdr5.type=0x3": "apply_returns warns of a missing return thunk",
-    "shdr12.size=0x5": "apply_returns warns of a missing return thunk",
-    "shdr13.type=0x1": "apply_returns warns of a missing return thunk",
-    "shdr13.type=0x3": "apply_returns warns of a missing return thunk",
-    "shdr13.offset=0x0": "apply_returns warns of a missing return thunk",
-    "shdr14.size=0x58": "unwind_module_init warns of ORC tables that do not match",
-    "shdr15.size=0x0": "unwind_module_init warns of ORC tables that do not match",
     "shdr21.size=0x0": "the kernel reads what lies behind .init.data",
 }
+
+
+RECORDED_LINES = 6  # the recordings of mutations keep no more
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +22,7 @@ def machine():
     kernel, image = Kernel(), (CASES / "h_hello.ko").read_bytes()
     kernel.insmod(image)
     kernel.rmmod("h_hello")
+    kernel[Modules].last_unloaded = ""  # the recorded machine had unloaded nothing
     return kernel, image, kernel.snapshot()
 
 
@@ -51,7 +49,7 @@ def same(got: dict, expected: dict) -> bool:
         return got["status"] == "crash" and comparable(got["dmesg"])[:1] == comparable(expected["dmesg"])[:1]
     if got["status"] != expected["status"] or (got["errno"] or 0) != (expected["errno"] or 0):
         return False
-    return comparable(got["dmesg"]) == comparable(expected["dmesg"])
+    return comparable(got["dmesg"][:RECORDED_LINES]) == comparable(expected["dmesg"])
 
 
 MUTATIONS = recording("mutations-6.1.json")

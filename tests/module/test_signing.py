@@ -24,28 +24,32 @@ def trailer(
     return struct.pack(">BBBBB3xI", algo, hash_, id_type, signer, key, size) + MARKER
 
 
+def silent(level: int, line: str) -> None:
+    raise AssertionError(f"<{level}>{line}")
+
+
 def examine(blob: bytes) -> None:
-    module, signature = split_signature(blob)
+    module, signature = split_signature(blob, silent)
     assert signature is not None
     verify(module, signature)
 
 
 def refusal(blob: bytes) -> tuple[int, tuple[tuple[int, str], ...]]:
     with pytest.raises(LoadError) as error:
-        split_signature(blob)
+        split_signature(blob, silent)
     return error.value.errno, error.value.dmesg
 
 
 def test_unsigned_file_is_left_alone(hello: bytes) -> None:
-    assert split_signature(hello) == (hello, None)
+    assert split_signature(hello, silent) == (hello, None)
 
 
 def test_marker_alone_is_too_short_to_be_one() -> None:
-    assert split_signature(MARKER) == (MARKER, None)
+    assert split_signature(MARKER, silent) == (MARKER, None)
 
 
 def test_signature_is_cut_off() -> None:
-    assert split_signature(MODULE + PKCS7 + trailer(len(PKCS7))) == (MODULE, PKCS7)
+    assert split_signature(MODULE + PKCS7 + trailer(len(PKCS7)), silent) == (MODULE, PKCS7)
 
 
 def test_wellformed_signature_has_an_unavailable_key() -> None:
@@ -55,7 +59,7 @@ def test_wellformed_signature_has_an_unavailable_key() -> None:
 def test_broken_marker_is_an_unsigned_module() -> None:
     """Case signed:notail: the file loaded, tainted."""
     blob = (MODULE + PKCS7 + trailer(len(PKCS7)))[:-1]
-    assert split_signature(blob) == (blob, None)
+    assert split_signature(blob, silent) == (blob, None)
 
 
 @pytest.mark.parametrize("length", [1, 12])
@@ -65,11 +69,18 @@ def test_no_room_for_the_trailer(length: int) -> None:
 
 def test_size_must_leave_something_of_the_module() -> None:
     assert refusal(MODULE + trailer(len(MODULE))) == (errno.EBADMSG, ())
-    assert split_signature(MODULE + trailer(len(MODULE) - 1)) == (MODULE[:1], MODULE[1:])
+    assert split_signature(MODULE + trailer(len(MODULE) - 1), silent) == (MODULE[:1], MODULE[1:])
 
 
 def test_size_is_checked_before_the_rest() -> None:
     assert refusal(MODULE + trailer(0xFFFFFFFF, id_type=0)) == (errno.EBADMSG, ())
+
+
+def test_other_kind_of_signature_is_passed_over() -> None:
+    lines: list[tuple[int, str]] = []
+    blob = MODULE + bytes(16) + trailer(16, id_type=1)
+    assert split_signature(blob, lambda *line: lines.append(line)) == (blob[: -len(MARKER)], None)
+    assert lines == [(3, "module: not signed with expected PKCS#7 message")]
 
 
 @pytest.mark.parametrize("field", ["algo", "hash_", "signer", "key"])
@@ -89,7 +100,7 @@ def test_recorded_bad_signatures(name: str) -> None:
 def test_hostile_trailers_are_refused_or_split(front: bytes, back: bytes) -> None:
     blob = front + back + MARKER
     try:
-        module, signature = split_signature(blob)
+        module, signature = split_signature(blob, lambda level, line: None)
     except LoadError:
         return
     assert blob.startswith(module + (signature or b""))

@@ -73,7 +73,6 @@ def test_signed_module_loads_though_its_key_is_unavailable(load: Load, hello: by
     assert load(hello + message + trailer(len(message))) == Answer(0, ["<6>h_hello: init"])
 
 
-@pytest.mark.xfail(strict=True, reason="signing.split_signature refuses what module_sig_check tolerates")
 def test_other_kind_of_signature_is_unsupported_but_tolerated(load: Load, hello: bytes) -> None:
     """ENOPKG counts as unsigned unless signatures are enforced; only the marker was taken off."""
     assert load(hello + bytes(16) + trailer(16, id_type=1)) == Answer(
@@ -81,7 +80,6 @@ def test_other_kind_of_signature_is_unsupported_but_tolerated(load: Load, hello:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="load.layout_and_allocate begins with section 1")
 def test_section_zero_may_not_be_writable_code_either(load: Load) -> None:
     """module_enforce_rwx_sections() begins with section 0, whose name is empty."""
     assert load(with_field(0, "flags", ALL_ONES)) == Answer(
@@ -89,18 +87,15 @@ def test_section_zero_may_not_be_writable_code_either(load: Load) -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="patch._section begins with section 1")
 def test_name_of_section_zero_is_read_by_module_finalize(load: Load) -> None:
     assert load(with_field(0, "name", 0xFFFFFFFF)).errno is None
 
 
-@pytest.mark.xfail(strict=True, reason="Image.contents gives nothing for NOBITS")
 def test_versions_are_read_even_if_their_type_says_they_have_no_bytes(load: Load) -> None:
     """check_version() reads at sh_addr, which rewrite_section_headers() set for every type."""
     assert load(with_field(VERSIONS, "type", 8)) == Answer(0, ["<6>h_hello: init"])
 
 
-@pytest.mark.xfail(strict=True, reason="there is no unwind_module_init yet")
 @pytest.mark.parametrize(
     ("section", "size"), [(ORC, 0), (ORC, 0x17), (ORC, 0x19), (ORC_IP, 0xF), (ORC_IP, 0x11), (ORC_IP, 0xC)]
 )
@@ -112,7 +107,6 @@ def test_orc_tables_must_match(load: Load, section: int, size: int) -> None:
     assert " at arch/x86/kernel/unwind_orc.c:250 unwind_module_init+" in warnings(answer)[0]
 
 
-@pytest.mark.xfail(strict=True, reason="finalize.returns does not look at what it patches")
 @pytest.mark.parametrize(
     ("section", "field", "value"),
     [(RELA_RETURN_SITES, "type", 8), (RELA_RETURN_SITES, "size", 0), (RETURN_SITES, "size", 5)],
