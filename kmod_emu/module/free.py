@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint, module_letters
+from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
-from kmod_emu.module.parameters import free_parameters
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

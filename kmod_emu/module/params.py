@@ -1,76 +1,103 @@
-"""Splitting a parameter string (lib/cmdline.c: next_arg; kernel/params.c)."""
+"""parse_args: giving a module its parameters (kernel/params.c)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import errno
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.module.elf import text
+from kmod_emu.module.kernel_param import operations, parameters, set_parameter
+from kmod_emu.module.next_arg import arguments, parameq
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.modules import Module
+    from kmod_emu.module.next_arg import Argument
 
-_SPACES = b" \t\n\v\f\r\xa0"  # isspace() of lib/ctype.c, which is Latin-1
-_QUOTE, _EQUALS = 0x22, 0x3D
+_MAX_TEXT = 1 << 22
 
 
-class Argument(NamedTuple):
-    """One argument.
+async def parse_args(kernel: KernelCore, module: Module) -> None:
+    """Set every parameter; errors do not stop the parsing, the last one is the result.
 
-    Attributes:
-        name: What is in front of the first `=`.
-        value: What is behind it; None without one.
-        position: Where the value begins in the whole string.
-        rest: What follows, where `--` stops.
+    Raises:
+        KernelError: What the last `set` that failed returned.
     """
-
-    name: bytes
-    value: bytes | None
-    position: int
-    rest: bytes
-
-
-def arguments(text: bytes) -> Iterator[Argument]:
-    """Split a parameter string.
-
-    >>> [(a.name, a.value) for a in arguments(b'n=1 who="a b" flag')]
-    [(b'n', b'1'), (b'who', b'a b'), (b'flag', None)]
-    """
-    rest = text.lstrip(_SPACES)
-    while rest:
-        argument = _next_arg(rest, len(text) - len(rest))
-        yield argument
-        rest = argument.rest
-
-
-def _next_arg(text: bytes, position: int) -> Argument:
-    quoted = text[0] == _QUOTE
-    if quoted:
-        text = text[1:]
-        position += 1
-    in_quote, equals, end = quoted, 0, len(text)
-    for index, byte in enumerate(text):
-        if byte in _SPACES and not in_quote:
-            end = index
+    name = module.name
+    after = ""
+    failure: KernelError | None = None
+    given = []
+    for argument in arguments(kernel.memory.read_cstring(module.view.args, _MAX_TEXT)):
+        if argument.name == b"--" and argument.value is None:
+            if failure is None:
+                after = text(argument.rest)
+                kernel.printk.emit(f"{name}: parameters '{after}' after `--' ignored\n", 4)
             break
-        if not equals and byte == _EQUALS:
-            equals = index
-        if byte == _QUOTE:
-            in_quote = not in_quote
-    word, rest = text[:end], text[end + 1 :].lstrip(_SPACES)
-    if not equals:
-        return Argument(_unquote_end(word) if quoted else word, None, position, rest)
-    name, value, position = word[:equals], word[equals + 1 :], position + equals + 1
-    if value[:1] == b'"':
-        return Argument(name, _unquote_end(value[1:]), position + 1, rest)
-    return Argument(name, _unquote_end(value) if quoted else value, position, rest)
+        given.append({"name": text(argument.name), "value": text(argument.value or b"")})
+        result = await _parse_one(kernel, module, argument)
+        if result < 0:
+            failure = KernelError(-result, _explain(kernel, module, argument, -result))
+        if result > 0:  # no error pointer: the kernel takes it for the text behind `--`
+            kernel.printk.emit(f"{name}: parameters '(efault)' after `--' ignored\n", 4)
+            break
+    kernel.events.emit("parse_args", params=given)
+    if failure is not None:
+        raise failure
 
 
-def _unquote_end(word: bytes) -> bytes:
-    return word[:-1] if word.endswith(b'"') else word
+async def _parse_one(kernel: KernelCore, module: Module, argument: Argument) -> int:
+    name = module.name
+    for parameter in parameters(kernel, module):
+        if not parameq(parameter.name.encode("utf-8", "surrogateescape"), argument.name):
+            continue
+        place = 0
+        if argument.value is not None:  # the value is handed over where it lies, as a string of its own
+            place = module.view.args + argument.position
+            kernel.memory.write_u8(place + len(argument.value), 0)
+        if not place and not operations(kernel, parameter).noarg:
+            result = -errno.EINVAL
+        else:
+            result = await set_parameter(kernel, parameter, place)
+        value = text(kernel.memory.read_cstring(place, _MAX_TEXT)) if place else ""
+        _complain(kernel, name, text(argument.name), value, result)
+        return result
+    _unknown(kernel, module, argument)
+    return 0
 
 
-def parameq(one: bytes, other: bytes) -> bool:
-    """Whether two parameter names are equal, `-` and `_` being the same.
+def _complain(kernel: KernelCore, module: str, name: str, value: str, result: int) -> None:
+    """The line that parse_args prints for a result that is not 0; `set` may have cut the value short."""
+    if result == 0:
+        return
+    if result == -errno.ENOENT:
+        kernel.printk.emit(f"{module}: Unknown parameter `{name}'\n", 3)
+    elif result == -errno.ENOSPC:
+        kernel.printk.emit(f"{module}: `{value}' too large for parameter `{name}'\n", 3)
+    else:
+        kernel.printk.emit(f"{module}: `{value}' invalid for parameter `{name}'\n", 3)
 
-    >>> parameq(b"a-b", b"a_b")
-    True
-    """
-    return one.replace(b"-", b"_") == other.replace(b"-", b"_")
+
+def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
+    """unknown_module_param_cb(): two names are every module's, the rest is only worth a warning."""
+    name = text(argument.name)
+    if parameq(argument.name, b"async_probe"):
+        return
+    head, _, tail = name.partition(".")
+    if name == "dyndbg" or tail == "dyndbg":
+        return
+    kernel.printk.emit(f"{module.name}: unknown parameter '{head}' ignored\n", 4)
+
+
+def _explain(kernel: KernelCore, module: Module, argument: Argument, number: int) -> str:
+    name, value = text(argument.name), text(argument.value or b"")
+    if argument.value is None:
+        return f"{name} needs a value: {name}=..."
+    why = (
+        "is out of its range"
+        if number == errno.ERANGE
+        else "does not fit"
+        if number == errno.ENOSPC
+        else "is no such value"
+    )
+    return f"{name}={value}: {value!r} {why}"

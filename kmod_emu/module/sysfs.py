@@ -10,8 +10,8 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel import report
 from kmod_emu.kernel.taint import module_letters
+from kmod_emu.module.kernel_param import Parameter, get_parameter, parameters, store_parameter
 from kmod_emu.module.modules import Module, Modules, ModuleState
-from kmod_emu.module.parameters import Parameter, get_parameter, parameters, store_parameter
 from kmod_emu.module.procfs import shows_value
 
 if TYPE_CHECKING:

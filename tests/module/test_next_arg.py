@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmod_emu.module.params import arguments, parameq
+from kmod_emu.module.next_arg import arguments, parameq
 
 
 def split(text: bytes) -> list[tuple[bytes, bytes | None]]:
