@@ -37,7 +37,6 @@ from kmod_emu.machine.snapshot import SnapshotTree
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-_EFLAGS = 0x246  # interrupts on, as in process context
 _RESERVED_RAM = layout.MIB  # the first megabyte of RAM, as on a PC, belongs to nobody
 
 
@@ -106,7 +105,6 @@ class KernelCore:
             handler.function(self, address)
         for name, slot in import_slots(image, memory).items():
             memory.write_u64(slot, self.symbols.address(name))
-        self.cpu.write("eflags", _EFLAGS)
         self.tasks.switched(self.tasks.init_task)
         self.snapshots = SnapshotTree(memory)
 

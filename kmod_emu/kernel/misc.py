@@ -9,6 +9,7 @@ from kmod_emu.kernel import report
 from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.layout import PAGE_OFFSET, START_KERNEL_MAP, VMALLOC_START, VMEMMAP_START
 from kmod_emu.kernel.vsprintf import vsnprintf
+from kmod_emu.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -63,7 +64,8 @@ def _random(kernel: KernelCore, size: int) -> bytes:
 @export("void get_random_bytes(void *buf, size_t len)", Fidelity.APPROXIMATE)
 def get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
     """Random bytes (drivers/char/random.c)."""
-    kernel.memory.write(buf, _random(kernel, len))
+    for offset in range(0, len, PAGE_SIZE):
+        kernel.memory.write(buf + offset, _random(kernel, min(PAGE_SIZE, len - offset)))
 
 
 @export("u32 get_random_u32(void)", Fidelity.APPROXIMATE)

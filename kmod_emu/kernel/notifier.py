@@ -66,10 +66,14 @@ class Notifiers:
             The last block's return value, and how many were called.
         """
         result, called = NOTIFY_DONE, 0
+        listeners = len(self._chains.get(chain, []))
+        self._kernel.events.emit(
+            "notifier_chain", chain=chain, event=getattr(event, "name", event), listeners=listeners
+        )
         for block in list(self._chains.get(chain, []))[:limit]:
             called += 1
             function = self._kernel.memory.read_u64(block)
-            self._kernel.events.emit("notifier", chain=chain, event=event, function=function)
+            self._kernel.events.emit("notifier", function=function, symbol=self._kernel.describe(function))
             result = to_int(await self._kernel.call_guest(function, block, event, data))
             if result & NOTIFY_STOP_MASK:
                 break

@@ -75,7 +75,7 @@ class Printk:
 
         Args:
             text: May begin with KERN_ prefixes; one newline at the end closes the record.
-            level: Where the text has no prefix; None is the default level.
+            level: Goes in front of the text as its prefix; None leaves it to the text.
         """
         raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         if level is not None:

@@ -40,7 +40,9 @@ class UserMappings:
             order = min(((size - done - 1) >> PAGE_SHIFT).bit_length(), MAX_ORDER)
             block = self._kernel.pages.allocate(order)
             if not block:
-                self._free(address, blocks)
+                for offset in range(0, done, PAGE_SIZE):
+                    space.unmap(address + offset)
+                self._free(blocks)
                 raise KernelError(errno.ENOMEM, f"the machine has no memory left for {size} bytes")
             blocks.append(block)
             for offset in range(0, min(PAGE_SIZE << order, size - done), PAGE_SIZE):
@@ -62,9 +64,9 @@ class UserMappings:
         assert space is not None
         for offset in range(0, size, PAGE_SIZE):
             space.unmap(address + offset)
-        self._free(address, blocks)
+        self._free(blocks)
         self._kernel.memory.flush()
 
-    def _free(self, address: int, blocks: list[int]) -> None:
+    def _free(self, blocks: list[int]) -> None:
         for block in blocks:
             self._kernel.pages.free(block)

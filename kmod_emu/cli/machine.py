@@ -1,0 +1,62 @@
+"""The kept machine: one file that commands load, change and write back, one at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmod_emu.api import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def state_path(given: str | None) -> Path:
+    """Where the machine lives: as given, else in the user's state directory."""
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    return Path(base) / "kmod-emu" / "machine.kmod"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Nobody else uses the machine meanwhile; others wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(path.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
+    """The kept machine; one is booted if there is none yet.
+
+    Args:
+        given: The --state option.
+        change: Write the machine back, also when the command fails: a crash leaves its traces.
+    """
+    path = state_path(given)
+    with locked(path):
+        kernel = Kernel.load(path) if path.exists() else Kernel()
+        try:
+            yield kernel
+        finally:
+            if change:
+                kernel.save(path)
+
+
+def boot(given: str | None, release: str | None) -> Kernel:
+    """Replace the kept machine by a fresh one.
+
+    Raises:
+        LookupError: There is no profile of that release.
+    """
+    path = state_path(given)
+    kernel = Kernel(release)
+    with locked(path):
+        kernel.save(path)
+    return kernel

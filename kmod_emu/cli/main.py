@@ -1,0 +1,116 @@
+"""kmod-emu: the command line. Parses, calls the API, prints; each command imports what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kmod_emu import __version__
+from kmod_emu.errors import KernelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
+
+# Command -> the module that has it and its name there. Only the one that runs is imported.
+_COMMANDS = {
+    "run": ("kmod_emu.cli.run", "run"),
+    "boot": ("kmod_emu.cli.tools", "boot"),
+    "insmod": ("kmod_emu.cli.tools", "insmod"),
+    "rmmod": ("kmod_emu.cli.tools", "rmmod"),
+    "lsmod": ("kmod_emu.cli.tools", "lsmod"),
+    "dmesg": ("kmod_emu.cli.tools", "dmesg"),
+    "modinfo": ("kmod_emu.cli.tools", "modinfo"),
+    "ksyms": ("kmod_emu.cli.tools", "ksyms"),
+    "cat": ("kmod_emu.cli.tools", "cat"),
+    "ls": ("kmod_emu.cli.tools", "ls"),
+    "shell": ("kmod_emu.cli.shell", "shell"),
+}
+_HELP = {
+    "run": "Load a module on a fresh machine, show every step, and remove it again.",
+    "boot": "Start a fresh machine and keep it for the commands below.",
+    "insmod": "Load a module into the kept machine.",
+    "rmmod": "Remove modules from the kept machine.",
+    "lsmod": "List the modules of the kept machine.",
+    "dmesg": "Print the kernel log of the kept machine.",
+    "modinfo": "Show what a module file says about itself.",
+    "ksyms": "List the symbols that modules may use, with their addresses.",
+    "cat": "Print files of the kept machine, such as /proc/modules.",
+    "ls": "List a directory of the kept machine, such as /sys/module.",
+    "shell": "A prompt with these commands, on the kept machine.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of use."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in --help, from the table: listing imports nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_HELP.items()))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run, and turn what nobody expected into one sentence instead of a traceback."""
+        try:
+            return super().main(args, *rest, **extra)
+        except (KernelError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
+                sys.exit(1)
+            click.echo(f"kmod-emu: {getattr(error, 'explanation', '') or error}", err=True)
+            sys.exit(1)
+        except Exception as error:
+            if os.environ.get("KMOD_EMU_DEBUG"):
+                raise
+            text = f"{type(error).__name__}: {error}"
+            click.echo(
+                f"kmod-emu: internal error: {text}; please report it (KMOD_EMU_DEBUG=1 shows more)", err=True
+            )
+            sys.exit(INTERNAL_ERROR)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--state",
+    envvar="KMOD_EMU_STATE",
+    metavar="FILE",
+    help="Where the kept machine lives. [env: KMOD_EMU_STATE; default: your state directory]",
+)
+@click.version_option(__version__, prog_name="kmod-emu")
+@click.pass_context
+def main(ctx: click.Context, state: str | None) -> None:
+    """Load, run and watch real Linux kernel modules, without root and without a virtual machine.
+
+    Start with `kmod-emu run hello`, a sample that comes along. Completion for your shell:
+    `eval "$(_KMOD_EMU_COMPLETE=bash_source kmod-emu)"` (or zsh_source, fish_source).
+    """
+    ctx.obj = state
+
+
+def colour(text: str) -> str:
+    """Bold, on a terminal that wants colours."""
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        return click.style(text, bold=True)
+    return text
+
+
+if __name__ == "__main__":
+    main()

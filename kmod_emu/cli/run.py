@@ -1,0 +1,218 @@
+"""kmod-emu run: one module on a fresh machine, from insmod to rmmod."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kmod_emu import samples
+from kmod_emu.api import Kernel
+from kmod_emu.cli.main import USAGE_ERROR, colour
+from kmod_emu.errors import KernelError, Killed, Unimplemented
+from kmod_emu.kernel.vsprintf import errname
+from kmod_emu.kmod import insmod as tool
+from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.files import module_name
+from kmod_emu.module.modules import STATE_NAMES, Modules
+from kmod_emu.observe.narrator import Narrator
+from kmod_emu.observe.record import Recorder
+
+if TYPE_CHECKING:
+    from kmod_emu.module.modules import Module
+
+LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, 3, 4
+
+
+class Run:
+    """One run: what happened, for the exit status and for --json."""
+
+    def __init__(self, kernel: Kernel, path: str, params: str, uid: int) -> None:
+        self.kernel, self.path = kernel, path
+        self.error: KernelError | None = None
+        self.rmmod_rc: int | None = None
+        self.listed: dict[str, Any] | None = None
+        image = tool.load_file(path)
+        try:
+            with kernel.process(uid=uid, comm="insmod") as process:
+                process.init_module(image, params)
+        except KernelError as error:
+            self.error = error
+        self.module: Module | None = kernel[Modules].latest
+        self.name = self._name()
+
+    def _name(self) -> str:
+        if self.module is not None and self.module.regions:
+            return self.module.name
+        return module_name(self.path)
+
+    def look(self) -> None:
+        """What lsmod says now."""
+        listed = self.kernel[Modules].find(self.name)
+        if listed is not None:
+            self.listed = {
+                "size": listed.size,
+                "refcnt": listed.refcnt,
+                "used_by": [user.name for user in listed.users],
+                "state": STATE_NAMES.get(listed.state, "Unformed"),
+            }
+
+    def remove(self) -> None:
+        """rmmod, if the module is there."""
+        if self.error is not None or self.listed is None:
+            return
+        try:
+            self.kernel.rmmod(self.name)
+            self.rmmod_rc = 0
+        except KernelError as error:
+            self.rmmod_rc = None if isinstance(error, Killed) else -error.errno
+            if isinstance(error, Killed):
+                self.error = error
+            self.rmmod_error = error
+
+    @property
+    def status(self) -> int:
+        """Exit status."""
+        if isinstance(self.error, Unimplemented):
+            return UNIMPLEMENTED
+        if isinstance(self.error, Killed):
+            return OOPSED
+        if self.error is not None:
+            return REFUSED
+        return UNIMPLEMENTED if self.kernel.faults.unimplemented else LOADED
+
+    def to_json(self, recorder: Recorder) -> dict[str, Any]:
+        """The object that --json prints."""
+        killed = isinstance(self.error, Killed)
+        number = self.error.errno if self.error is not None and not killed else 0
+        return {
+            "module": self.name,
+            "rc": None if killed else -number,
+            "errno": errname(number) if number else None,
+            "init_rc": self.module.init_rc if self.module is not None else None,
+            "dmesg": self.kernel.dmesg(),
+            "lsmod": self.listed,
+            "rmmod_rc": self.rmmod_rc,
+            "steps": [{"name": step.name, "detail": step.detail} for step in recorder.steps],
+            "unimplemented": list(self.kernel.faults.unimplemented),
+            "reports": list(self.kernel.faults.reports),
+        }
+
+
+@click.command()
+@click.argument("module")
+@click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the story.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the kernel log only.")
+@click.option("--uid", default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules.")
+@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@click.option(
+    "--time-limit", default=20.0, show_default=True, metavar="SECONDS", help="End code that never returns."
+)
+def run(
+    module: str,
+    params: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    uid: int,
+    permissive: bool,
+    release: str | None,
+    time_limit: float,
+) -> None:
+    """Load MODULE on a fresh machine, show every step, and remove it again.
+
+    MODULE is a .ko file or the name of a sample, such as `hello`. Exit status: 0 loaded, 1 refused or failed,
+    2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
+    """
+    try:
+        path = _find(module)
+        kernel = Kernel(release or _release_for(path), permissive=permissive)
+    except ToolError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.status)
+    except LookupError as error:
+        click.echo(f"kmod-emu: {error.args[0]}", err=True)
+        sys.exit(USAGE_ERROR)
+    kernel.cpu.watchdog.limit = time_limit
+    recorder = Recorder()
+    kernel.events.listen(recorder)
+    if not as_json and not quiet:
+        kernel.events.listen(Narrator(click.echo, colour))
+        click.echo(f"$ insmod {' '.join([module, *params])}    # on a fresh {kernel.profile.release}")
+    _follow(kernel, path, " ".join(params), uid, recorder, as_json=as_json, quiet=quiet)
+
+
+def _follow(
+    kernel: Kernel, path: str, params: str, uid: int, recorder: Recorder, *, as_json: bool, quiet: bool
+) -> None:
+    try:
+        result = Run(kernel, path, params, uid)
+    except ToolError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.status)
+    result.look()
+    if not as_json and not quiet:
+        _tell_outcome(result)
+    result.remove()
+    if as_json:
+        import json
+
+        click.echo(json.dumps(result.to_json(recorder), indent=2))
+    else:
+        if not quiet:
+            click.echo("\n$ dmesg")
+        click.echo(kernel.printk.dmesg(), nl=False)
+        _complain(result)
+    sys.exit(result.status)
+
+
+def _tell_outcome(result: Run) -> None:
+    """lsmod, and rmmod where there is something to remove."""
+    from kmod_emu.kmod.lsmod import lsmod
+
+    click.echo("\n$ lsmod")
+    click.echo(lsmod(result.kernel), nl=False)
+    if result.listed is None:
+        ran = result.module is not None and result.module.init_rc is not None
+        why = "init did run, its lines are in dmesg, but" if ran else "init never ran:"
+        click.echo(f"({why} {result.name} is not in the list)")
+    elif result.error is None:
+        click.echo(f"\n$ rmmod {result.name}")
+
+
+def _complain(result: Run) -> None:
+    """The tools' own messages, then the reason in a sentence."""
+    error = result.error
+    if error is not None and not isinstance(error, Killed):
+        click.echo(str(tool.refused(result.path, error)), err=True)
+    elif result.rmmod_rc:
+        error = result.rmmod_error
+        click.echo(f"rmmod: ERROR: could not remove module {result.name}: {error.strerror}", err=True)
+    if error is not None and error.explanation:
+        click.echo(f"kmod-emu: {error.explanation}", err=True)
+
+
+def _find(module: str) -> str:
+    """A path, or a sample's path for a bare name."""
+    if not os.path.exists(module) and "/" not in module and not module.endswith(".ko"):
+        if module in samples.names():
+            return str(samples.path(module))
+        names = ", ".join(samples.names())
+        raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
+    return module
+
+
+def _release_for(path: str) -> str | None:
+    """The release whose version magic the module has, if there is a profile of it."""
+    from kmod_emu.abi import profile
+    from kmod_emu.kmod.modinfo import read_tags
+
+    try:
+        vermagic = dict(reversed(read_tags(path))).get("vermagic")
+    except ToolError:
+        return None
+    known = profile.for_vermagic(vermagic) if vermagic is not None else None
+    return known.release if known else None

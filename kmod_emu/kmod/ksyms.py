@@ -1,0 +1,28 @@
+"""ksyms: the symbols that modules may use, with their addresses (modutils)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.printk import escape
+from kmod_emu.kernel.symbols import Origin
+
+if TYPE_CHECKING:
+    from kmod_emu.api import Kernel
+
+
+def ksyms(kernel: Kernel, *, everything: bool = False) -> str:
+    """One line a symbol: address, name, and the module that exports it.
+
+    Args:
+        kernel: The machine.
+        everything: Also exports of the base kernel that are not implemented here.
+    """
+    lines = ["Address           Symbol                            Defined by\n"]
+    for module in kernel.modules:
+        for name, (address, *_) in sorted(module.exports.items(), key=lambda item: item[1][0]):
+            shown = escape(name.encode("utf-8", "surrogateescape"))
+            lines.append(f"{address:016x}  {shown:32}  [{module.name}]\n")
+    symbols = (s for s in kernel.symbols if everything or s.origin is not Origin.ABSENT)
+    lines += [f"{s.address:016x}  {s.name}\n" for s in sorted(symbols, key=lambda s: s.address)]
+    return "".join(lines)

@@ -1,0 +1,56 @@
+"""The README's first session and its Python examples show what really happens."""
+
+import doctest
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from kmod_emu.cli.main import main
+
+from kmod_emu import samples
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+
+def session() -> list[tuple[str, str]]:
+    """(command, output) pairs of the console block between the session marks."""
+    text = re.search(r"<!-- session -->\n```console\n(.*?)```\n<!-- end -->", README.read_text(), re.DOTALL)
+    assert text, "README has no session"
+    pairs: list[tuple[str, str]] = []
+    for line in text[1].splitlines(keepends=True):
+        if line.startswith("$ "):
+            pairs.append((line[2:].strip(), ""))
+        else:
+            command, output = pairs[-1]
+            pairs[-1] = command, output + line
+    return pairs
+
+
+def test_session_is_what_the_commands_print(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KMOD_EMU_STATE", str(tmp_path / "machine.kmod"))
+    os.symlink(samples.path("hello"), tmp_path / "hello.ko")
+    shown, printed = [], []
+    for command, output in session():
+        words = shlex.split(command)
+        assert words[0] == "kmod-emu", command
+        result = CliRunner().invoke(main, words[1:])
+        shown.append((command, output))
+        printed.append((command, result.output))
+    assert printed == shown
+
+
+def test_python_examples():
+    results = doctest.testfile(str(README), module_relative=False)
+    assert results.attempted > 5
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("word", ["make run", "make test"])
+def test_the_two_first_words_come_first(word):
+    head = README.read_text().split("## ")[0]
+    assert word in head
