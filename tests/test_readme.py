@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from kmod_emu.cli.main import main
 
 from kmod_emu import samples
+from kmod_emu.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -22,7 +22,7 @@ def session() -> list[tuple[str, str]]:
     assert text, "README has no session"
     pairs: list[tuple[str, str]] = []
     for line in text[1].splitlines(keepends=True):
-        if line.startswith("$ "):
+        if line.startswith("$ kmod-emu"):
             pairs.append((line[2:].strip(), ""))
         else:
             command, output = pairs[-1]

@@ -19,6 +19,7 @@ from kmod_emu.kmod.files import module_name
 from kmod_emu.module.modules import STATE_NAMES, Modules
 from kmod_emu.observe.narrator import Narrator
 from kmod_emu.observe.record import Recorder
+from kmod_emu.observe.steps import show
 
 if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
@@ -192,7 +193,7 @@ def _complain(result: Run) -> None:
         error = result.rmmod_error
         click.echo(f"rmmod: ERROR: could not remove module {result.name}: {error.strerror}", err=True)
     if error is not None and error.explanation:
-        click.echo(f"kmod-emu: {error.explanation}", err=True)
+        click.echo(f"kmod-emu: {show(error.explanation)}", err=True)
 
 
 def _find(module: str) -> str:

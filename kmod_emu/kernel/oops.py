@@ -264,6 +264,7 @@ class Faults:
         kernel = self._kernel
         rsp = kernel.cpu.read("rsp")
         caller = kernel.memory.read_u64(rsp) if called else stop.rip
+        user = kernel.sched.called if caller == kernel.traps.return_address else caller  # it ends in a jump
         if name not in self.unimplemented:
             self.unimplemented.append(name)
         if called and self.permissive:
@@ -272,7 +273,7 @@ class Faults:
             return caller
         verb = "calls" if called else "uses the variable"
         sentence = (
-            f"{kernel.describe(caller)} {verb} {name}, which this base kernel does not implement; "
+            f"{kernel.describe(user)} {verb} {name}, which this base kernel does not implement; "
             f'supply it with @kernel.export("... {name}(...)"), or run with --permissive to let it return 0'
         )
         kernel.events.emit("unimplemented", name=name, caller=caller)

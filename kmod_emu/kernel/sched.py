@@ -91,6 +91,7 @@ class Scheduler:
         self._loaded: Task | None = None  # whose registers the processor holds
         self._returned: int | None = None
         self._request: GuestCall | Block | None = None
+        self.called = 0  # the guest function that a coroutine called last
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
 
@@ -183,7 +184,7 @@ class Scheduler:
             self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
             for name, value in zip(_ARGUMENT_REGISTERS, request.arguments, strict=False):
                 cpu.write(name, value)
-            rip = request.address
+            rip = self.called = request.address
         else:
             rip, rsp = request
         cpu.write("rsp", rsp)

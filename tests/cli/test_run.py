@@ -1,0 +1,174 @@
+"""kmod-emu run: the story, the JSON object, the exit status."""
+
+import json
+
+import pytest
+
+from kmod_emu import samples
+
+
+def report(cli, *words):
+    result = cli("run", "--json", *words)
+    return result.exit_code, json.loads(result.stdout)
+
+
+def test_a_good_module(cli):
+    status, said = report(cli, "hello")
+    assert status == 0
+    assert said["module"] == "hello"
+    assert (said["rc"], said["errno"], said["init_rc"], said["rmmod_rc"]) == (0, None, 0, 0)
+    assert said["lsmod"] == {"size": 16384, "refcnt": 0, "used_by": [], "state": "Live"}
+    assert said["dmesg"] == [
+        "hello: loading out-of-tree module taints kernel.",
+        "hello: module verification failed: signature and/or required key missing - tainting kernel",
+        "Hello world!",
+        "Cleaning up module.",
+    ]
+    assert (said["unimplemented"], said["reports"]) == ([], [])
+    assert set(said) == {
+        "module", "rc", "errno", "init_rc", "dmesg", "lsmod", "rmmod_rc", "steps", "unimplemented", "reports",
+    }  # fmt: skip
+
+
+def test_steps_come_in_the_order_that_courses_teach(cli):
+    _, said = report(cli, "hello")
+    names = [step["name"] for step in said["steps"]]
+    story = [
+        "syscall", "may_init_module", "copy_module_from_user", "elf_validity_check",
+        "layout_and_allocate", "add_unformed_module", "simplify_symbols", "apply_relocations",
+        "module_args", "notifier_chain", "do_one_initcall", "initcall_result", "module_live",
+        "sys_delete_module", "module_exit", "free_module",
+    ]  # fmt: skip
+    assert [names.index(name) for name in story] == sorted(names.index(name) for name in story)
+    assert all(step["detail"] for step in said["steps"])
+
+
+def test_init_that_refuses_did_run(cli):
+    status, said = report(cli, "ret_minus1")
+    assert status == 1
+    assert (said["rc"], said["errno"], said["init_rc"], said["lsmod"]) == (-1, "EPERM", -1, None)
+    assert said["dmesg"][-1] == "ret_minus1: init runs and returns -1"
+    story = cli("run", "ret_minus1")
+    assert "init did run, its lines are in dmesg, but ret_minus1 is not in the list" in story.stdout
+    assert "could not insert module" in story.stderr
+    assert "Operation not permitted" in story.stderr
+
+
+def test_init_that_returns_a_positive_number_stays(cli):
+    status, said = report(cli, "ret_plus5")
+    assert (status, said["rc"], said["init_rc"]) == (0, 0, 5)
+    assert said["lsmod"]["state"] == "Live"
+
+
+def test_a_module_without_exit_cannot_be_removed(cli):
+    status, said = report(cli, "noexit")
+    assert (status, said["rmmod_rc"]) == (0, -16)
+
+
+def test_an_oops(cli):
+    status, said = report(cli, "oops_null")
+    assert (status, said["rc"], said["errno"], said["init_rc"]) == (3, None, None, None)
+    assert said["lsmod"]["state"] == "Loading"
+    assert "BUG: kernel NULL pointer dereference, address: 0000000000000000" in said["dmesg"]
+    assert said["reports"][0]["kind"] == "oops"
+    assert "oops_null_init" in said["reports"][0]["text"]
+
+
+def test_code_that_never_returns(cli):
+    status, said = report(cli, "spin", "--time-limit", "0.5")
+    assert status == 3
+    assert said["reports"][0]["kind"] == "soft lockup"
+    assert any("soft lockup" in line for line in said["dmesg"])
+
+
+def test_a_missing_kernel_function_is_named(cli):
+    from tests.conftest import RECORDINGS
+
+    module = RECORDINGS / "errno-cases" / "h_misc.ko"
+    status, said = report(cli, module)
+    assert (status, said["rc"], said["unimplemented"]) == (4, None, ["misc_register"])
+    status, said = report(cli, module, "--permissive")
+    assert (status, said["rc"]) == (4, 0)
+    assert said["unimplemented"] == ["misc_register", "misc_deregister"]
+
+
+def test_parameters(cli):
+    status, said = report(cli, "params", "count=7", "whom=x y")
+    assert status == 0
+    assert "params: count=7 size=16 verbose=0 whom=x level=3" in said["dmesg"]
+    assert "params: unknown parameter 'y' ignored" in said["dmesg"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hello", "--uid", "1000"], "Operation not permitted"),
+        (["params", "count=x"], "Invalid parameters"),
+        (["params", "count=99999999999"], "Numerical result out of range"),
+    ],
+)
+def test_refusals_in_the_tools_words(cli, words, message):
+    result = cli("run", "--quiet", *words)
+    assert result.exit_code == 1
+    path = samples.path(words[0])
+    assert result.stderr.splitlines()[0] == f"insmod: ERROR: could not insert module {path}: {message}"
+    assert result.stderr.splitlines()[1].startswith("kmod-emu: ")
+
+
+def bad_files(folder):
+    good = samples.path("hello").read_bytes()
+    (folder / "empty.ko").write_bytes(b"")
+    (folder / "short.ko").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0")
+    (folder / "truncated.ko").write_bytes(good[:3000])
+    (folder / "text.ko").write_text("this is no module\n" * 10)
+    (folder / "arm.ko").write_bytes(good[:18] + (183).to_bytes(2, "little") + good[20:])
+    (folder / "folder.ko").mkdir()
+    other = good.replace(b"vermagic=6.1.0-56-amd64 SMP preempt", b"vermagic=6.8.0-31-gener SMP nonempt")
+    (folder / "other.ko").write_bytes(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing.ko", "could not load module missing.ko: No such file or directory"),
+        ("folder.ko", "could not load module folder.ko: Is a directory"),
+        ("empty.ko", "could not load module empty.ko: Invalid argument"),
+        ("short.ko", "could not insert module short.ko: Invalid module format"),
+        ("truncated.ko", "could not insert module truncated.ko: Invalid module format"),
+        ("text.ko", "could not insert module text.ko: Invalid module format"),
+        ("arm.ko", "could not insert module arm.ko: Invalid module format"),
+        ("other.ko", "could not insert module other.ko: Invalid module format"),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "--quiet"], ["insmod"]])
+def test_bad_files(cli, tmp_path, command, name, message):
+    bad_files(tmp_path)
+    result = cli(*command, name)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[0] == f"insmod: ERROR: {message}"
+    assert cli("lsmod").stdout == "Module                  Size  Used by\n"
+
+
+def test_another_kernels_module_is_explained(cli, tmp_path):
+    bad_files(tmp_path)
+    said = cli("run", "--quiet", "other.ko").stderr
+    assert "built for 6.8.0-31-gener, this machine runs 6.1.0-56-amd64" in said
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "hello", "--release", "9.9"], ["nonsense"], ["run", "hello", "--uid", "x"]]
+)
+def test_wrong_usage(cli, words):
+    assert cli(*words).exit_code == 2
+
+
+def test_hostile_text_does_not_reach_the_terminal(cli, tmp_path):
+    """A module's name, licence and messages are data: no escape sequence gets through."""
+    evil = samples.path("hello").read_bytes().replace(b"Hello world!", b"\x1b[2JHi\x07 all!")
+    evil = evil.replace(b"author=kmod-emu", b"author=\x1b]0;nop\x07")
+    (tmp_path / "evil.ko").write_bytes(evil)
+    for words in (["run", "evil.ko"], ["modinfo", "evil.ko"]):
+        result = cli(*words)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.output
+        assert "\\x1b" in result.output
