@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export
-from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, page_align
+from kmod_emu.kernel.layout import STRUCT_PAGE_SIZE, VMALLOC_SIZE, VMALLOC_START, VMEMMAP_START
+from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE, page_align
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -91,3 +92,23 @@ def vfree(kernel: KernelCore, addr: int) -> None:
     """Free what vmalloc gave; a wild pointer is reported (mm/vmalloc.c: __vunmap)."""
     if addr and not kernel.vmalloc.free(addr):
         kernel.printk.emit(f"Trying to vfree() nonexistent vm area ({addr:016x})\n", 4)
+
+
+@export("bool is_vmalloc_addr(const void *x)")
+def is_vmalloc_addr(kernel: KernelCore, x: int) -> int:
+    """Whether an address lies in vmalloc space (mm/vmalloc.c)."""
+    return int(VMALLOC_START <= x < VMALLOC_START + VMALLOC_SIZE)
+
+
+@export("struct page *vmalloc_to_page(const void *addr)")
+def vmalloc_to_page(kernel: KernelCore, addr: int) -> int:
+    """The struct page behind a vmalloc address, NULL where nothing is mapped (mm/vmalloc.c)."""
+    if not kernel.memory.mapped(addr):
+        return 0
+    return VMEMMAP_START + (kernel.memory.translate(addr) >> PAGE_SHIFT) * STRUCT_PAGE_SIZE
+
+
+@export("unsigned long vmalloc_to_pfn(const void *addr)")
+def vmalloc_to_pfn(kernel: KernelCore, addr: int) -> int:
+    """The page frame number behind a vmalloc address (mm/vmalloc.c)."""
+    return kernel.memory.translate(addr) >> PAGE_SHIFT

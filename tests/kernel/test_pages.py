@@ -102,3 +102,15 @@ def test_state_survives(kernel):
     kernel.pages.load(state)
     assert [kernel.pages.allocate(order) for order in (0, 1, 2)] == following
     assert kernel.pages.free(kept)
+
+
+def test_vmalloc_addresses_lead_to_struct_pages(kernel):
+    area = kernel.vmalloc.allocate(8192)
+    page = kernel.call(kernel.symbol("vmalloc_to_page"), area + PAGE)
+    assert kernel.call(kernel.symbol("vmalloc_to_pfn"), area + PAGE) << 12 == kernel.memory.translate(
+        area + PAGE
+    )
+    assert (page - virt_to_page(kernel.direct_address(0))) // 64 == kernel.memory.translate(area + PAGE) >> 12
+    assert kernel.call(kernel.symbol("vmalloc_to_page"), area + 2 * PAGE) == 0, "the guard page"
+    assert kernel.call(kernel.symbol("is_vmalloc_addr"), area) == 1
+    assert kernel.call(kernel.symbol("is_vmalloc_addr"), kernel.heap.kmalloc(8)) == 0

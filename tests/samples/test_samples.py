@@ -72,7 +72,16 @@ def puresym_lines(text: str, err: int, number: int) -> tuple[str, ...]:
     )
 
 
+MEMORY = (
+    "memory: caller is insmod, its stack of 16384 bytes holds our variable: 1",
+    "memory: kmalloc: __va(__pa(p)) is p: 1, page_address(virt_to_page(p)) is its page: 1",
+    "memory: alloc_page: __va(__pa(p)) is p: 1, page_address(virt_to_page(p)) is its page: 1",
+    "memory: through another mapping",
+    "memory: vmalloc area ends in 'x', and is one: 1",
+)
+
 LOADS = [
+    Loads("memory", MEMORY, ("memory: all given back",)),
     Loads("hello", ("Hello world!",), ("Cleaning up module.",)),
     Loads("noinit", (), init_rc=None),
     Loads("ownname", ("ownname: made from ret1.c",), ("ownname: goodbye",)),
