@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,9 +13,12 @@ from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
+from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.process import Process
 
 if TYPE_CHECKING:
+    import os
+
     from kmod_emu.machine.snapshot import MemorySnapshot
 
 
@@ -82,7 +84,7 @@ class Kernel(KernelCore):
         assert loaded is not None
         return loaded
 
-    def rmmod(self, name: str, flags: int = os.O_NONBLOCK, *, uid: int = 0) -> None:
+    def rmmod(self, name: str, flags: int = O_NONBLOCK, *, uid: int = 0) -> None:
         """Unload a module with delete_module(2).
 
         Raises:

@@ -1,7 +1,6 @@
 """The errors that callers of the library see."""
 
-import errno as _errno
-import os
+from kmod_emu.uapi import errno as _errno
 
 
 class KernelError(OSError):
@@ -21,7 +20,7 @@ class KernelError(OSError):
     explanation: str
 
     def __init__(self, errno: int, explanation: str = "") -> None:
-        super().__init__(errno, os.strerror(errno))
+        super().__init__(errno, _errno.strerror(errno))
         self.explanation = explanation
 
 

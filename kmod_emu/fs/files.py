@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_ACCMODE, O_RDONLY, O_WRONLY
 
 if TYPE_CHECKING:
     from kmod_emu.fs.tree import Node
     from kmod_emu.kernel.tasks import Task
-
-_O_ACCMODE = os.O_RDONLY | os.O_WRONLY | os.O_RDWR
 
 
 class File:
@@ -32,12 +30,12 @@ class File:
     @property
     def readable(self) -> bool:
         """Whether it is open for reading."""
-        return self.flags & _O_ACCMODE != os.O_WRONLY
+        return self.flags & O_ACCMODE != O_WRONLY
 
     @property
     def writable(self) -> bool:
         """Whether it is open for writing."""
-        return self.flags & _O_ACCMODE != os.O_RDONLY
+        return self.flags & O_ACCMODE != O_RDONLY
 
 
 class FileTable:

@@ -6,10 +6,10 @@ for the reading task. Nothing is stored, so nothing can be out of date.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ or the new one.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.kernel.exports import registered
 from kmod_emu.kernel.image import load_image
 from kmod_emu.machine.memory import PAGE_SIZE
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.clock import SYSCALL_NS
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

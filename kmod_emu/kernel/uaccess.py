@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.exports import Convention, Fidelity, export
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.dispatch import Registers

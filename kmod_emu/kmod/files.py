@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kmod_emu.uapi import errno
+
 _MIN_SIZE = 7  # libkmod refuses anything shorter: it could hold no magic of a known format
 
 
@@ -16,7 +18,7 @@ def read_module(path: str) -> bytes:
     """
     data = Path(path).read_bytes()
     if len(data) < _MIN_SIZE:
-        raise OSError(22, os.strerror(22))
+        raise OSError(errno.EINVAL, errno.strerror(errno.EINVAL))
     return data
 
 

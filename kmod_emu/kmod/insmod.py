@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import read_module
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +28,7 @@ def message(number: int) -> str:
     >>> message(8), message(17)
     ('Invalid module format', 'File exists')
     """
-    return _MESSAGES.get(number) or os.strerror(number)
+    return _MESSAGES.get(number) or errno.strerror(number)
 
 
 def load_file(path: str) -> bytes:

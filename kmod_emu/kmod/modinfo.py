@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name, read_module
 from kmod_emu.module import elf
 from kmod_emu.module.errors import LoadError
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,10 +64,10 @@ def read_tags(path: str) -> list[tuple[str, str]]:
     try:
         blob = read_module(path)
         if not blob.startswith(b"\x7fELF"):
-            raise OSError(errno.ENOEXEC, os.strerror(errno.ENOEXEC))
+            raise OSError(errno.ENOEXEC, errno.strerror(errno.ENOEXEC))
         image = elf.elf_validity_check(blob)
     except LoadError:
-        raise _bad(path, os.strerror(errno.EINVAL)) from None
+        raise _bad(path, errno.strerror(errno.EINVAL)) from None
     except OSError as error:
         raise _bad(path, error.strerror or str(error)) from None
     image.modinfo = image.find(".modinfo")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name
 from kmod_emu.module.modules import Modules
+from kmod_emu.uapi.fcntl import O_NONBLOCK, O_TRUNC
 
 if TYPE_CHECKING:
     from kmod_emu.api import Kernel
@@ -26,7 +26,7 @@ def rmmod(kernel: Kernel, argument: str, *, force: bool = False, uid: int = 0) -
     name = module_name(argument)
     if not force:
         _check_in_use(kernel, name)
-    flags = os.O_NONBLOCK | (os.O_TRUNC if force else 0)
+    flags = O_NONBLOCK | (O_TRUNC if force else 0)
     with kernel.process(uid=uid, comm="rmmod") as process:
         try:
             process.delete_module(name, flags)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -11,6 +10,7 @@ from kmod_emu.module import elf
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.layout import lay_out
 from kmod_emu.module.modules import Module, Region
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

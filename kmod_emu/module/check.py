@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.modules import Modules
 from kmod_emu.module.version import Match, same_magic
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.module.load import LoadInfo

@@ -6,11 +6,11 @@ check here it does not check, and later steps must expect anything.
 
 from __future__ import annotations
 
-import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

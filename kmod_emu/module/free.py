@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint, module_letters
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_TRUNC
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
-
-O_TRUNC = 0o1000  # the only flag that matters: force
 
 
 async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
@@ -27,7 +26,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
     kernel.events.emit("sys_delete_module", name=name, flags=flags)
     if module is None:
         raise KernelError(errno.ENOENT, f"no module {name} is loaded")
-    forced = bool(flags & O_TRUNC)
+    forced = bool(flags & O_TRUNC)  # the only flag that is looked at
     if module.users:
         who = ", ".join(user.name for user in module.users)
         raise KernelError(errno.EWOULDBLOCK, f"{name} is used by {who}: remove that first")

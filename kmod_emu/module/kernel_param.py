@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.memory import PAGE_SIZE
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

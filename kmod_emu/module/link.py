@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import elf
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.relocate import Names, SymbolValues, apply_relocate_add
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.module.load import LoadInfo

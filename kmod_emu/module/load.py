@@ -6,7 +6,6 @@ KernelError; `Unwind` then undoes the steps before it, in reverse.
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
@@ -30,6 +29,7 @@ from kmod_emu.module.simplify import simplify_symbols
 from kmod_emu.module.sysfs import mod_sysfs_setup
 from kmod_emu.module.unwind import Unwind
 from kmod_emu.module.version import Versions
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

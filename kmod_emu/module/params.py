@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.module.elf import text
 from kmod_emu.module.kernel_param import operations, parameters, set_parameter
 from kmod_emu.module.next_arg import arguments, parameq
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

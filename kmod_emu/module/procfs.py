@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -11,6 +10,7 @@ from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kernel.tasks import CAP_SYS_MODULE, CAP_SYSLOG
 from kmod_emu.module.modules import STATE_NAMES, Module, Modules, ModuleState
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.fs.procfs import Procfs

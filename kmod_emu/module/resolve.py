@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.module.modules import Modules, ModuleState
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.oops import Tables
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.modules import Modules
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

@@ -6,11 +6,11 @@ unless signatures are enforced.
 
 from __future__ import annotations
 
-import errno
 import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.module.errors import LoadError
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable

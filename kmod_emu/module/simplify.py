@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -11,6 +10,7 @@ from kmod_emu.module import elf
 from kmod_emu.module.check import check_version
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.resolve import find_symbol, inherit_taint, ref_module, verify_namespace
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.module.load import LoadInfo

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -12,6 +11,7 @@ from kmod_emu.kernel.tasks import CAP_SYS_MODULE
 from kmod_emu.module.free import delete_module
 from kmod_emu.module.load import Copy, load_module
 from kmod_emu.module.modules import MODULE_NAME_LEN, Modules
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

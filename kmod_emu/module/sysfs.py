@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from kmod_emu.kernel.taint import module_letters
 from kmod_emu.module.kernel_param import Parameter, get_parameter, parameters, store_parameter
 from kmod_emu.module.modules import Module, Modules, ModuleState
 from kmod_emu.module.procfs import shows_value
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable

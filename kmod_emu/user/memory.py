@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.layout import PAGE_OFFSET, USER_MMAP_BASE
 from kmod_emu.kernel.pages import MAX_ORDER
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE, page_align
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.files import File, FileTable
 from kmod_emu.kernel.syscalls import do_syscall, number_of
+from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY
 from kmod_emu.user.memory import UserMappings
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Process:
             if not self.task.dead:
                 self.close(fd)
 
-    def delete_module(self, name: str | bytes, flags: int = os.O_NONBLOCK) -> None:
+    def delete_module(self, name: str | bytes, flags: int = O_NONBLOCK) -> None:
         """delete_module(2).
 
         Raises:
@@ -139,11 +139,11 @@ class Process:
         with _Buffers(self) as buffers:
             self._enter("delete_module", buffers.text(name), flags)
 
-    def memfd(self, data: bytes, flags: int = os.O_RDONLY) -> int:
+    def memfd(self, data: bytes, flags: int = O_RDONLY) -> int:
         """A descriptor of a regular file with the given contents."""
         return self._kernel[FileTable].install(self.task, File(flags, data))
 
-    def open(self, path: str, flags: int = os.O_RDONLY, mode: int = 0) -> int:
+    def open(self, path: str, flags: int = O_RDONLY, mode: int = 0) -> int:
         """open(2): a descriptor.
 
         Raises:

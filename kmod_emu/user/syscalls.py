@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.files import File, FileTable
 from kmod_emu.fs.tree import FileTree
 from kmod_emu.kernel.syscalls import syscall
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore

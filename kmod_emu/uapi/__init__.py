@@ -1,0 +1,1 @@
+"""Constants that user programs and the kernel share, whatever system the emulator runs on."""
