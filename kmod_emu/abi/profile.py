@@ -261,6 +261,12 @@ class Profile:
         return int(self.config["HZ"])
 
     @cached_property
+    def certificates(self) -> tuple[bytes, ...]:
+        """X.509 certificates (DER) of the keys that the kernel trusts for modules, where they are known."""
+        path = _DIRECTORY / f"{self.release}.der"
+        return (path.read_bytes(),) if path.is_file() else ()
+
+    @cached_property
     def layout_regions(self) -> str:
         """How struct module describes its memory.
 

@@ -167,8 +167,8 @@ def module_sig_check(info: LoadInfo) -> None:
         blob, signature = signing.split_signature(blob, info.printk)
         outcome = "unsigned"
         if signature is not None:
-            outcome = signing.verify(blob, signature)
-    info.signed = outcome == "signed by a trusted key"
+            outcome = signing.verify(blob, signature, info.kernel.profile.certificates)
+    info.signed = outcome == signing.TRUSTED
     info.blob = blob
     info.kernel.events.emit("signature", outcome=outcome)
 

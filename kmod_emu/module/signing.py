@@ -1,7 +1,7 @@
-"""The signature appended to a module (kernel/module/signing.c, crypto/asymmetric_keys/pkcs7_parser.c).
+"""The signature appended to a module (kernel/module/signing.c).
 
-There are no keys here, so a well-formed signature is one whose key is unavailable, which the kernel tolerates
-unless signatures are enforced.
+The only key a kernel trusts here is the one its distribution built it with, where the profile has its
+certificate: then the distribution's own modules are as good as on the real kernel.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kmod_emu.module import pkcs7
 from kmod_emu.module.errors import LoadError
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MARKER = b"~Module signature appended~\n"
 _TRAILER = struct.Struct(">BBBBB3sI")  # algo, hash, id_type, signer_len, key_id_len, pad, sig_len
 _PKEY_ID_PKCS7 = 2
-_DER_SEQUENCE = 0x30
-_OID_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+TRUSTED = "signed by a trusted key"
 
 
 def split_signature(blob: bytes, printk: Callable[[int, str], None]) -> tuple[bytes, bytes | None]:
@@ -51,15 +51,27 @@ def split_signature(blob: bytes, printk: Callable[[int, str], None]) -> tuple[by
     return blob[: length - size], blob[length - size : length]
 
 
-def verify(module: bytes, signature: bytes) -> str:
-    """What the kernel would make of a signature.
+def verify(module: bytes, signature: bytes, certificates: Sequence[bytes]) -> str:
+    """Check a signature against the keys that the kernel was built with (verify_pkcs7_signature).
+
+    Args:
+        module: The file without its signature.
+        signature: The PKCS#7 message.
+        certificates: X.509 certificates as DER.
 
     Returns:
-        "signed by an unknown key": there are no keys here to trust.
+        TRUSTED, or "signed by an unknown key" (ENOKEY, which is tolerated).
 
     Raises:
-        LoadError: EBADMSG, it is no PKCS#7 SignedData message.
+        LoadError: EBADMSG, it is no such message; EKEYREJECTED, the module is not what was signed.
     """
-    if signature[:1] != bytes([_DER_SEQUENCE]) or _OID_SIGNED_DATA not in signature[:32]:
-        raise LoadError(errno.EBADMSG)
+    try:
+        parsed = pkcs7.parse_signature(signature)
+    except pkcs7.BadMessage as bad:
+        raise LoadError(errno.EBADMSG, f"the module's signature makes no sense: {bad}") from None
+    for certificate in map(pkcs7.parse_certificate, certificates):
+        if (certificate.issuer, certificate.serial) == (parsed.issuer, parsed.serial):
+            if pkcs7.matches(module, parsed, certificate):
+                return TRUSTED
+            raise LoadError(errno.EKEYREJECTED, "the module was changed after it was signed")
     return "signed by an unknown key"

@@ -13,6 +13,7 @@ import pytest
 
 from kmod_emu import Kernel, KernelError, Killed
 from tests.module.linking import module_file
+from tests.module.signer import signature
 
 ALL_ONES = (1 << 64) - 1
 MARKER = b"~Module signature appended~\n"
@@ -69,7 +70,7 @@ def warnings(answer: Answer) -> list[str]:
 
 
 def test_signed_module_loads_though_its_key_is_unavailable(load: Load, hello: bytes) -> None:
-    message = bytes.fromhex("300d06092a864886f70d010702a000")
+    message = signature(hello)
     assert load(hello + message + trailer(len(message))) == Answer(0, ["<6>h_hello: init"])
 
 
