@@ -189,10 +189,10 @@ def ls(state: str | None, path: str) -> None:
     from kmod_emu.kernel.printk import escape
 
     with machine(state, change=False) as kernel:
+        tree = kernel[FileTree]
         try:
-            node = kernel[FileTree].lookup(path)
+            names = sorted(tree.listdir(path)) if tree.lookup(path).children else [path]
         except KernelError as error:
             raise ToolError(f"ls: cannot access '{path}': {error.strerror}", 2) from None
-        names = sorted(node.children()) if node.children else [path]
     for name in names:
         click.echo(escape(name.encode("utf-8", "surrogateescape")))

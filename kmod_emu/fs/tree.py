@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.order import proc_key, sysfs_key
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -74,6 +75,18 @@ class FileTree:
     def mount(self, name: str, node: Node) -> None:
         """Put a directory into the root."""
         self._mounts[name] = node
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a directory, in the order of its file system.
+
+        Raises:
+            KernelError: ENOENT, ENOTDIR, ELOOP.
+        """
+        node = self.lookup(path)
+        if node.children is None:
+            raise KernelError(errno.ENOTDIR, f"{path} is not a directory")
+        mount = path.strip("/").partition("/")[0]
+        return sorted(node.children(), key=sysfs_key if mount == "sys" else proc_key)
 
     def lookup(self, path: str, *, follow: bool = True) -> Node:
         """Walk a path from the root.

@@ -51,6 +51,7 @@ class Module:
         address: Of its `struct module`, which lies in its own core memory.
         init_rc: What its init returned; None when it never returned or there is none.
         sections: (name, address, size) of its sections in memory, as /sys/module/NAME/sections has them.
+        notes: Likewise the notes among them, whose bytes /sys/module/NAME/notes shows.
         symbols: (address, type letter, name) in symbol-table order, as /proc/kallsyms lists them.
         exports: What later modules may import: name -> (address, crc, gpl, namespace).
         uses: Modules whose symbols it imports.
@@ -62,6 +63,7 @@ class Module:
         self.init_rc: int | None = None
         self.regions: dict[str, Region] = {}
         self.sections: list[tuple[str, int, int]] = []
+        self.notes: list[tuple[str, int, int]] = []
         self.symbols: list[tuple[int, str, str]] = []
         self.core_symbols: list[tuple[int, str, str]] = []
         self.exports: dict[str, tuple[int, int | None, bool, str]] = {}
@@ -259,6 +261,7 @@ class Modules:
             module.init_rc, module.modinfo, module.percpu = item["init_rc"], item["modinfo"], item["percpu"]
             module.regions = {region[0]: Region(*region) for region in item["regions"]}
             module.sections = [(n, a, s) for n, a, s in item["sections"]]
+            module.notes = [(n, a, s) for n, a, s in item["notes"]]
             module.symbols = [(a, t, n) for a, t, n in item["symbols"]]
             module.core_symbols = [(a, t, n) for a, t, n in item["core_symbols"]]
             module.exports = {name: (a, c, g, n) for name, (a, c, g, n) in item["exports"].items()}
@@ -279,6 +282,7 @@ def _module_state(module: Module) -> dict[str, Any]:
         "percpu": module.percpu,
         "regions": [[r.name, r.base, r.size, r.text_size] for r in module.regions.values()],
         "sections": module.sections,
+        "notes": module.notes,
         "symbols": module.symbols,
         "core_symbols": module.core_symbols,
         "exports": module.exports,

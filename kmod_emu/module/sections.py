@@ -6,6 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.oops import Tables
+from kmod_emu.module.elf import SHT_NOTE
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
@@ -51,6 +52,11 @@ def find_module_sections(info: LoadInfo, module: Module) -> None:
             view.set(count, section.size // size if section.index else 0)
     if image.find("__obsparm"):
         info.printk(4, f"{info.name}: Ignoring obsolete parameters")
+    module.notes = [
+        (section.name, section.address, section.size)
+        for section in image.sections[1:]
+        if section.allocated and section.type == SHT_NOTE and section.size
+    ]
     module.sections = [
         (section.name, section.address, section.size) for section in image.sections[1:] if section.allocated
     ]

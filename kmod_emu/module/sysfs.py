@@ -72,6 +72,10 @@ class ModuleSysfs:
         files["sections"] = directory(
             {name: self._section(address) for name, address, size in module.sections if size}
         )
+        if module.notes:
+            files["notes"] = directory(
+                {name: self._note(address, size) for name, address, size in module.notes}
+            )
         shown = {p.name: self._parameter(p) for p in parameters(self._kernel, module) if p.permissions}
         if shown:
             files["parameters"] = directory(shown)
@@ -79,6 +83,9 @@ class ModuleSysfs:
 
     def _section(self, address: int) -> Node:
         return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n")
+
+    def _note(self, address: int, size: int) -> Node:
+        return Node(0o444, read=lambda task: self._kernel.memory.read(address, size))
 
     def _parameter(self, parameter: Parameter) -> Node:
         kernel = self._kernel

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.files import File, FileTable
+from kmod_emu.fs.tree import FileTree
 from kmod_emu.kernel.syscalls import do_syscall, number_of
 from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY
 from kmod_emu.user.memory import UserMappings
@@ -178,6 +179,14 @@ class Process:
             KernelError: As the system call fails.
         """
         return self._enter("lseek", fd, offset, whence)
+
+    def listdir(self, path: str) -> list[str]:
+        """Names in a directory, in the order in which getdents(2) gives them.
+
+        Raises:
+            KernelError: ENOENT, ENOTDIR.
+        """
+        return self._kernel[FileTree].listdir(path)
 
     def close(self, fd: int) -> None:
         """close(2).

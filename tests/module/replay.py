@@ -109,6 +109,10 @@ class Replay:
         with self._process(step) as process:
             return process.read_file(step["path"]).decode("latin-1")
 
+    def _ls(self, step: dict) -> str:
+        with self._process(step) as process:
+            return "".join(f"{name}\n" for name in process.listdir(step["path"]))
+
     def _write(self, step: dict) -> None:
         with self._process(step) as process:
             fd = process.open(step["path"], os.O_WRONLY)

@@ -8,7 +8,6 @@ from tests.module.replay import Replay, comparable, normalize
 # What the recording machine did with means that are not part of this room.
 ELSEWHERE = {
     "sh": "a shell on the machine",
-    "ls": "directory listings in the order of sysfs",
     "waitbg": "two callers at once",
 }
 UNLIKE = {

@@ -1,0 +1,89 @@
+"""Paths through virtual directories."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from kmod_emu import Kernel, KernelError
+from kmod_emu.fs.order import kernfs_name_hash
+from kmod_emu.fs.tree import FileTree, Node, directory
+from kmod_emu.uapi import errno
+
+
+@pytest.fixture
+def tree():
+    tree = FileTree()
+    files = {
+        "a": Node(0o444, read=lambda task: "A"),
+        "up": Node(0o777, target="../proc/a"),
+        "me": Node(0o777, target="me"),
+    }
+    tree.mount("proc", directory({**files, "deep": directory({"b": Node(0o200)})}))
+    return tree
+
+
+def test_lookup(tree):
+    assert tree.lookup("/proc/a").read(None) == "A"
+    assert tree.lookup("proc//./deep/../a").read(None) == "A"
+    assert tree.lookup("/../../proc/up").read(None) == "A"
+    assert tree.lookup("/proc/up", follow=False).target == "../proc/a"
+
+
+@pytest.mark.parametrize(
+    ("path", "number"),
+    [
+        ("/proc/x", errno.ENOENT),
+        ("/proc/a/b", errno.ENOTDIR),
+        ("/proc/me", errno.ELOOP),
+        ("/nothing", errno.ENOENT),
+    ],
+)
+def test_lookup_fails_as_linux_does(tree, path, number):
+    with pytest.raises(KernelError) as error:
+        tree.lookup(path)
+    assert error.value.errno == number
+
+
+def test_listing_needs_a_directory(tree):
+    assert tree.listdir("/proc") == ["a", "me", "up", "deep"]
+    with pytest.raises(KernelError) as error:
+        tree.listdir("/proc/a")
+    assert error.value.errno == errno.ENOTDIR
+
+
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "bit", "allowed"),
+    [
+        (0o400, 0, 0, 4, True),
+        (0o400, 1000, 1000, 4, False),
+        (0o440, 1000, 0, 4, True),
+        (0o442, 1000, 1000, 2, True),
+    ],
+)
+def test_permission_bits(mode, uid, gid, bit, allowed):
+    assert Node(mode).allows(SimpleNamespace(uid=uid, gid=gid), bit) is allowed
+
+
+def test_hashes_never_stand_for_the_two_dots():
+    assert all(2 <= kernfs_name_hash(f"name{n}") < 0x7FFFFFFF for n in range(2000))
+
+
+def test_proc_files_of_a_fresh_machine():
+    kernel = Kernel()
+    assert kernel.cat("/proc/sys/kernel/osrelease") == b"6.1.0-56-amd64\n"
+    assert kernel.cat("/proc/sys/kernel/tainted") == b"0\n"
+    assert kernel.cat("/proc/modules") == b""
+    assert kernel.cat("/proc/version").startswith(b"Linux version 6.1.0-56-amd64 #1 SMP")
+    symbols = kernel.cat("/proc/kallsyms").splitlines()
+    assert f"{kernel.symbol('_printk'):016x} T _printk".encode() in symbols
+    assert all(line.startswith(b"0" * 16) for line in kernel.cat("/proc/kallsyms", uid=1000).splitlines())
+
+
+def test_taint_flags_are_only_ever_added():
+    kernel = Kernel()
+    with kernel.process() as root:
+        for text in (b"512\n", b"0", b"1"):
+            fd = root.open("/proc/sys/kernel/tainted", 1)
+            root.write(fd, text)
+            root.close(fd)
+    assert kernel.cat("/proc/sys/kernel/tainted") == b"513\n"
