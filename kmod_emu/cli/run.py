@@ -152,6 +152,8 @@ def _follow(
     try:
         result = Run(kernel, path, params, uid)
     except ToolError as error:
+        if as_json:
+            _print_json(_unread(path))
         click.echo(str(error), err=True)
         sys.exit(error.status)
     result.look()
@@ -159,15 +161,29 @@ def _follow(
         _tell_outcome(result)
     result.remove()
     if as_json:
-        import json
-
-        click.echo(json.dumps(result.to_json(recorder), indent=2))
+        _print_json(result.to_json(recorder))
     else:
         if not quiet:
             click.echo("\n$ dmesg")
         click.echo(kernel.printk.dmesg(), nl=False)
         _complain(result)
     sys.exit(result.status)
+
+
+def _print_json(report: dict[str, Any]) -> None:
+    import json
+
+    click.echo(json.dumps(report, indent=2))
+
+
+def _unread(path: str) -> dict[str, Any]:
+    """The object for a file that insmod could not read: no system call was made."""
+    nothing = dict.fromkeys(("rc", "errno", "init_rc", "lsmod", "rmmod_rc"))
+    return {
+        "module": module_name(path),
+        **nothing,
+        **{k: [] for k in ("dmesg", "steps", "unimplemented", "reports")},
+    }
 
 
 def _tell_outcome(result: Run) -> None:

@@ -92,6 +92,18 @@ def test_a_missing_kernel_function_is_named(cli):
     assert said["unimplemented"] == ["misc_register", "misc_deregister"]
 
 
+def test_a_file_that_cannot_be_read_is_an_object_too(cli):
+    status, said = report(cli, "missing.ko")
+    assert (status, said["module"], said["rc"], said["lsmod"], said["steps"]) == (
+        1,
+        "missing",
+        None,
+        None,
+        [],
+    )
+    assert set(said) == set(report(cli, "hello")[1])
+
+
 def test_parameters(cli):
     status, said = report(cli, "params", "count=7", "whom=x y")
     assert status == 0
