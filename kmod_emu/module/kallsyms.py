@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from kmod_emu.machine.memory import WRITE
+from kmod_emu.machine.memory import WRITE, PageFault
 from kmod_emu.module.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -15,16 +15,20 @@ from kmod_emu.module.elf import (
     SHT_NOBITS,
     STB_WEAK,
     SYM_SIZE,
+    Symbol,
+    text,
 )
 from kmod_emu.module.errors import KernelWouldCrash
 
 if TYPE_CHECKING:
-    from kmod_emu.module.elf import Image, Symbol
+    from kmod_emu.module.elf import Image
     from kmod_emu.module.load import LoadInfo
     from kmod_emu.module.modules import Module
 
 _STT_OBJECT = 1
 _SHN_LORESERVE = 0xFF00
+_SYM = struct.Struct("<IBBHQQ")
+_MASK64 = (1 << 64) - 1
 
 
 def elf_type(image: Image, symbol: Symbol) -> str:
@@ -57,23 +61,47 @@ def _check_bookkeeping(info: LoadInfo, module: Module) -> None:
         raise KernelWouldCrash(place, "the struct module in the file is too short", write=True)
 
 
+def write_symbols(info: LoadInfo) -> None:
+    """Put the symbols with their final values into init memory, where the kernel computes them in place."""
+    table = b"".join(
+        _SYM.pack(symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size)
+        for symbol, value in zip(info.image.symbols, info.values, strict=True)
+    )
+    info.kernel.memory.write(info.image.sections[info.image.symtab].address, table)
+
+
+def _read_back(info: LoadInfo) -> list[Symbol]:
+    """The symbols as they are in memory now: a relocation outside its section may have hit them."""
+    table = info.image.sections[info.image.symtab].address
+    raw = info.kernel.memory.read(table, len(info.image.symbols) * SYM_SIZE)
+    return [Symbol(*fields) for fields in _SYM.iter_unpack(raw)]
+
+
+def _name_in_memory(info: LoadInfo, symbol: Symbol) -> str:
+    """A symbol's name, followed wherever its offset leads.
+
+    Raises:
+        KernelWouldCrash: It leads out of mapped memory.
+    """
+    place = info.image.sections[info.image.strtab].address + symbol.name_offset & _MASK64
+    try:
+        return text(info.kernel.memory.read_cstring(place))
+    except PageFault as fault:
+        raise KernelWouldCrash(fault.address, "the name of a symbol") from None
+
+
 def add_kallsyms(info: LoadInfo, module: Module) -> None:
-    """Write the symbols with their final values into init memory, and core's share of them into core."""
+    """Copy the symbols that outlive init into core, and learn all of them for /proc/kallsyms."""
     kernel, image, plan = info.kernel, info.image, info.layout.symtab
     memory, core = kernel.memory, module.regions["core"]
     _check_bookkeeping(info, module)
-    letters = [elf_type(image, symbol) for symbol in image.symbols]
-    table = [
-        struct.pack(
-            "<IBBHQQ", symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size
-        )
-        for symbol, value in zip(image.symbols, info.values, strict=True)
-    ]
-    memory.write(image.sections[image.symtab].address, b"".join(table))
+    symbols = _read_back(info)
+    letters = [elf_type(image, symbol) for symbol in symbols]
     names, rows = bytearray(), []
     for index in plan.symbols:
-        rows.append(struct.pack("<I", len(names)) + table[index][4:])
-        names += image.symbol_name(image.symbols[index]).encode("utf-8", "surrogateescape") + b"\0"
+        symbol = symbols[index]
+        rows.append(_SYM.pack(len(names), symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size))
+        names += _name_in_memory(info, symbol).encode("utf-8", "surrogateescape") + b"\0"
     memory.write(core.base + plan.symoffs, b"".join(rows))
     memory.write(core.base + plan.stroffs, bytes(names))
     memory.write(core.base + plan.typeoffs, "".join(letters[index] for index in plan.symbols).encode())
@@ -87,8 +115,8 @@ def add_kallsyms(info: LoadInfo, module: Module) -> None:
     )  # fmt: skip
     module.view.kallsyms = place
     listed = [
-        (value, letter, image.symbol_name(symbol))
-        for symbol, value, letter in zip(image.symbols, info.values, letters, strict=True)
+        (symbol.value, letter, image.symbol_name(symbol))
+        for symbol, letter in zip(symbols, letters, strict=True)
     ]
     module.symbols = listed
     module.core_symbols = [listed[index] for index in plan.symbols]

@@ -9,6 +9,7 @@ from kmod_emu.kernel.taint import Taint
 from kmod_emu.module import elf
 from kmod_emu.module.check import check_version
 from kmod_emu.module.errors import LoadError
+from kmod_emu.module.kallsyms import write_symbols
 from kmod_emu.module.resolve import find_symbol, inherit_taint, ref_module, verify_namespace
 from kmod_emu.uapi import errno
 
@@ -66,6 +67,7 @@ def simplify_symbols(info: LoadInfo, module: Module) -> None:
     if failure is not None:
         raise failure
     info.values = values
+    write_symbols(info)
     if info.kernel.events:
         info.kernel.events.emit(
             "simplify_symbols",
