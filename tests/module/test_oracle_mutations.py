@@ -7,7 +7,6 @@ from kmod_emu.module.modules import Modules
 from tests.conftest import recording
 from tests.module.replay import CASES, comparable
 
-
 RECORDED_LINES = 6  # of dmesg, the recordings keep the first
 
 
