@@ -28,11 +28,18 @@ LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, 3, 4
 
 
 class Run:
-    """One run: what happened, for the exit status and for --json."""
+    """One run: what happened, for the exit status and for --json.
+
+    Attributes:
+        error: Why init_module(2) failed, None if it did not.
+        rmmod_error: Why delete_module(2) failed, None if it did not.
+        listed: What lsmod showed in between, None if the module was not there.
+    """
 
     def __init__(self, kernel: Kernel, path: str, params: str, uid: int) -> None:
         self.kernel, self.path = kernel, path
         self.error: KernelError | None = None
+        self.rmmod_error: KernelError | None = None
         self.rmmod_rc: int | None = None
         self.listed: dict[str, Any] | None = None
         image = tool.load_file(path)
@@ -68,17 +75,17 @@ class Run:
             self.kernel.rmmod(self.name)
             self.rmmod_rc = 0
         except KernelError as error:
-            self.rmmod_rc = None if isinstance(error, Killed) else -error.errno
-            if isinstance(error, Killed):
-                self.error = error
             self.rmmod_error = error
+            if not isinstance(error, Killed):
+                self.rmmod_rc = -error.errno
 
     @property
     def status(self) -> int:
         """Exit status."""
-        if isinstance(self.error, Unimplemented):
+        errors = (self.error, self.rmmod_error)
+        if any(isinstance(error, Unimplemented) for error in errors):
             return UNIMPLEMENTED
-        if isinstance(self.error, Killed):
+        if any(isinstance(error, Killed) for error in errors):
             return OOPSED
         if self.error is not None:
             return REFUSED
@@ -205,9 +212,10 @@ def _complain(result: Run) -> None:
     error = result.error
     if error is not None and not isinstance(error, Killed):
         click.echo(str(tool.refused(result.path, error)), err=True)
-    elif result.rmmod_rc:
+    elif result.rmmod_error is not None:
         error = result.rmmod_error
-        click.echo(f"rmmod: ERROR: could not remove module {result.name}: {error.strerror}", err=True)
+        if not isinstance(error, Killed):
+            click.echo(f"rmmod: ERROR: could not remove module {result.name}: {error.strerror}", err=True)
     if error is not None and error.explanation:
         click.echo(f"kmod-emu: {show(error.explanation)}", err=True)
 

@@ -74,6 +74,14 @@ def test_an_oops(cli):
     assert "oops_null_init" in said["reports"][0]["text"]
 
 
+def test_an_oops_in_exit_does_not_undo_the_load(cli):
+    from tests.conftest import RECORDINGS
+
+    status, said = report(cli, RECORDINGS / "errno-cases" / "h_ret.ko", "mode=exitnull")
+    assert (status, said["rc"], said["init_rc"], said["rmmod_rc"]) == (3, 0, 0, None)
+    assert said["lsmod"]["state"] == "Live"
+
+
 def test_code_that_never_returns(cli):
     status, said = report(cli, "spin", "--time-limit", "0.5")
     assert status == 3
