@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.machine.memory import PAGE_SIZE
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -54,7 +55,7 @@ class Clock:
         self.now_ns = int(state)
 
 
-@export_data("unsigned long volatile jiffies")
+@export_data("unsigned long volatile jiffies", PAGE_SIZE)  # a page of its own: see Scheduler._execute
 def jiffies(kernel: KernelCore, address: int) -> None:
     """The tick counter (kernel/time/timer.c)."""
     kernel.memory.write_u64(address, kernel.clock.jiffies)

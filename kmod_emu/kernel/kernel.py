@@ -31,7 +31,7 @@ from kmod_emu.kernel.tasks import Tasks
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
 from kmod_emu.machine.cpu import Cpu
-from kmod_emu.machine.memory import READ, WRITE, Memory
+from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, Memory, page_align
 from kmod_emu.machine.snapshot import SnapshotTree
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ class KernelCore:
         for name, handler in sorted(registered().items()):
             if handler.is_data:
                 size = handler.size(self) if callable(handler.size) else handler.size
+                if size >= PAGE_SIZE:
+                    free = page_align(free)
                 self.symbols.place(name, free, Origin.DATA)
                 data.append((handler, free))
                 free += (size + 63) & ~63

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import heapq
 import struct
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import PageFault
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     Request = "GuestCall | Block | Continue"
 
 _EFLAGS = 0x246  # interrupts on, as in process context
+_PATIENCE = 0.1  # seconds of processor time after which running code is looked at
+_TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick then is
+_LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 
@@ -189,12 +194,37 @@ class Scheduler:
             rip, rsp = request
         cpu.write("rsp", rsp)
         self._returned = None
+        started, began_ns, count = time.process_time(), self._kernel.clock.now_ns, 0
         while True:
-            stop = cpu.run(rip)
+            stop = cpu.run(rip, count, _PATIENCE)
+            if stop.reason in _LONG_RUN and not self._locked_up(started):
+                rip, count = stop.rip, self._let_time_pass()
+                continue
+            if stop.reason in _LONG_RUN:
+                stop = stop._replace(reason=StopReason.LOCKUP)
+                self._kernel.clock.jump(began_ns + int((cpu.watchdog.limit or 0) * NSEC_PER_SEC))
             if stop.reason is not StopReason.TRAP or self.handler_fault is not None:
                 rip = self._kernel.faults.handle(task, stop)
                 continue
             return self._take_request(task, stop.rip)
+
+    def _let_time_pass(self) -> int:
+        """Guest code runs long. If it keeps looking at jiffies it waits for time to pass, so a tick does.
+
+        Returns:
+            How many instructions the next tick is; 0 if nobody looks, and code runs at full speed.
+        """
+        kernel = self._kernel
+        waiting = kernel.memory.page_arrived
+        if waiting:
+            kernel.clock.advance(NSEC_PER_SEC // kernel.profile.hz)
+        kernel.memory.await_page(kernel.symbols.address("jiffies"))
+        return _TICK_INSTRUCTIONS if waiting else 0
+
+    def _locked_up(self, started: float) -> bool:
+        """Whether guest code that began at `started` used up the watchdog's limit."""
+        limit = self._cpu.watchdog.limit
+        return limit is not None and time.process_time() - started >= limit
 
     def _take_request(self, task: Task, rip: int) -> GuestCall | Block | None:
         """What a coroutine that the guest has just entered waits for; None if the guest returned."""

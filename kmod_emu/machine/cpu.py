@@ -6,6 +6,7 @@ a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction 
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -53,6 +54,7 @@ class StopReason(Enum):
     COUNT = "instruction budget used up"
     HALT = "hlt executed"
     LOCKUP = "ran too long without a stop"
+    PATIENCE = "ran longer than this run's patience"
 
 
 class Stop(NamedTuple):
@@ -103,12 +105,13 @@ class Cpu:
 
     # --- running ------------------------------------------------------------------------------------
 
-    def run(self, rip: int, count: int = 0) -> Stop:
+    def run(self, rip: int, count: int = 0, patience: float = math.inf) -> Stop:
         """Run from `rip` until something stops it.
 
         Args:
             rip: Where to start; the other registers are as they are.
             count: Stop after so many instructions (0: no limit; a limit makes all code 5 times slower).
+            patience: Stop about this many seconds of processor time later, anywhere.
 
         Raises:
             BaseException: Whatever a trap handler raised; the guest is stopped behind its `out`.
@@ -119,7 +122,7 @@ class Cpu:
                 "guest code cannot be called from inside a trap handler: make the handler async"
             )
         self._attach_new_arenas()
-        stop = self._run(rip, count)
+        stop = self._run(rip, count, patience)
         while _translated_ahead(stop):
             again = self._run_to_page_end(stop, count)
             if again.fault is not None and again.rip == stop.rip:  # one instruction reaches over the end
@@ -133,18 +136,18 @@ class Cpu:
         end = ahead.fault.address
         self._uc.ctl_set_exits([end])
         try:
-            stop = self._run(ahead.rip, count)
+            stop = self._run(ahead.rip, count, math.inf)
         finally:
             self._uc.ctl_set_exits([])
             self._drop_code(end - PAGE_SIZE, PAGE_SIZE)
         reached = stop.rip == end and stop.reason in (StopReason.HALT, StopReason.COUNT)
         return ahead._replace(rip=end) if reached else stop
 
-    def _run(self, rip: int, count: int) -> Stop:
+    def _run(self, rip: int, count: int, patience: float) -> Stop:
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = False
         self._running = True
-        self.watchdog.start()
+        self.watchdog.start(patience)
         try:
             self._uc.emu_start(rip, 0, 0, count)
         except unicorn.UcError:
@@ -167,7 +170,7 @@ class Cpu:
         if self._trapped:
             return Stop(StopReason.TRAP, rip)
         if self._expired:
-            return Stop(StopReason.LOCKUP, rip)
+            return Stop(StopReason.LOCKUP if self.watchdog.over else StopReason.PATIENCE, rip)
         return Stop(StopReason.COUNT if count else StopReason.HALT, rip)
 
     def _forget_exception(self, vector: int) -> None:

@@ -125,6 +125,8 @@ class Memory:
         self._direct: tuple[int, int] = (0, 0)
         self._next_paddr = 0
         self.user: AddressSpace | None = None
+        self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
+        self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
         self.flush: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
         self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
@@ -212,6 +214,8 @@ class Memory:
         A page unwritten since the last snapshot is given out read-only, so that its first write comes
         back here and the old contents are kept.
         """
+        if address >> PAGE_SHIFT == self.awaited_page:
+            self.page_arrived = True
         arena, offset, perms = self._resolve(address, access)
         if not perms & (READ, WRITE, EXEC)[access]:
             raise PageFault(address, access, present=True)
@@ -244,6 +248,11 @@ class Memory:
         """The host is about to write to pages."""
         self._keep(arena, first, last)
         self.forget_code(arena, first, last)
+
+    def await_page(self, address: int) -> None:
+        """Note in `page_arrived` whether the guest touches this page from now on; costs one TLB flush."""
+        self.awaited_page, self.page_arrived = address >> PAGE_SHIFT, False
+        self.flush()
 
     def _keep(self, arena: Arena, first: int, last: int) -> None:
         fresh = arena.fresh

@@ -214,3 +214,23 @@ def test_handler_may_not_run_guest_code_behind_the_schedulers_back(kernel, guest
     with pytest.raises(RuntimeError, match="async"):
         guest.export("impatient")
     assert kernel.call(place) == 1
+
+
+def test_time_passes_for_code_that_waits_for_it(kernel, guest):
+    """A busy wait on jiffies ends, at the tick it waits for: time passes for code that runs long."""
+    jiffies = kernel.symbol("jiffies")
+    before = kernel.clock.jiffies
+    wait = "again: pause; cmp [rcx], rax; jb again; mov rax, [rcx]; ret"
+    code = f"mov rcx, {jiffies:#x}; mov rax, [rcx]; add rax, 5; {wait}"
+    assert guest.call(code) == before + 5
+    assert kernel.clock.jiffies == before + 5
+    assert kernel.memory.read_u64(jiffies) == before + 5
+
+
+def test_code_that_never_ends_is_reported_when_its_time_is_up(kernel, guest):
+    kernel.cpu.watchdog.limit = 0.4
+    with pytest.raises(Killed) as death:
+        guest.call("again: pause; jmp again")
+    assert "never returned" in death.value.explanation
+    assert any("soft lockup" in line for line in kernel.dmesg())
+    assert guest.call("mov eax, 7; ret") == 7
