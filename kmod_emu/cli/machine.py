@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kmod_emu.api import Kernel
+from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.errors import KernelError
+from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,16 +40,20 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
 
     Args:
         given: The --state option.
-        change: Write the machine back, also when the command fails: a crash leaves its traces.
+        change: Write the machine back, also when the kernel refuses: a crash leaves its traces. Where the
+            emulator itself fails, or Ctrl-C ends the command halfway, the machine stays what it was.
     """
     path = state_path(given)
-    with locked(path):
+    with locked(path), ends_at_once():
         kernel = Kernel.load(path) if path.exists() else Kernel()
         try:
             yield kernel
-        finally:
+        except (KernelError, ToolError):
             if change:
                 kernel.save(path)
+            raise
+        if change:
+            kernel.save(path)
 
 
 def boot(given: str | None, release: str | None) -> Kernel:

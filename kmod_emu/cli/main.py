@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
+UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 
 # Command -> the module that has it and its name there. Only the one that runs is imported.
 _COMMANDS = {
@@ -67,15 +69,23 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_HELP.items()))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it without a word."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run, and turn what nobody expected into one sentence instead of a traceback."""
+        _accept_any_text()
         try:
             return super().main(args, *rest, **extra)
         except (KernelError, OSError) as error:
             if isinstance(error, BrokenPipeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads any more
                 sys.exit(1)
-            click.echo(f"kmod-emu: {getattr(error, 'explanation', '') or error}", err=True)
+            click.echo(f"kmod-emu: {_sentence(error)}", err=True)
             sys.exit(1)
         except Exception as error:
             if os.environ.get("KMOD_EMU_DEBUG"):
@@ -110,6 +120,23 @@ def colour(text: str) -> str:
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         return click.style(text, bold=True)
     return text
+
+
+def _accept_any_text() -> None:
+    """Let file names that are no UTF-8 through, and print what the terminal's encoding lacks as codes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+
+
+def _sentence(error: OSError) -> str:
+    """What went wrong, without numbers, and harmless for a terminal."""
+    text = getattr(error, "explanation", "") or error.strerror or str(error)
+    if error.filename is not None:
+        text = f"{os.fsdecode(error.filename)}: {text}"
+    from kmod_emu.kernel.printk import escape
+
+    return escape(text.encode("utf-8", "surrogateescape"))
 
 
 if __name__ == "__main__":

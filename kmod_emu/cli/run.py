@@ -10,7 +10,8 @@ import click
 
 from kmod_emu import samples
 from kmod_emu.api import Kernel
-from kmod_emu.cli.main import USAGE_ERROR, colour
+from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.main import UID, USAGE_ERROR, colour
 from kmod_emu.errors import KernelError, Killed, Unimplemented
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod import insmod as tool
@@ -109,16 +110,30 @@ class Run:
         }
 
 
+def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if not value > 0:  # nan is not
+        raise click.BadParameter(f"{value:g} is no time to wait.")
+    return value
+
+
 @click.command()
 @click.argument("module")
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the story.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the kernel log only.")
-@click.option("--uid", default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules.")
+@click.option(
+    "--uid", type=UID, default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules."
+)
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
-    "--time-limit", default=20.0, show_default=True, metavar="SECONDS", help="End code that never returns."
+    "--time-limit",
+    type=float,
+    default=20.0,
+    show_default=True,
+    metavar="SECONDS",
+    callback=_positive,
+    help="End code that never returns.",
 )
 def run(
     module: str,
@@ -157,7 +172,8 @@ def _follow(
     kernel: Kernel, path: str, params: str, uid: int, recorder: Recorder, *, as_json: bool, quiet: bool
 ) -> None:
     try:
-        result = Run(kernel, path, params, uid)
+        with ends_at_once():
+            result = Run(kernel, path, params, uid)
     except ToolError as error:
         if as_json:
             _print_json(_unread(path))
@@ -166,7 +182,8 @@ def _follow(
     result.look()
     if not as_json and not quiet:
         _tell_outcome(result)
-    result.remove()
+    with ends_at_once():
+        result.remove()
     if as_json:
         _print_json(result.to_json(recorder))
     else:
@@ -202,9 +219,9 @@ def _tell_outcome(result: Run) -> None:
     if result.listed is None:
         ran = result.module is not None and result.module.init_rc is not None
         why = "init did run, its lines are in dmesg, but" if ran else "init never ran:"
-        click.echo(f"({why} {result.name} is not in the list)")
+        click.echo(f"({why} {show(result.name)} is not in the list)")
     elif result.error is None:
-        click.echo(f"\n$ rmmod {result.name}")
+        click.echo(f"\n$ rmmod {show(result.name)}")
 
 
 def _complain(result: Run) -> None:
@@ -215,16 +232,19 @@ def _complain(result: Run) -> None:
     elif result.rmmod_error is not None:
         error = result.rmmod_error
         if not isinstance(error, Killed):
-            click.echo(f"rmmod: ERROR: could not remove module {result.name}: {error.strerror}", err=True)
+            click.echo(
+                f"rmmod: ERROR: could not remove module {show(result.name)}: {error.strerror}", err=True
+            )
     if error is not None and error.explanation:
         click.echo(f"kmod-emu: {show(error.explanation)}", err=True)
 
 
 def _find(module: str) -> str:
-    """A path, or a sample's path for a bare name."""
-    if not os.path.exists(module) and "/" not in module and not module.endswith(".ko"):
-        if module in samples.names():
-            return str(samples.path(module))
+    """A path, or a sample's path for a bare name; a directory of that name, as samples/ has, is not meant."""
+    bare = "/" not in module and not module.endswith(".ko")
+    if bare and not os.path.isfile(module) and module in samples.names():
+        return str(samples.path(module))
+    if bare and not os.path.exists(module):
         names = ", ".join(samples.names())
         raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
     return module

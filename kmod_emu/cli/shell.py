@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 
 import click
@@ -18,19 +19,32 @@ _HELP = f"Commands: {', '.join(_WORDS)}, exit. `COMMAND --help` says more."
 @click.pass_obj
 def shell(state: str | None) -> None:
     """A prompt with these commands, on the kept machine; commands may come from a pipe too."""
-    if sys.stdin.isatty():
-        import readline
+    if not sys.stdin.isatty():
+        sys.exit(_converse(state, ""))
+    import readline
 
-        readline.parse_and_bind("tab: complete")
-        readline.set_completer(_complete)
-        click.echo(_HELP)
+    readline.parse_and_bind("tab: complete")
+    readline.set_completer(_complete)
+    click.echo(_HELP)
+    previous = signal.signal(signal.SIGINT, _interrupt)  # ends the command, not the shell
+    try:
+        status = _converse(state, PROMPT)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    sys.exit(status)
+
+
+def _converse(state: str | None, prompt: str) -> int:
+    """Read and run commands to the end; status of the last."""
     status = 0
     while True:
         try:
-            line = input(PROMPT if sys.stdin.isatty() else "")
+            line = input(prompt)
         except EOFError:
             break
         except KeyboardInterrupt:
+            if not prompt:
+                raise
             click.echo()
             continue
         words = _split(line)
@@ -38,7 +52,11 @@ def shell(state: str | None) -> None:
             break
         if words:
             status = _execute(state, words)
-    sys.exit(status)
+    return status
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _split(line: str) -> list[str]:

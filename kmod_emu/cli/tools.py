@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed, Unimplemented
+from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             sys.exit(error.status)
         except Killed as death:
             click.echo("Killed" if death.signal == 9 else "Segmentation fault", err=True)
-            click.echo(f"kmod-emu: {death.explanation}", err=True)
+            click.echo(f"kmod-emu: {escape(death.explanation.encode('utf-8', 'surrogateescape'))}", err=True)
             sys.exit(_UNIMPLEMENTED if isinstance(death, Unimplemented) else _KILLED)
 
     return wrapped
@@ -55,24 +56,29 @@ def boot(state: str | None, release: str | None) -> None:
 @click.command()
 @click.argument("file", required=False)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("--uid", default=0, help="Who calls; only root, 0, may load modules.")
+@click.option(
+    "-f", "--force", is_flag=True, help="Ignore for which kernel it was built: dangerous, as on Linux."
+)
+@click.option("--uid", type=UID, default=0, help="Who calls; only root, 0, may load modules.")
 @click.pass_obj
 @reports_errors
-def insmod(state: str | None, file: str | None, params: tuple[str, ...], uid: int) -> None:
+def insmod(state: str | None, file: str | None, params: tuple[str, ...], force: bool, uid: int) -> None:
     """Load the module FILE into the kept machine."""
     if file is None:
         raise ToolError("insmod: ERROR: missing filename.")
+    if file == "-":
+        raise ToolError("insmod: ERROR: this tool does not support loading from stdin!")
     from kmod_emu.cli.machine import machine
     from kmod_emu.kmod import insmod as tool
 
     with machine(state, change=True) as kernel:
-        tool.insmod(kernel, file, params, uid=uid)
+        tool.insmod(kernel, file, params, force=force, uid=uid)
 
 
 @click.command()
 @click.argument("modules", nargs=-1)
 @click.option("-f", "--force", is_flag=True, help="Remove it even if it is in use: dangerous, as on Linux.")
-@click.option("--uid", default=0, help="Who calls; only root, 0, may remove modules.")
+@click.option("--uid", type=UID, default=0, help="Who calls; only root, 0, may remove modules.")
 @click.pass_obj
 @reports_errors
 def rmmod(state: str | None, modules: tuple[str, ...], force: bool, uid: int) -> None:
@@ -127,19 +133,25 @@ def dmesg(state: str | None, clear: bool, read_clear: bool, raw: bool, notime: b
 @click.command()
 @click.argument("modules", nargs=-1)
 @click.option("-F", "--field", metavar="FIELD", help="Print only this field's values.")
+@click.option("-a", "--author", is_flag=True, help="Print only the author.")
+@click.option("-d", "--description", is_flag=True, help="Print only the description.")
+@click.option("-l", "--license", is_flag=True, help="Print only the licence.")
+@click.option("-n", "--filename", is_flag=True, help="Print only the path.")
 @click.option("-p", "--parameters", is_flag=True, help="Print only the parameters.")
 @click.option("-0", "--null", is_flag=True, help="End entries by NUL instead of newline.")
 @reports_errors
-def modinfo(modules: tuple[str, ...], field: str | None, parameters: bool, null: bool) -> None:
+def modinfo(modules: tuple[str, ...], field: str | None, parameters: bool, null: bool, **only: bool) -> None:
     """Show what module files, or samples by name, say about themselves."""
     from kmod_emu import samples
     from kmod_emu.kmod import modinfo as tool
 
     if not modules:
         raise ToolError("modinfo: ERROR: missing module or filename.")
+    field = next((name for name, wanted in only.items() if wanted), field)
+    warn = partial(click.echo, err=True)
     for module in modules:
         path = str(samples.path(module)) if module in samples.names() else module
-        for piece in tool.modinfo(path, field, parameters=parameters, null=null):
+        for piece in tool.modinfo(path, field, parameters=parameters, null=null, warn=warn):
             click.echo(piece, nl=False)
 
 
@@ -158,7 +170,7 @@ def ksyms(state: str | None, everything: bool) -> None:
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True)
-@click.option("--uid", default=0, help="Who reads.")
+@click.option("--uid", type=UID, default=0, help="Who reads.")
 @click.pass_obj
 @reports_errors
 def cat(state: str | None, paths: tuple[str, ...], uid: int) -> None:
@@ -169,7 +181,7 @@ def cat(state: str | None, paths: tuple[str, ...], uid: int) -> None:
     with machine(state, change=False) as kernel:
         for path in paths:
             try:
-                click.echo(kernel.cat(path, uid=uid), nl=False)
+                click.echo(_printable(kernel.cat(path, uid=uid)), nl=False)
             except KernelError as error:
                 if isinstance(error, Killed):
                     raise
@@ -186,7 +198,6 @@ def ls(state: str | None, path: str) -> None:
     """List a directory of the kept machine, such as /sys/module."""
     from kmod_emu.cli.machine import machine
     from kmod_emu.fs.tree import FileTree
-    from kmod_emu.kernel.printk import escape
 
     with machine(state, change=False) as kernel:
         tree = kernel[FileTree]
@@ -196,3 +207,10 @@ def ls(state: str | None, path: str) -> None:
             raise ToolError(f"ls: cannot access '{path}': {error.strerror}", 2) from None
     for name in names:
         click.echo(escape(name.encode("utf-8", "surrogateescape")))
+
+
+def _printable(contents: bytes) -> bytes | str:
+    """A file's contents, where a person reads them without what would command the terminal."""
+    if not sys.stdout.isatty():
+        return contents
+    return "\n".join(escape(line) for line in contents.split(b"\n"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
@@ -20,6 +21,7 @@ _MESSAGES = {
     errno.ESRCH: "Module has wrong symbol version",
     errno.EINVAL: "Invalid parameters",
 }
+_FORCE = 3  # MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC
 
 
 def message(number: int) -> str:
@@ -35,17 +37,31 @@ def load_file(path: str) -> bytes:
     """Read the file as insmod does.
 
     Raises:
-        ToolError: "could not load module".
+        ToolError: "could not load module" for a file that is not there, "could not insert module" for one
+            that is there and cannot be used.
     """
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise ToolError(f"insmod: ERROR: could not load module {path}: {error.strerror}") from None
     try:
         return read_module(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ToolError(f"insmod: ERROR: could not load module {path}: {reason}") from None
+        reason = _MESSAGES.get(error.errno or 0) or error.strerror or str(error)
+        raise ToolError(f"insmod: ERROR: could not insert module {path}: {reason}") from None
 
 
-def insmod(kernel: Kernel, path: str, params: Sequence[str] = (), *, uid: int = 0) -> None:
+def insmod(
+    kernel: Kernel, path: str, params: Sequence[str] = (), *, force: bool = False, uid: int = 0
+) -> None:
     """Load a file with finit_module(2).
+
+    Args:
+        kernel: The machine.
+        path: The file.
+        params: "name=value" each.
+        force: Ignore version magic and symbol versions.
+        uid: Who calls.
 
     Raises:
         ToolError: insmod's message.
@@ -54,7 +70,7 @@ def insmod(kernel: Kernel, path: str, params: Sequence[str] = (), *, uid: int = 
     image = load_file(path)
     with kernel.process(uid=uid, comm="insmod") as process:
         try:
-            process.finit_module(image, " ".join(params))
+            process.finit_module(image, " ".join(params), _FORCE if force else 0)
         except Killed:
             raise
         except KernelError as error:

@@ -20,9 +20,10 @@ def ksyms(kernel: Kernel, *, everything: bool = False) -> str:
     """
     lines = ["Address           Symbol                            Defined by\n"]
     for module in kernel.modules:
+        owner = escape(module.name.encode("utf-8", "surrogateescape"))
         for name, (address, *_) in sorted(module.exports.items(), key=lambda item: item[1][0]):
             shown = escape(name.encode("utf-8", "surrogateescape"))
-            lines.append(f"{address:016x}  {shown:32}  [{module.name}]\n")
+            lines.append(f"{address:016x}  {shown:32}  [{owner}]\n")
     symbols = (s for s in kernel.symbols if everything or s.origin is not Origin.ABSENT)
     lines += [f"{s.address:016x}  {s.name}\n" for s in sorted(symbols, key=lambda s: s.address)]
     return "".join(lines)

@@ -16,7 +16,7 @@ def lsmod(kernel: Kernel) -> str:
     """The table, newest module first."""
     lines = [HEADER]
     for module in kernel.modules:
-        holders = ",".join(user.name for user in module.users)
+        holders = ",".join(escape(user.name.encode("utf-8", "surrogateescape")) for user in module.users)
         name = escape(module.name.encode("utf-8", "surrogateescape"))
         line = f"{name:<19} {module.size:8d}  {module.refcnt}"
         lines.append(f"{line} {holders}\n" if holders else f"{line}\n")

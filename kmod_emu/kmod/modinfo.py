@@ -6,20 +6,25 @@ import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.printk import escape
+from kmod_emu.kmod import signature
+from kmod_emu.kmod.elf import modinfo_strings
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name, read_module
-from kmod_emu.module import elf
-from kmod_emu.module.errors import LoadError
-from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PARAMETER_TAGS = ("parm", "parmtype")
+_VALUE_COLUMN = 15  # a colon and this many columns, the tag's length taken off: less than 0 pads too, as in C
 
 
 def modinfo(
-    path: str, field: str | None = None, *, parameters: bool = False, null: bool = False
+    path: str,
+    field: str | None = None,
+    *,
+    parameters: bool = False,
+    null: bool = False,
+    warn: Callable[[str], object] = lambda message: None,
 ) -> Iterator[str]:
     """What modinfo prints for a file, piece by piece: the path comes before the file is looked at.
 
@@ -28,6 +33,7 @@ def modinfo(
         field: Print only this field's values.
         parameters: Print only the parameters.
         null: End entries by NUL instead of newline.
+        warn: Takes a message that does not end the work.
 
     Raises:
         ToolError: The file cannot be read or is no module.
@@ -40,56 +46,83 @@ def modinfo(
         return
     if field is None and not parameters:
         yield f"{'filename:':<16}{absolute}{end}"
-    tags = read_tags(path)
-    if parameters:
-        yield from (f"{name}:{text}{end}" for name, text in _parameters(tags, with_name=True))
-    elif field == "parm":
-        yield from (f"{name}:{text}{end}" for name, text in _parameters(tags))
+    blob, tags = _read(path)
+    if parameters or field == "parm":
+        yield from (
+            f"{name}:{f' ({kind})' if text is None else text}{end}"
+            for name, text, kind in _parameters(tags, warn)
+        )
     elif field is not None:
-        yield from (f"{_show(value)}{end}" for tag, value in tags if tag == field)
+        yield from (f"{value}{end}" for tag, value in _fields(blob, tags) if tag == field)
     else:
-        for tag, value in tags:
+        described = list(_parameters(tags, warn))  # warns before anything else is printed
+        for tag, value in _fields(blob, tags):
             if tag not in _PARAMETER_TAGS:
-                head = f"{_show(tag)}=" if null else f"{_show(tag) + ':':<16}"
-                yield f"{head}{_show(value)}{end}"
-        yield from (f"{'parm:':<16}{name}:{text}{end}" for name, text in _parameters(tags))
+                yield (
+                    f"{tag}={value}{end}"
+                    if null
+                    else f"{tag}:{' ' * abs(_VALUE_COLUMN - len(tag))}{value}{end}"
+                )
+        yield from (
+            f"{'parm:':<16}{name}:{kind if text is None else text}{end}" for name, text, kind in described
+        )
 
 
 def read_tags(path: str) -> list[tuple[str, str]]:
     """All tags of a module file, in file order.
 
     Raises:
-        ToolError: The file cannot be read or is no ELF object.
+        ToolError: The file cannot be read or is no module.
     """
+    return _read(path)[1]
+
+
+def _read(path: str) -> tuple[bytes, list[tuple[str, str]]]:
+    """The file and its tags."""
     try:
         blob = read_module(path)
-        if not blob.startswith(b"\x7fELF"):
-            raise OSError(errno.ENOEXEC, errno.strerror(errno.ENOEXEC))
-        image = elf.elf_validity_check(blob)
-    except LoadError:
-        raise _bad(path, errno.strerror(errno.EINVAL)) from None
+        strings = modinfo_strings(blob)
     except OSError as error:
-        raise _bad(path, error.strerror or str(error)) from None
-    image.modinfo = image.find(".modinfo")
-    return image.modinfo_tags()
+        reason = error.strerror or str(error)
+        raise ToolError(
+            f"modinfo: ERROR: could not get modinfo from '{module_name(path)}': {reason}"
+        ) from None
+    parts = (text.decode("utf-8", "surrogateescape").partition("=") for text in strings)
+    return blob, [(tag, value) for tag, _, value in parts]
 
 
-def _bad(path: str, reason: str) -> ToolError:
-    return ToolError(f"modinfo: ERROR: could not get modinfo from '{module_name(path)}': {reason}")
+def _fields(blob: bytes, tags: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Tags and values, harmless for a terminal, then what the signature says."""
+    yield from ((_show(tag), _show(value)) for tag, value in tags)
+    signed = signature.find_signature(blob)
+    if signed is not None:
+        yield "sig_id", signed.id_type
+        yield "signer", escape(signed.signer)
+        yield "sig_key", signature.hexadecimal(signed.key)
+        yield "sig_hashalgo", signed.hash
+        yield "signature", signature.wrapped(signed.signature)
 
 
-def _parameters(tags: list[tuple[str, str]], *, with_name: bool = False) -> Iterator[tuple[str, str]]:
-    """Name and "description (type)" of each parameter, latest first, as kmod's list gives them."""
+def _parameters(
+    tags: list[tuple[str, str]], warn: Callable[[str], object]
+) -> Iterator[tuple[str, str | None, str]]:
+    """Name, "description (type)" and type of each parameter, latest first, as kmod's list gives them.
+
+    The middle is None for a parameter that has a type only.
+    """
     merged: dict[str, list[str | None]] = {}  # name -> [description, type]
     for tag, value in tags:
         if tag in _PARAMETER_TAGS:
-            name, _, text = value.partition(":")
+            name, colon, text = value.partition(":")
+            if not colon:
+                warn(f"modinfo: ERROR: Found invalid \"{tag}={_show(value)}\": missing ':'")
+                continue
             merged.setdefault(name, [None, None])[_PARAMETER_TAGS.index(tag)] = text
     for name, (description, kind) in reversed(merged.items()):
         if description is None:
-            yield _show(name), _show(f" ({kind})" if with_name else kind or "")
+            yield _show(name), None, _show(kind or "")
         else:
-            yield _show(name), _show(f"{description} ({kind})" if kind else description)
+            yield _show(name), _show(description if kind is None else f"{description} ({kind})"), ""
 
 
 def _show(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name
 from kmod_emu.module.modules import Modules
@@ -45,7 +46,7 @@ def _check_in_use(kernel: Kernel, name: str) -> None:
     if module is None:
         raise ToolError(f"rmmod: ERROR: Module {name} is not currently loaded")
     if module.users:
-        holders = " ".join(user.name for user in module.users)
+        holders = " ".join(escape(user.name.encode("utf-8", "surrogateescape")) for user in module.users)
         raise ToolError(f"rmmod: ERROR: Module {name} is in use by: {holders}")
     if module.refcnt:
         raise ToolError(f"rmmod: ERROR: Module {name} is in use")

@@ -12,7 +12,8 @@ def cli(tmp_path, monkeypatch):
     monkeypatch.setenv("KMOD_EMU_STATE", str(tmp_path / "machine.kmod"))
 
     def run(*words: str, text: str | None = None) -> Result:
-        result = CliRunner().invoke(main, [str(word) for word in words], input=text)
+        # color: without it click drops escape sequences, and no test could see one get through
+        result = CliRunner().invoke(main, [str(word) for word in words], input=text, color=True)
         assert "Traceback" not in result.output + result.stderr
         return result
 

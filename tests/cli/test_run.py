@@ -1,6 +1,10 @@
 """kmod-emu run: the story, the JSON object, the exit status."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -138,11 +142,13 @@ def test_refusals_in_the_tools_words(cli, words, message):
 def bad_files(folder):
     good = samples.path("hello").read_bytes()
     (folder / "empty.ko").write_bytes(b"")
+    (folder / "six.ko").write_bytes(b"\x7fELF\x02\x01")
     (folder / "short.ko").write_bytes(b"\x7fELF\x02\x01\x01\0\0\0")
     (folder / "truncated.ko").write_bytes(good[:3000])
     (folder / "text.ko").write_text("this is no module\n" * 10)
     (folder / "arm.ko").write_bytes(good[:18] + (183).to_bytes(2, "little") + good[20:])
     (folder / "folder.ko").mkdir()
+    os.mkfifo(folder / "pipe.ko")
     other = good.replace(b"vermagic=6.1.0-56-amd64 SMP preempt", b"vermagic=6.8.0-31-gener SMP nonempt")
     (folder / "other.ko").write_bytes(other)
 
@@ -151,8 +157,10 @@ def bad_files(folder):
     ("name", "message"),
     [
         ("missing.ko", "could not load module missing.ko: No such file or directory"),
-        ("folder.ko", "could not load module folder.ko: Is a directory"),
-        ("empty.ko", "could not load module empty.ko: Invalid argument"),
+        ("folder.ko", "could not insert module folder.ko: Is a directory"),
+        ("empty.ko", "could not insert module empty.ko: Invalid parameters"),
+        ("pipe.ko", "could not insert module pipe.ko: Invalid parameters"),
+        ("six.ko", "could not insert module six.ko: Invalid module format"),
         ("short.ko", "could not insert module short.ko: Invalid module format"),
         ("truncated.ko", "could not insert module truncated.ko: Invalid module format"),
         ("text.ko", "could not insert module text.ko: Invalid module format"),
@@ -176,7 +184,16 @@ def test_another_kernels_module_is_explained(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["run", "hello", "--release", "9.9"], ["nonsense"], ["run", "hello", "--uid", "x"]]
+    "words",
+    [
+        ["run"],
+        ["run", "hello", "--release", "9.9"],
+        ["nonsense"],
+        ["run", "hello", "--uid", "x"],
+        ["run", "hello", "--uid", "-1"],
+        ["run", "hello", "--time-limit", "0"],
+        ["run", "hello", "--time-limit", "nan"],
+    ],
 )
 def test_wrong_usage(cli, words):
     assert cli(*words).exit_code == 2
@@ -192,3 +209,50 @@ def test_hostile_text_does_not_reach_the_terminal(cli, tmp_path):
         assert result.exit_code == 0
         assert "\x1b" not in result.output
         assert "\\x1b" in result.output
+
+
+def test_hostile_module_name_does_not_reach_the_terminal(cli, tmp_path):
+    image = samples.path("hello").read_bytes()
+    start = image.index(b"hello\0\0\0\0\0\0\0\0")  # of the name in struct module: 56 bytes, filled with NULs
+    (tmp_path / "evil.ko").write_bytes(image[:start] + b"h\x1b[2J" + image[start + 5 :])
+    for words in (["run", "evil.ko"], ["run", "--json", "evil.ko"], ["insmod", "evil.ko"], ["lsmod"]):
+        result = cli(*words)
+        assert result.exit_code == 0
+        assert "\x1b" not in result.output
+    assert "\\x1b[2J" in cli("lsmod").stdout
+
+
+def test_a_sample_is_found_beside_a_directory_of_its_name(cli, tmp_path):
+    """In samples/ of the sources each sample has a directory."""
+    (tmp_path / "hello").mkdir()
+    assert cli("run", "--quiet", "hello").exit_code == 0
+
+
+def test_a_file_goes_before_a_sample_of_its_name(cli, tmp_path):
+    (tmp_path / "hello").write_text("no module, but more than seven bytes")
+    assert "insmod: ERROR: could not insert module hello:" in cli("run", "--quiet", "hello").stderr
+
+
+def test_interrupt_ends_an_endless_loop_in_the_guest_at_once():
+    """Python alone would notice Ctrl-C only when the watchdog ends the loop, long after."""
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    words = ["run", "spin", "--time-limit", "1000"]
+    program = f"{start}; from kmod_emu.cli.main import main; main({words})"
+    run = subprocess.Popen(
+        [sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None
+    assert any("going round and round" in line for line in run.stdout)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=15)
+    assert run.returncode == -signal.SIGINT  # 130, as a shell says it
+    assert errors == ""
+
+
+def test_interrupt_elsewhere_is_quiet_too(cli, monkeypatch):
+    def interrupted(*words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kmod_emu.kmod.modinfo.read_module", interrupted)
+    result = cli("modinfo", samples.path("hello"))
+    assert (result.exit_code, result.stderr) == (130, "")

@@ -1,12 +1,14 @@
 """The tools on a kept machine, each call a process of its own."""
 
 import os
+import pty
 import subprocess
 import sys
 
 import pytest
 
 from kmod_emu import __version__, samples
+from tests.conftest import RECORDINGS
 
 HELLO = samples.path("hello")
 HEADER = "Module                  Size  Used by\n"
@@ -54,6 +56,9 @@ def test_removing_what_cannot_be_removed(cli):
     ("words", "message"),
     [
         (["insmod"], "insmod: ERROR: missing filename.\n"),
+        (["insmod", "-"], "insmod: ERROR: this tool does not support loading from stdin!\n"),
+        (["insmod", "no.ko"], "insmod: ERROR: could not load module no.ko: No such file or directory\n"),
+        (["insmod", "/dev/zero"], "insmod: ERROR: could not insert module /dev/zero: Invalid parameters\n"),
         (["rmmod"], "rmmod: ERROR: missing module name.\n"),
         (["modinfo"], "modinfo: ERROR: missing module or filename.\n"),
         (["cat", "/proc/nothing"], "cat: /proc/nothing: No such file or directory\n"),
@@ -147,3 +152,66 @@ def test_help_and_version(cli):
     for name in ("run", "boot", "insmod", "rmmod", "lsmod", "dmesg", "modinfo", "ksyms", "cat", "shell"):
         assert f"  {name} " in listing
         assert cli(name, "--help").exit_code == 0
+
+
+def test_force_ignores_for_which_kernel_a_module_was_built(cli):
+    other = RECORDINGS / "errno-cases" / "mi_vermagic_other.ko"
+    assert "Invalid module format" in cli("insmod", other).stderr
+    assert cli("insmod", "-f", other).exit_code == 0
+    assert cli("lsmod").stdout == HEADER + "h_hello                16384  0\n"
+
+
+def test_an_error_of_the_emulator_leaves_the_machine_as_it_was(cli, tmp_path, monkeypatch):
+    cli("boot")
+    before = (tmp_path / "machine.kmod").read_bytes()
+
+    def breaks(*words, **options):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("kmod_emu.kmod.insmod.insmod", breaks)
+    result = cli("insmod", HELLO)
+    assert result.exit_code == 70
+    assert result.stderr.startswith("kmod-emu: internal error: RuntimeError: a bug; please report it")
+    assert (tmp_path / "machine.kmod").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [("folder", "folder: Is a directory"), ("file/machine", "file: File exists")],
+)
+def test_a_state_file_that_cannot_be(cli, tmp_path, state, message):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    result = cli("--state", state, "lsmod")
+    assert (result.exit_code, result.stderr) == (1, f"kmod-emu: {message}\n")
+
+
+def test_modinfos_short_options(cli):
+    assert cli("modinfo", "-l", HELLO).stdout == "GPL\n"
+    assert cli("modinfo", "-a", HELLO).stdout == "kmod-emu\n"
+    assert cli("modinfo", "-d", HELLO).stdout == "Say hello and goodbye\n"
+    assert cli("modinfo", "-n", HELLO).stdout == f"{HELLO}\n"
+
+
+def test_a_file_name_that_is_no_text(cli, tmp_path):
+    name = os.fsdecode(b"bad\xff.ko")
+    (tmp_path / name).write_bytes(HELLO.read_bytes())
+    assert cli("modinfo", "-n", name).stdout_bytes == os.fsencode(tmp_path / name) + b"\n"
+    assert cli("run", name).exit_code == 0
+
+
+def test_cat_spares_the_terminal(cli, tmp_path):
+    """Into a pipe it prints what is there, as cat does; on a terminal a module's text must not command it."""
+    image = HELLO.read_bytes()
+    start = image.index(b"hello\0\0\0\0\0\0\0\0")
+    (tmp_path / "evil.ko").write_bytes(image[:start] + b"h\x1b[2J" + image[start + 5 :])
+    cli("insmod", "evil.ko")
+    raw = cli("cat", "/proc/modules").stdout_bytes
+    assert raw.startswith(b"h\x1b[2J 16384 0 ")
+    seen, tail = pty.openpty()
+    command = [sys.executable, "-m", "kmod_emu.cli.main", "cat", "/proc/modules"]
+    subprocess.run(command, stdout=tail, check=True)
+    os.close(tail)
+    shown = os.read(seen, 4096)
+    os.close(seen)
+    assert shown.replace(b"\r\n", b"\n") == raw.replace(b"\x1b", b"\\x1b")
