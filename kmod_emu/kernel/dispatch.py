@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 _MASK64 = (1 << 64) - 1
 _ALL_REGISTERS = struct.Struct(f"<{len(REGISTERS)}Q")
 _U64 = struct.Struct("<Q")
-_REGISTER_ARGUMENTS = 6
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the cost of importing inspect
 
 
@@ -60,7 +59,6 @@ class Dispatcher:
         memory.protect(ARGUMENT_PAGE, PAGE_SIZE, READ | WRITE)
         memory.write(TRAP_BASE, tails)
         self._page = memory.writable(ARGUMENT_PAGE, PAGE_SIZE)
-        self._names: list[str] = ["(return to the base kernel)"]
         self.return_address = self._area.address(RETURN_NUMBER)
         kernel.cpu.traps = [self._returned]
 
@@ -77,7 +75,6 @@ class Dispatcher:
             traps[number]()
 
         traps.append(first_call)
-        self._names.append(handler.name)
         address = self._area.address(number)
         registers = handler.convention is Convention.REGISTERS
         self._kernel.memory.write(address, self._area.slot(number, all_registers=registers))
@@ -158,22 +155,20 @@ class Dispatcher:
         """A function that decodes the arguments of the call being made."""
         page, unpack = self._page, struct.Struct(prototype.argument_format()).unpack_from
         memory = self._kernel.memory
-        extra = len(prototype.parameters) - _REGISTER_ARGUMENTS
+        extra = struct.Struct("<" + "".join(p.type.format for p in prototype.stack_parameters))
         views = self._views(handler, prototype)
-        if not views and extra <= 0 and not prototype.variadic:
+        if not views and not extra.size and not prototype.variadic:
             return lambda: unpack(page)
 
         def read() -> tuple[Any, ...]:
             values = list(unpack(page))
-            stack = _U64.unpack_from(page, OFFSET["rsp"])[0] + 8  # behind the return address
-            for index in range(extra):
-                parameter = prototype.parameters[_REGISTER_ARGUMENTS + index].type
-                value = memory.read_u64(stack + 8 * index)
-                values.append(parameter_value(value, parameter))
+            stack = self.stack_pointer + 8  # behind the return address
+            if extra.size:
+                values += extra.unpack(memory.read(stack, extra.size))
             for position, view in views:
                 values[position] = view(values[position])
             if prototype.variadic:
-                values.append(self._variadic(len(prototype.parameters), stack + 8 * max(extra, 0)))
+                values.append(self._variadic(len(prototype.parameters), stack + extra.size))
             return tuple(values)
 
         return read
@@ -206,11 +201,3 @@ class Dispatcher:
     def _struct_view(self, pointee: str) -> Callable[[int], Any]:
         name = pointee.removeprefix("const ").removeprefix("struct ").strip()
         return lambda address: self._kernel.view(name, address)
-
-
-def parameter_value(value: int, ctype: Any) -> int:
-    """Narrow a stack slot to a parameter's type."""
-    value &= (1 << 8 * ctype.size) - 1
-    if ctype.signed and value >> (8 * ctype.size - 1):
-        value -= 1 << 8 * ctype.size
-    return int(value)

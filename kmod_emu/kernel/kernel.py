@@ -112,7 +112,7 @@ class KernelCore:
         """Create the arenas; RAM comes first, so that the direct map begins with it."""
         memory = self.memory
         memory.add_arena("direct map", layout.PAGE_OFFSET, layout.RAM_SIZE)
-        self.kernel_arena = memory.add_arena("base kernel", layout.START_KERNEL_MAP, layout.KERNEL_SIZE)
+        memory.add_arena("base kernel", layout.START_KERNEL_MAP, layout.KERNEL_SIZE)
         memory.add_arena("modules", layout.MODULES_VADDR, layout.MODULES_SIZE)
         memory.add_arena("vmalloc", layout.VMALLOC_START, layout.VMALLOC_SIZE)
         total = layout.RAM_SIZE + layout.KERNEL_SIZE + layout.MODULES_SIZE + layout.VMALLOC_SIZE

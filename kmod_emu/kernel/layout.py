@@ -18,8 +18,7 @@ MODULES_SIZE = 192 * MIB
 KERNEL_SIZE = 64 * MIB
 STRUCT_PAGE_SIZE = 64
 
-# Inside the base kernel's mapping.
-IMAGE_BASE = START_KERNEL_MAP  # guest code and data, built by guest_kernel_stubs/
+# Inside the base kernel's mapping; at its start lies the image that guest_kernel_stubs/ builds.
 TRAP_BASE = START_KERNEL_MAP + 32 * MIB  # trap slots of the exports that Python serves
 TRAP_SPACE = MIB
 ARGUMENT_PAGE = START_KERNEL_MAP + 36 * MIB

@@ -49,8 +49,7 @@ def fortify_panic(kernel: KernelCore, name: str) -> None:
 @export("void dump_stack(void)")
 def dump_stack(kernel: KernelCore) -> None:
     """Print CPU, hardware and call trace (lib/dump_stack.c)."""
-    for level, line in report.stack_lines(kernel, kernel.sched.current):
-        kernel.printk.emit(line + "\n", level)
+    kernel.faults.dump_stack()
 
 
 def _random(kernel: KernelCore, size: int) -> bytes:

@@ -94,6 +94,10 @@ class Faults:
         self._page_fault(task, Stop(StopReason.FAULT, rip, fault=fault), exact=True)
         raise AssertionError("a fault in a coroutine has no fixup")
 
+    def dump_stack(self) -> None:
+        """Print the CPU and call trace of the task that runs (lib/dump_stack.c)."""
+        self._print(report.stack_lines(self._kernel, self._kernel.sched.current))
+
     def bad_free(self, function: str, address: int) -> None:
         """Freeing what is no object: an oops inside the kernel's memory management."""
         self._note("bad free", f"{function}({address:#x}) frees something that is not allocated")
@@ -164,7 +168,7 @@ class Faults:
         """
         task = self._kernel.sched.current
         self._print([(0, f"Kernel panic - not syncing: {text}")])
-        self._print(report.stack_lines(self._kernel, task))
+        self.dump_stack()
         self._print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
         self.panicked = text
         self._die(task, SIGKILL, "panic", f"kernel panic: {text}")

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
 
     Work = Coroutine[Any, Any, Any]
-    Request = "GuestCall | Block | Continue"
 
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at

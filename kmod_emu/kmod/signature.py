@@ -5,7 +5,9 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-MARKER = b"~Module signature appended~\n"
+from kmod_emu.abi.der import CONTEXT_0, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, SIGNED_DATA, elements
+from kmod_emu.module.signing import MARKER
+
 _TRAILER = struct.Struct(">BBBBB3xI")  # algo, hash, id_type, signer_len, key_id_len, sig_len
 _ALGORITHMS = 2  # DSA, RSA
 _HASHES = ("md4", "md5", "sha1", "rmd160", "sha256", "sha384", "sha512", "sha224", "sm3")
@@ -13,8 +15,6 @@ _ID_TYPES = ("PGP", "X509", "PKCS#7")
 _PKCS7 = 2
 _BYTES_A_LINE = 20
 
-_SEQUENCE, _SET, _INTEGER, _OCTETS, _OID, _CONTEXT_0 = 0x30, 0x31, 0x02, 0x04, 0x06, 0xA0
-_SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
 _COMMON_NAME = bytes.fromhex("550403")
 _HASH_OIDS = {
     bytes.fromhex("2a864886f70d0204"): "md4",
@@ -87,28 +87,28 @@ def wrapped(signature: bytes) -> str:
 
 def _pkcs7(blob: bytes) -> Signature:
     """The first signer of a SignedData, RFC 5652; ValueError or IndexError for anything else."""
-    content = _members(_expect(_members(blob)[0], _SEQUENCE))
-    if _expect(content[0], _OID) != _SIGNED_DATA:
+    content = _members(_expect(_members(blob)[0], SEQUENCE))
+    if _expect(content[0], OID) != SIGNED_DATA:
         raise ValueError("no SignedData")
-    signed = _members(_expect(_members(_expect(content[1], _CONTEXT_0))[0], _SEQUENCE))
-    signers = _first(signed[::-1], _SET)
-    info = _members(_expect(_members(signers)[0], _SEQUENCE))
+    signed = _members(_expect(_members(_expect(content[1], CONTEXT_0))[0], SEQUENCE))
+    signers = _first(signed[::-1], SET)
+    info = _members(_expect(_members(signers)[0], SEQUENCE))
     issuer, serial = _members(
-        _expect(info[1], _SEQUENCE)
+        _expect(info[1], SEQUENCE)
     )  # version 3 has a key identifier: kmod shows nothing
-    digest = _HASH_OIDS.get(_expect(_members(_expect(info[2], _SEQUENCE))[0], _OID))
-    signature = _first(info, _OCTETS)
+    digest = _HASH_OIDS.get(_expect(_members(_expect(info[2], SEQUENCE))[0], OID))
+    signature = _first(info, OCTET_STRING)
     if digest is None:
         raise ValueError("no digest that kmod knows")
-    signer = _common_name(_expect(issuer, _SEQUENCE))
-    return Signature(_ID_TYPES[_PKCS7], signer, _expect(serial, _INTEGER), digest, signature)
+    signer = _common_name(_expect(issuer, SEQUENCE))
+    return Signature(_ID_TYPES[_PKCS7], signer, _expect(serial, INTEGER), digest, signature)
 
 
 def _common_name(name: bytes) -> bytes:
     for _, attributes in _members(name):
         for _, attribute in _members(attributes):
             kind, value = _members(attribute)
-            if kind == (_OID, _COMMON_NAME):
+            if kind == (OID, _COMMON_NAME):
                 return value[1]
     raise ValueError("the issuer has no common name")
 
@@ -125,16 +125,4 @@ def _expect(member: tuple[int, bytes], tag: int) -> bytes:
 
 def _members(data: bytes) -> list[tuple[int, bytes]]:
     """(tag, contents) of each DER element in `data`."""
-    members, position = [], 0
-    while position < len(data):
-        tag, size = data[position], data[position + 1]
-        position += 2
-        if size & 0x80:
-            octets = size & 0x7F
-            size = int.from_bytes(data[position : position + octets], "big")
-            position += octets
-        if position + size > len(data):
-            raise ValueError("an element ends beyond its parent")
-        members.append((tag, data[position : position + size]))
-        position += size
-    return members
+    return [(element.tag, element.body) for element in elements(data)]

@@ -34,7 +34,7 @@ STB_WEAK = 2
 
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
-_SYM = struct.Struct("<IBBHQQ")
+SYM = struct.Struct("<IBBHQQ")
 _KERN_ERR, _KERN_WARNING = 3, 4
 
 
@@ -131,7 +131,7 @@ class Image:
         table, strings = self.sections[self.symtab], self.sections[self.strtab]
         raw = self.contents(table)
         raw = raw[: len(raw) // SYM_SIZE * SYM_SIZE]
-        self.symbols = [Symbol(*fields) for fields in _SYM.iter_unpack(raw)]
+        self.symbols = [Symbol(*fields) for fields in SYM.iter_unpack(raw)]
         # The kernel does not check where a name ends, so strings go on to the end of the image.
         self._strings = self.blob[strings.offset :]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel import report
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_module, free_regions
 from kmod_emu.module.modules import Modules, ModuleState
@@ -39,8 +38,7 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
             "convention\ndo_init_module: loading module anyway...\n",
             4,
         )
-        for level, line in report.stack_lines(kernel, kernel.sched.current):
-            kernel.printk.emit(line + "\n", level)
+        kernel.faults.dump_stack()
     module.state = ModuleState.LIVE
     await kernel.notifiers.call("module", ModuleState.LIVE, module.address)
     modules.put(module)

@@ -14,6 +14,7 @@ from kmod_emu.module.elf import (
     SHN_UNDEF,
     SHT_NOBITS,
     STB_WEAK,
+    SYM,
     SYM_SIZE,
     Symbol,
     text,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 _STT_OBJECT = 1
 _SHN_LORESERVE = 0xFF00
-_SYM = struct.Struct("<IBBHQQ")
 _MASK64 = (1 << 64) - 1
 
 
@@ -64,7 +64,7 @@ def _check_bookkeeping(info: LoadInfo, module: Module) -> None:
 def write_symbols(info: LoadInfo) -> None:
     """Put the symbols with their final values into init memory, where the kernel computes them in place."""
     table = b"".join(
-        _SYM.pack(symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size)
+        SYM.pack(symbol.name_offset, symbol.info, symbol.other, symbol.shndx, value, symbol.size)
         for symbol, value in zip(info.image.symbols, info.values, strict=True)
     )
     info.kernel.memory.write(info.image.sections[info.image.symtab].address, table)
@@ -74,7 +74,7 @@ def _read_back(info: LoadInfo) -> list[Symbol]:
     """The symbols as they are in memory now: a relocation outside its section may have hit them."""
     table = info.image.sections[info.image.symtab].address
     raw = info.kernel.memory.read(table, len(info.image.symbols) * SYM_SIZE)
-    return [Symbol(*fields) for fields in _SYM.iter_unpack(raw)]
+    return [Symbol(*fields) for fields in SYM.iter_unpack(raw)]
 
 
 def _name_in_memory(info: LoadInfo, symbol: Symbol) -> str:
@@ -100,7 +100,7 @@ def add_kallsyms(info: LoadInfo, module: Module) -> None:
     names, rows = bytearray(), []
     for index in plan.symbols:
         symbol = symbols[index]
-        rows.append(_SYM.pack(len(names), symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size))
+        rows.append(SYM.pack(len(names), symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size))
         names += _name_in_memory(info, symbol).encode("utf-8", "surrogateescape") + b"\0"
     memory.write(core.base + plan.symoffs, b"".join(rows))
     memory.write(core.base + plan.stroffs, bytes(names))

@@ -28,11 +28,6 @@ _CLASSES = (
     (SHF_WRITE | SHF_ALLOC, 0),
 )
 _TEXT, _RODATA, _RO_AFTER_INIT = 0, 1, 2
-# Newer kernels allocate each kind by itself (struct module_memory mem[]); init has no ro-after-init.
-_MEM_KINDS = {
-    "core": ("core_text", "core_rodata", "core_ro_after_init", "core_data"),
-    "init": ("init_text", "init_rodata", "init_data", "init_data"),
-}
 
 
 def align_up(size: int, align: int) -> int:

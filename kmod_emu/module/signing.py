@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi.der import BadMessage
 from kmod_emu.module import pkcs7
 from kmod_emu.module.errors import LoadError
 from kmod_emu.uapi import errno
@@ -67,7 +68,7 @@ def verify(module: bytes, signature: bytes, certificates: Sequence[bytes]) -> st
     """
     try:
         parsed = pkcs7.parse_signature(signature)
-    except pkcs7.BadMessage as bad:
+    except BadMessage as bad:
         raise LoadError(errno.EBADMSG, f"the module's signature makes no sense: {bad}") from None
     for certificate in map(pkcs7.parse_certificate, certificates):
         if (certificate.issuer, certificate.serial) == (parsed.issuer, parsed.serial):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
-from kmod_emu.kernel import report
 from kmod_emu.kernel.taint import module_letters
 from kmod_emu.module.kernel_param import Parameter, get_parameter, parameters, store_parameter
 from kmod_emu.module.modules import Module, Modules, ModuleState
@@ -34,8 +33,7 @@ def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
         if parameter.permissions and parameter.name in seen:
             path = f"/module/{module.name}/parameters/{parameter.name}"
             kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
-            for level, line in report.stack_lines(kernel, kernel.sched.current):
-                kernel.printk.emit(f"{line}\n", level)
+            kernel.faults.dump_stack()
             raise KernelError(errno.EEXIST, f"the module has two parameters named {parameter.name}")
         seen.add(parameter.name)
     kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
