@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 
+_TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod_emu.kmod.NAME
+
 # Command -> the module that has it and its name there. Only the one that runs is imported.
 _COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
     "boot": ("kmod_emu.cli.tools", "boot"),
-    "insmod": ("kmod_emu.cli.tools", "insmod"),
-    "rmmod": ("kmod_emu.cli.tools", "rmmod"),
-    "lsmod": ("kmod_emu.cli.tools", "lsmod"),
+    "insmod": _TOOL,
+    "rmmod": _TOOL,
+    "lsmod": _TOOL,
     "dmesg": ("kmod_emu.cli.tools", "dmesg"),
-    "modinfo": ("kmod_emu.cli.tools", "modinfo"),
-    "ksyms": ("kmod_emu.cli.tools", "ksyms"),
+    "modinfo": _TOOL,
+    "ksyms": _TOOL,
     "cat": ("kmod_emu.cli.tools", "cat"),
     "ls": ("kmod_emu.cli.tools", "ls"),
     "shell": ("kmod_emu.cli.shell", "shell"),
@@ -61,7 +63,8 @@ class LazyGroup(click.Group):
         from importlib import import_module
 
         module, name = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), name)
+        found: Any = getattr(import_module(module), name)
+        command: click.Command = found(cmd_name) if _COMMANDS[cmd_name] is _TOOL else found
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

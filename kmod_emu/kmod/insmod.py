@@ -6,15 +6,32 @@ import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import read_module
+from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kmod_emu.api import Kernel
+    from kmod_emu.kmod.console import Console
 
+COMMAND = Command(
+    "insmod",
+    "FILE [NAME=VALUE]...",
+    "Load the module FILE into the kept machine.",
+    {
+        "-f, --force": "ignore for which kernel it was built: dangerous, as on Linux",
+        "-s, --syslog": "accepted and ignored, as by kmod",
+        "-v, --verbose": "accepted and ignored",
+        "-p": "",
+        UID: UID_HELP,
+        "-V, --version": "show the version",
+        "-h, --help": "show this text",
+    },
+)
 _MESSAGES = {
     errno.ENOEXEC: "Invalid module format",
     errno.ENOENT: "Unknown symbol in module",
@@ -22,6 +39,25 @@ _MESSAGES = {
     errno.EINVAL: "Invalid parameters",
 }
 _FORCE = 3  # MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC
+
+
+def main(console: Console, args: Sequence[str]) -> int:
+    """The command."""
+    line = Getopt(COMMAND, args)
+    force, uid = False, 0
+    for key, value in console.options(line):
+        if key == "f":
+            force = True
+        elif key == "uid":
+            uid = user_id(value)
+    if not line.operands:
+        raise ToolError("insmod: ERROR: missing filename.")
+    path, *params = line.operands
+    if path == "-":
+        raise ToolError("insmod: ERROR: this tool does not support loading from stdin!")
+    with console.machine(change=True) as kernel:
+        insmod(kernel, path, params, force=force, uid=uid)
+    return 0
 
 
 def message(number: int) -> str:

@@ -6,9 +6,34 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.printk import escape
 from kmod_emu.kernel.symbols import Origin
+from kmod_emu.kmod.getopt import Command, Getopt
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kmod_emu.api import Kernel
+    from kmod_emu.kmod.console import Console
+
+COMMAND = Command(
+    "ksyms",
+    "",
+    "List the symbols that modules may use, with their addresses.",
+    {
+        "-a, --all": "also symbols that are not implemented here",
+        "-V, --version": "show the version",
+        "-h, --help": "show this text",
+    },
+)
+
+
+def main(console: Console, args: Sequence[str]) -> int:
+    """The command."""
+    everything = False
+    for key, _ in console.options(Getopt(COMMAND, args)):
+        everything |= key == "a"
+    with console.machine(change=False) as kernel:
+        console.out(ksyms(kernel, everything=everything))
+    return 0
 
 
 def ksyms(kernel: Kernel, *, everything: bool = False) -> str:

@@ -10,12 +10,62 @@ from kmod_emu.kmod import signature
 from kmod_emu.kmod.elf import modinfo_strings
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name, read_module
+from kmod_emu.kmod.getopt import Command, Getopt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kmod_emu.kmod.console import Console
+
+COMMAND = Command(
+    "modinfo",
+    "FILE|NAME...",
+    "Show what modules say about themselves; a NAME may be that of a sample.",
+    {
+        "-a, --author": "print only the author",
+        "-d, --description": "print only the description",
+        "-l, --license": "print only the licence",
+        "-p, --parameters": "print only the parameters",
+        "-n, --filename": "print only the path",
+        "-0, --null": "end entries by NUL instead of newline",
+        "-m, --modname": "take the argument as a module's name, not as an alias or file",
+        "-F, --field=FIELD": "print only this field's values",
+        "-k, --set-version=VERSION": "look names up for this release instead of the machine's",
+        "-b, --basedir=DIR": "look names up in DIR/lib/modules instead of /lib/modules",
+        "-V, --version": "show the version",
+        "-h, --help": "show this text",
+    },
+)
+_FIELD_OPTIONS = {"a": "author", "d": "description", "l": "license", "p": "parm", "n": "filename"}
 
 _PARAMETER_TAGS = ("parm", "parmtype")
 _VALUE_COLUMN = 15  # a colon and this many columns, the tag's length taken off: less than 0 pads too, as in C
+
+
+def main(console: Console, args: Sequence[str]) -> int:
+    """The command: describes all arguments, and fails if one of them cannot be described."""
+    from kmod_emu import samples
+
+    line = Getopt(COMMAND, args)
+    field, null, status = None, False, 0
+    for key, value in console.options(line):
+        if key == "0":
+            null = True
+        elif key == "F":
+            field = value
+        else:
+            field = _FIELD_OPTIONS.get(key, field)
+    if not line.operands:
+        raise ToolError("modinfo: ERROR: missing module or filename.")
+    for module in line.operands:
+        path = str(samples.path(module)) if module in samples.names() else module
+        try:
+            for piece in modinfo(path, field, null=null, warn=console.err):
+                console.out(piece)
+        except ToolError as error:
+            console.err(str(error))
+            status = 1
+    return status
 
 
 def modinfo(

@@ -6,15 +6,56 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.printk import escape
+from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name
+from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi.fcntl import O_NONBLOCK, O_TRUNC
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kmod_emu.api import Kernel
+    from kmod_emu.kmod.console import Console
+
+COMMAND = Command(
+    "rmmod",
+    "MODULE...",
+    "Remove MODULEs, given by name or file, from the kept machine.",
+    {
+        "-f, --force": "remove it even if it is in use: dangerous, as on Linux",
+        "-s, --syslog": "messages go to the machine's /var/log/syslog instead of standard error",
+        "-v, --verbose": "accepted; there is no more to tell",
+        "-w": "",
+        UID: UID_HELP,
+        "-V, --version": "show the version",
+        "-h, --help": "show this text",
+    },
+)
 
 _REMOVE = "rmmod: ERROR: ../libkmod/libkmod-module.c:856 kmod_module_remove_module()"
+
+
+def main(console: Console, args: Sequence[str]) -> int:
+    """The command: tries all modules, and fails if one of them cannot be removed."""
+    line = Getopt(COMMAND, args)
+    force, uid, status = False, 0, 0
+    for key, value in console.options(line):
+        if key == "f":
+            force = True
+        elif key == "uid":
+            uid = user_id(value)
+    if not line.operands:
+        raise ToolError("rmmod: ERROR: missing module name.")
+    with console.machine(change=True) as kernel:
+        for argument in line.operands:
+            try:
+                rmmod(kernel, argument, force=force, uid=uid)
+            except ToolError as error:
+                console.err(str(error))
+                status = 1
+    return status
 
 
 def rmmod(kernel: Kernel, argument: str, *, force: bool = False, uid: int = 0) -> None:

@@ -1,0 +1,84 @@
+"""Commands that leave their words to the tool: it parses them as the real one does; errors and statuses."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial, wraps
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kmod_emu.errors import Killed, Unimplemented
+from kmod_emu.kmod.console import Console, Done
+from kmod_emu.kmod.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from click.shell_completion import CompletionItem
+
+    from kmod_emu.api import Kernel
+    from kmod_emu.kmod.getopt import Command
+
+_KILLED, _UNIMPLEMENTED = 3, 4
+
+
+def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A tool's error goes to standard error and ends with the tool's status; so does a crash in the guest."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except ToolError as error:
+            click.echo(str(error), err=True)
+            sys.exit(error.status)
+        except Killed as death:
+            from kmod_emu.kernel.printk import escape
+
+            click.echo("Killed" if death.signal == 9 else "Segmentation fault", err=True)
+            click.echo(f"kmod-emu: {escape(death.explanation.encode('utf-8', 'surrogateescape'))}", err=True)
+            sys.exit(_UNIMPLEMENTED if isinstance(death, Unimplemented) else _KILLED)
+
+    return wrapped
+
+
+class ToolCommand(click.Command):
+    """A tool: a module in `kmod_emu.kmod` with COMMAND and `main(console, args)`, which gives the status."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep every word, `--` and `-h` included."""
+        ctx.args = list(args)
+        return ctx.args
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the tool."""
+        sys.exit(run(str(self.name), ctx.args, ctx.obj))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Options by their names, else files."""
+        from click.shell_completion import CompletionItem
+
+        if not incomplete.startswith("-"):
+            return [CompletionItem(incomplete, type="file")]
+        command: Command = import_module(f"kmod_emu.kmod.{self.name}").COMMAND
+        options = command.completions().items()
+        return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
+
+
+@reports_errors
+def run(tool: str, args: list[str], state: str | None) -> int:
+    """Run a tool on the kept machine; its exit status."""
+    module: Any = import_module(f"kmod_emu.kmod.{tool}")
+    try:
+        return int(module.main(Console(tool, partial(_machine, state)), args))
+    except Done:
+        return 0
+
+
+def _machine(state: str | None, *, change: bool) -> AbstractContextManager[Kernel]:
+    from kmod_emu.cli.machine import machine
+
+    return machine(state, change=change)

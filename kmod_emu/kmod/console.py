@@ -1,0 +1,84 @@
+"""Where a tool writes, and the machine it works on."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.printk import escape
+from kmod_emu.kmod.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from kmod_emu.api import Kernel
+    from kmod_emu.kmod.getopt import Getopt
+
+_MAX_UID = (1 << 32) - 2  # -1 is no user id
+UID, UID_HELP = "--uid=UID", "who calls; only root, 0, may do this (not in kmod)"
+
+
+class Done(Exception):
+    """The command line asked for help or the version, and has got it."""
+
+
+class Console:
+    """What a tool is given.
+
+    Args:
+        tool: Its name, which its messages begin with.
+        machine: Opens the kept machine: `with console.machine(change=True) as kernel`.
+    """
+
+    def __init__(self, tool: str, machine: Callable[..., AbstractContextManager[Kernel]]) -> None:
+        self.tool = tool
+        self.machine = machine
+
+    def out(self, text: str) -> None:
+        """Write to standard output; on a terminal, no control character gets through."""
+        sys.stdout.write(tame(text) if sys.stdout.isatty() else text)
+
+    def err(self, text: str) -> None:
+        """Write a line to standard error."""
+        sys.stderr.write(f"{tame(text) if sys.stderr.isatty() else text}\n")
+
+    def error(self, text: str) -> None:
+        """Write "TOOL: ERROR: text"."""
+        self.err(f"{self.tool}: ERROR: {text}")
+
+    def warning(self, text: str) -> None:
+        """Write "TOOL: WARNING: text"."""
+        self.err(f"{self.tool}: WARNING: {text}")
+
+    def options(self, line: Getopt) -> Iterator[tuple[str, str]]:
+        """A command line's options, but for -h and -V, which are answered here.
+
+        Raises:
+            Done: It was -h or -V.
+            ToolError: As `Getopt` does.
+        """
+        for key, value in line:
+            if key == "h":
+                self.out(line.command.usage())
+                raise Done
+            if key == "V":
+                self.out(line.command.version)
+                raise Done
+            yield key, value
+
+
+def user_id(text: str) -> int:
+    """What --uid gives.
+
+    Raises:
+        ToolError: It is no user id.
+    """
+    if not text.isdecimal() or int(text) > _MAX_UID:
+        raise ToolError(f"kmod-emu: invalid user id '{text}'", 2)
+    return int(text)
+
+
+def tame(text: str) -> str:
+    """Text whose control characters, but for newlines, are shown and not obeyed."""
+    return "\n".join(escape(line.encode("utf-8", "surrogateescape")) for line in text.split("\n"))
