@@ -43,7 +43,7 @@ class Run:
         self.rmmod_error: KernelError | None = None
         self.rmmod_rc: int | None = None
         self.listed: dict[str, Any] | None = None
-        image = tool.load_file(path)
+        image = tool.load_file(path).image
         try:
             with kernel.process(uid=uid, comm="insmod") as process:
                 process.init_module(image, params)

@@ -5,19 +5,33 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
+from kmod_emu.kmod.compression import SUFFIXES, decompress
 from kmod_emu.uapi import errno
 
 _MIN_SIZE = 6  # libkmod reads this much for the magic of compressed files, and refuses what has less
 _MAX_SIZE = (1 << 31) - 1  # finit_module(2) refuses anything longer
 
 
-def read_module(path: str) -> bytes:
-    """The bytes of a module file.
+class ModuleFile(NamedTuple):
+    """A module file.
+
+    Attributes:
+        image: The ELF file, decompressed.
+        compressed: Whether the file was.
+    """
+
+    image: bytes
+    compressed: bool
+
+
+def read_module(path: str) -> ModuleFile:
+    """Read a module file.
 
     Raises:
-        OSError: It cannot be read; EINVAL for a file that is too short to be one, and for a pipe or device,
-            which could be endless; EFBIG beyond 2 GiB.
+        OSError: It cannot be read; EINVAL for a file that is too short to be one, for damaged compressed
+            data, and for a pipe or device, which could be endless; EFBIG beyond 2 GiB.
     """
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
@@ -27,16 +41,19 @@ def read_module(path: str) -> bytes:
     data = Path(path).read_bytes()
     if len(data) < _MIN_SIZE:
         raise OSError(errno.EINVAL, errno.strerror(errno.EINVAL))
-    return data
+    image = decompress(path, data, _MAX_SIZE)
+    return ModuleFile(image, image is not data)
 
 
-def module_name(argument: str) -> str:
-    """The module that a name or a path means.
+def is_module_file(path: str) -> bool:
+    """Whether an argument means a file and not a name: it is there, and called as module files are."""
+    return path.endswith(SUFFIXES) and os.path.isfile(path)
+
+
+def module_name(path: str) -> str:
+    """The module that a path means; a name means itself.
 
     >>> module_name("./snd-pcm.ko"), module_name("hello")
     ('snd_pcm', 'hello')
     """
-    base = os.path.basename(argument)
-    if "/" in argument or ".ko" in base:
-        base = base.partition(".")[0]
-    return base.replace("-", "_")
+    return os.path.basename(path).partition(".")[0].replace("-", "_")

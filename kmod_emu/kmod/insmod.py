@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.kmod.files import read_module
+from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.uapi import errno
 
@@ -69,7 +69,7 @@ def message(number: int) -> str:
     return _MESSAGES.get(number) or errno.strerror(number)
 
 
-def load_file(path: str) -> bytes:
+def load_file(path: str) -> ModuleFile:
     """Read the file as insmod does.
 
     Raises:
@@ -90,7 +90,7 @@ def load_file(path: str) -> bytes:
 def insmod(
     kernel: Kernel, path: str, params: Sequence[str] = (), *, force: bool = False, uid: int = 0
 ) -> None:
-    """Load a file with finit_module(2).
+    """Load a file with finit_module(2); what was compressed, with init_module(2), as kmod does.
 
     Args:
         kernel: The machine.
@@ -103,10 +103,13 @@ def insmod(
         ToolError: insmod's message.
         Killed: insmod died in the kernel.
     """
-    image = load_file(path)
+    image, compressed = load_file(path)
     with kernel.process(uid=uid, comm="insmod") as process:
         try:
-            process.finit_module(image, " ".join(params), _FORCE if force else 0)
+            if compressed and not force:  # kmod strips what -f ignores: to the kernel, that is the same
+                process.init_module(image, " ".join(params))
+            else:
+                process.finit_module(image, " ".join(params), _FORCE if force else 0)
         except Killed:
             raise
         except KernelError as error:

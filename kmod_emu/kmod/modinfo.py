@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod import signature
+from kmod_emu.kmod.console import tame
 from kmod_emu.kmod.elf import modinfo_strings
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.kmod.files import module_name, read_module
+from kmod_emu.kmod.files import is_module_file, module_name, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ def modinfo(
     path: str,
     field: str | None = None,
     *,
-    parameters: bool = False,
     null: bool = False,
     warn: Callable[[str], object] = lambda message: None,
 ) -> Iterator[str]:
@@ -81,23 +80,22 @@ def modinfo(
     Args:
         path: The .ko file.
         field: Print only this field's values.
-        parameters: Print only the parameters.
         null: End entries by NUL instead of newline.
         warn: Takes a message that does not end the work.
 
     Raises:
         ToolError: The file cannot be read or is no module.
     """
-    if not (os.path.isfile(path) and ".ko" in os.path.basename(path)):  # else it is a module's name
+    if not is_module_file(path):
         raise ToolError(f"modinfo: ERROR: Module {path} not found.")
-    end, absolute = "\0" if null else "\n", os.path.abspath(path)
+    end, absolute = "\0" if null else "\n", os.path.join(os.getcwd(), path)
     if field == "filename":
         yield absolute + end
         return
-    if field is None and not parameters:
+    if field is None:
         yield f"{'filename:':<16}{absolute}{end}"
     blob, tags = _read(path)
-    if parameters or field == "parm":
+    if field == "parm":
         yield from (
             f"{name}:{f' ({kind})' if text is None else text}{end}"
             for name, text, kind in _parameters(tags, warn)
@@ -130,24 +128,24 @@ def read_tags(path: str) -> list[tuple[str, str]]:
 def _read(path: str) -> tuple[bytes, list[tuple[str, str]]]:
     """The file and its tags."""
     try:
-        blob = read_module(path)
+        blob = read_module(path).image
         strings = modinfo_strings(blob)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ToolError(
             f"modinfo: ERROR: could not get modinfo from '{module_name(path)}': {reason}"
         ) from None
-    parts = (text.decode("utf-8", "surrogateescape").partition("=") for text in strings)
+    parts = (tame(text.decode("utf-8", "surrogateescape")).partition("=") for text in strings)
     return blob, [(tag, value) for tag, _, value in parts]
 
 
 def _fields(blob: bytes, tags: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Tags and values, harmless for a terminal, then what the signature says."""
-    yield from ((_show(tag), _show(value)) for tag, value in tags)
+    yield from tags
     signed = signature.find_signature(blob)
     if signed is not None:
         yield "sig_id", signed.id_type
-        yield "signer", escape(signed.signer)
+        yield "signer", tame(signed.signer.decode("utf-8", "surrogateescape"))
         yield "sig_key", signature.hexadecimal(signed.key)
         yield "sig_hashalgo", signed.hash
         yield "signature", signature.wrapped(signed.signature)
@@ -165,15 +163,11 @@ def _parameters(
         if tag in _PARAMETER_TAGS:
             name, colon, text = value.partition(":")
             if not colon:
-                warn(f"modinfo: ERROR: Found invalid \"{tag}={_show(value)}\": missing ':'")
+                warn(f"modinfo: ERROR: Found invalid \"{tag}={value}\": missing ':'")
                 continue
             merged.setdefault(name, [None, None])[_PARAMETER_TAGS.index(tag)] = text
     for name, (description, kind) in reversed(merged.items()):
         if description is None:
-            yield _show(name), None, _show(kind or "")
+            yield name, None, kind or ""
         else:
-            yield _show(name), _show(description if kind is None else f"{description} ({kind})"), ""
-
-
-def _show(text: str) -> str:
-    return escape(text.encode("utf-8", "surrogateescape"))
+            yield name, description if kind is None else f"{description} ({kind})", ""

@@ -1,5 +1,6 @@
 """The tools on a kept machine, each call a process of its own."""
 
+import lzma
 import os
 import pty
 import subprocess
@@ -22,6 +23,17 @@ def test_one_machine_across_calls(cli):
     assert cli("rmmod", "hello").exit_code == 0
     assert cli("lsmod").stdout == HEADER
     assert cli("dmesg", "-t").stdout.splitlines()[-2:] == ["Hello world!", "Cleaning up module."]
+
+
+def test_compressed_files(cli, tmp_path):
+    (tmp_path / "hello.ko.xz").write_bytes(lzma.compress(HELLO.read_bytes()))
+    assert cli("insmod", "hello.ko.xz").exit_code == 0
+    assert cli("lsmod").stdout == HEADER + "hello                  16384  0\n"
+    assert cli("modinfo", "-Flicense", "./hello.ko.xz").stdout == "GPL\n"
+    assert cli("modinfo", "-n", "./hello.ko.xz").stdout == f"{tmp_path}/./hello.ko.xz\n"
+    (tmp_path / "hello.ko.xz").write_bytes(lzma.compress(HELLO.read_bytes())[:100])
+    message = "insmod: ERROR: could not insert module hello.ko.xz: Invalid parameters\n"
+    assert cli("insmod", "-f", "hello.ko.xz").stderr == message
 
 
 def test_loading_twice(cli):

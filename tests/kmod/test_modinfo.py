@@ -26,7 +26,7 @@ def ours(path, **options) -> str:
 
 
 def test_parameters_as_recorded_from_kmod_30():
-    assert ours(PARAMS, parameters=True) == RECORDED
+    assert ours(PARAMS, field="parm") == RECORDED
 
 
 def test_fields():
@@ -45,7 +45,7 @@ def test_same_output_as_the_systems_modinfo(name):
     if real is None:
         assert ours(samples.path(name)).startswith("filename:       ")
         return
-    forms = {"": {}, "-p": {"parameters": True}, "-0": {"null": True}, "-Fparm": {"field": "parm"}}
+    forms = {"": {}, "-p": {"field": "parm"}, "-0": {"null": True}, "-Fparm": {"field": "parm"}}
     for flag, options in forms.items():
         command = [real, *([flag] if flag else []), str(samples.path(name))]
         wanted = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -104,7 +104,7 @@ def test_odd_strings_as_recorded_from_kmod_30(tmp_path, data):
     path = with_modinfo(tmp_path, data)
     whole, parameters = ODD[data]
     assert ours(path) == f"filename:       {path}\n{whole}"
-    assert ours(path, parameters=True) == ours(path, field="parm") == parameters
+    assert ours(path, field="parm") == ours(path, field="parm") == parameters
 
 
 def test_a_parameter_without_colon_is_reported(tmp_path):

@@ -1,0 +1,43 @@
+"""Compressed module files are read by what they contain; gzip, which Debian's kmod lacks, by its name too."""
+
+import gzip
+import lzma
+
+import pytest
+import zstandard
+
+from kmod_emu import samples
+from kmod_emu.kmod.compression import decompress
+from kmod_emu.kmod.files import read_module
+
+HELLO = samples.path("hello").read_bytes()
+FORMS = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+def test_each_format(tmp_path, suffix):
+    path = tmp_path / f"hello.ko.{suffix}"
+    path.write_bytes(FORMS[suffix](HELLO[:1000]) + FORMS[suffix](HELLO[1000:]))
+    assert read_module(str(path)) == (HELLO, True)
+
+
+def test_what_is_not_compressed_is_itself():
+    assert decompress("x.ko.xz", HELLO, 1 << 20) is HELLO
+
+
+def test_gzip_without_its_name_is_left_alone():
+    assert decompress("x.ko", gzip.compress(HELLO), 1 << 20).startswith(b"\x1f\x8b")
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+def test_damaged(suffix):
+    data = bytearray(FORMS[suffix](HELLO))
+    data[20:40] = bytes(20)
+    with pytest.raises(OSError, match="Invalid argument"):
+        decompress(f"x.ko.{suffix}", bytes(data), 1 << 20)
+
+
+@pytest.mark.parametrize("suffix", FORMS)
+def test_a_small_file_that_would_fill_the_memory(suffix):
+    with pytest.raises(OSError, match="File too large"):
+        decompress(f"x.ko.{suffix}", FORMS[suffix](bytes(3 << 20)), 2 << 20)
