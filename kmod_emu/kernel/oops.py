@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel import report
 from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.cpu import Stop, StopReason
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
@@ -26,6 +27,8 @@ SIGKILL, SIGSEGV = 9, 11
 _MASK64 = (1 << 64) - 1
 _LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught in
 _INVALID_OPCODE = 6
+_EFLAGS_IF = 1 << 9
+_PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _UD2 = b"\x0f\x0b"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
 _BUGFLAG_WARNING, _BUGFLAG_ONCE, _BUGFLAG_DONE, _BUGFLAG_NO_CUT_HERE = 1, 2, 4, 8
@@ -44,10 +47,11 @@ class BugEntry(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A module's tables that faults look into: (address, size) of each."""
+    """What faults look into: (address, size) of a module's tables, and its `struct module`."""
 
     bugs: tuple[int, int]
     extable: tuple[int, int]
+    module: int = 0
 
 
 class Faults:
@@ -67,6 +71,7 @@ class Faults:
         self.permissive = False
         self.unimplemented: list[str] = []
         self.panicked = ""
+        self._first_registers: list[report.Line] = []
         self._by_reason: dict[StopReason, Callable[[Task, Stop], int]] = {
             StopReason.FAULT: self._page_fault,
             StopReason.EXCEPTION: self._exception,
@@ -339,10 +344,23 @@ class Faults:
         self.count += 1
         kernel.taint.debug_locks = False  # oops_enter(): before anything is printed
         self._print(head)
+        registers = report.register_lines(kernel, stop, cr2 or 0)
+        self._first_registers = self._first_registers or registers
         self._print(report.state_lines(kernel, task, stop, cr2=cr2))
-        self._print([(4, report.END_TRACE)])
+        self._print([(4, report.END_TRACE), *self._first_registers])
         kernel.taint.add(Taint.DIE)
+        self._note_locks_held(task, irqs_off=cr2 is not None)
         self._die(task, signal, "oops", f"{sentence} at {kernel.describe(stop.rip)}")
+
+    def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
+        """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""
+        kernel = self._kernel
+        if irqs_off or not kernel.cpu.read("eflags") & _EFLAGS_IF:
+            self._print([(6, f"note: {task.comm}[{task.pid}] exited with irqs disabled")])
+        count = kernel.percpu.read("__preempt_count", 4) & _PREEMPT_MASK
+        if count:
+            self._print([(6, f"note: {task.comm}[{task.pid}] exited with preempt_count {count}")])
+            kernel.percpu.write("__preempt_count", PREEMPT_ENABLED, 4)
 
     def _die(self, task: Task, signal: int, kind: str, sentence: str) -> NoReturn:
         task.dead = True
@@ -366,18 +384,20 @@ class Faults:
     def save(self) -> Any:
         """State for a snapshot or file."""
         return {
-            "tables": {name: [list(pair) for pair in tables] for name, tables in self.tables.items()},
+            "tables": {name: list(tables) for name, tables in self.tables.items()},
             "count": self.count,
             "panicked": self.panicked,
+            "first_registers": [list(line) for line in self._first_registers],
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.tables = {
-            name: Tables((bugs[0], bugs[1]), (extable[0], extable[1]))
-            for name, (bugs, extable) in state["tables"].items()
+            name: Tables((bugs[0], bugs[1]), (extable[0], extable[1]), module)
+            for name, (bugs, extable, module) in state["tables"].items()
         }
         self.count, self.panicked = state["count"], state["panicked"]
+        self._first_registers = [(level, line) for level, line in state["first_registers"]]
 
 
 def _page_fault_sentence(fault: PageFault, address: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.machine.memory import EXEC, Access, PageFault
+from kmod_emu.kernel.unwind import call_trace
+from kmod_emu.machine.memory import Access, PageFault
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -18,7 +19,6 @@ END_TRACE = "---[ end trace 0000000000000000 ]---"
 HARDWARE = "Hardware name: kmod-emu virtual machine"
 _PROLOGUE, _EPILOGUE = 42, 21  # bytes of code shown before and after RIP
 _CR0 = 0x8005_0033
-_MAX_FRAMES = 32
 
 
 def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int, number: int) -> list[Line]:
@@ -87,7 +87,7 @@ def _machine_lines(kernel: KernelCore, task: Task) -> list[Line]:
 
 def trace_lines(kernel: KernelCore, task: Task) -> list[Line]:
     """The call trace with its frame."""
-    frames = [(4, f" {kernel.describe(frame)}") for frame in call_trace(kernel, task)]
+    frames = [(4, frame.text(kernel)) for frame in call_trace(kernel, task)]
     return [(4, "Call Trace:"), (4, " <TASK>"), *frames, (4, " </TASK>")]
 
 
@@ -126,20 +126,3 @@ def code_line(kernel: KernelCore, rip: int) -> str:
         return f"Code: Unable to access opcode bytes at {(rip - _PROLOGUE) & (1 << 64) - 1:#x}."
     shown = [f"<{byte:02x}>" if index == _PROLOGUE else f"{byte:02x}" for index, byte in enumerate(code)]
     return "Code: " + " ".join(shown)
-
-
-def call_trace(kernel: KernelCore, task: Task) -> list[int]:
-    """Return addresses on the task's kernel stack, innermost first: code that follows a call."""
-    rsp = kernel.cpu.read("rsp")
-    if not task.stack <= rsp < task.stack_top:
-        return []
-    words = memoryview(kernel.memory.read(rsp & ~7, task.stack_top - (rsp & ~7))).cast("Q")
-    frames = [word for word in words if _follows_call(kernel, word)]
-    return frames[:_MAX_FRAMES]
-
-
-def _follows_call(kernel: KernelCore, address: int) -> bool:
-    if not kernel.memory.mapped(address, EXEC) or not kernel.memory.mapped(address - 6):
-        return False
-    before = kernel.memory.read(address - 6, 6)
-    return before[1] == 0xE8 or before[4] == 0xFF or before[3] == 0xFF or before[0] == 0xFF

@@ -95,6 +95,7 @@ class Scheduler:
         self._loaded: Task | None = None  # whose registers the processor holds
         self._returned: int | None = None
         self._request: GuestCall | Block | None = None
+        self.in_guest = False  # whether guest code runs, or has trapped into Python and waits for it
         self.called = 0  # the guest function that a coroutine called last
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
@@ -148,6 +149,7 @@ class Scheduler:
     def _resume(self, task: Task, value: Any) -> None:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
+        self.in_guest = False
         try:
             request = self._send(task, value)
             while request is not None and not isinstance(request, Block):
@@ -192,7 +194,7 @@ class Scheduler:
         else:
             rip, rsp = request
         cpu.write("rsp", rsp)
-        self._returned = None
+        self._returned, self.in_guest = None, True
         started, began_ns, count = time.process_time(), self._kernel.clock.now_ns, 0
         while True:
             stop = cpu.run(rip, count, _PATIENCE)
@@ -227,7 +229,7 @@ class Scheduler:
 
     def _take_request(self, task: Task, rip: int) -> GuestCall | Block | None:
         """What a coroutine that the guest has just entered waits for; None if the guest returned."""
-        request, self._request = self._request, None
+        request, self._request, self.in_guest = self._request, None, False
         if request is not None:
             task.activations[-1].rip = rip
         return request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import finalize
 from kmod_emu.module.errors import KernelWouldCrash
@@ -25,7 +26,6 @@ _FEATURES = frozenset((3 * 32 + 20, 3 * 32 + 21))
 # Where the real kernel's own warnings stand, as Debian's 6.1 prints it.
 _APPLY_RETURNS = ("arch/x86/kernel/alternative.c", 823, "apply_returns+0x1ee/0x200")
 _UNWIND_MODULE_INIT = ("arch/x86/kernel/unwind_orc.c", 250, "unwind_module_init+0x4b/0xc0")
-_ORC_ENTRY = 6  # sizeof(struct orc_entry)
 _TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
 
 
@@ -56,7 +56,7 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
         section = _section(info, name)
         if section is not None:
             counts[name] = _write(kernel, patches(memory, section.address, section.size))
-    _check_orc(info)
+    _enter_orc(info, module)
     return counts
 
 
@@ -71,14 +71,16 @@ def _returns(kernel: KernelCore, memory: Memory, start: int, size: int) -> Itera
             _warn_once(kernel, _APPLY_RETURNS, f"missing return thunk: {places}: {site.code.hex(' ')}")
 
 
-def _check_orc(info: LoadInfo) -> None:
+def _enter_orc(info: LoadInfo, module: Module) -> None:
     """The stack unwinder's two tables must match (unwind_module_init)."""
     entries, addresses = _section(info, ".orc_unwind"), _section(info, ".orc_unwind_ip")
     if entries is None or addresses is None:
         return
     count, rest = divmod(addresses.size, 4)
-    if rest or entries.size != count * _ORC_ENTRY:
+    if rest or entries.size != count * ENTRY_SIZE:
         _warn_once(info.kernel, _UNWIND_MODULE_INIT, "")
+        return
+    unwind_module_init(info.kernel, module.address, addresses.address, entries.address, count)
 
 
 def _warn_once(kernel: KernelCore, where: tuple[str, int, str], text: str) -> None:

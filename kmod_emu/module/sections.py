@@ -70,7 +70,9 @@ def note_tables(kernel: KernelCore, module: Module, info: LoadInfo | None) -> No
         return
     view, bugs = module.view, info.image.sections[info.image.find("__bug_table")]
     kernel.faults.tables[key] = Tables(
-        bugs=(bugs.address, bugs.size if bugs.index else 0), extable=(view.extable, view.num_exentries * 12)
+        bugs=(bugs.address, bugs.size if bugs.index else 0),
+        extable=(view.extable, view.num_exentries * 12),
+        module=module.address,
     )
 
 

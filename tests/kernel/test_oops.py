@@ -34,7 +34,7 @@ def test_page_fault(kernel, guest, source, address, message, code):
     assert lines[1] == f"#PF: supervisor {kind} in kernel mode"
     assert lines[2] == f"#PF: error_code(0x{code:04x}) - not-present page"
     assert f"Oops: {code:04x} [#1] PREEMPT SMP NOPTI" in lines
-    assert lines[-1] == "---[ end trace 0000000000000000 ]---"
+    assert "---[ end trace 0000000000000000 ]---" in lines
 
 
 def test_write_to_code_is_a_permissions_violation(kernel, guest):
@@ -200,3 +200,27 @@ def test_state_survives(kernel, guest):
     kernel.faults.load(state)
     assert kernel.faults.count == 1
     assert kernel.faults.tables == {"test": Tables((1, 0), (3, 0))}
+
+
+def test_the_registers_of_the_first_oops_close_every_report(kernel, guest):
+    dies(guest, "mov rbx, 0x1111; ud2")
+    kernel.printk.clear()
+    dies(guest, "mov rbx, 0x2222; ud2")
+    lines = kernel.dmesg()
+    end = lines.index("---[ end trace 0000000000000000 ]---")
+    assert any("RBX: 0000000000002222" in line for line in lines[:end])
+    assert any("RBX: 0000000000001111" in line for line in lines[end:])
+    assert not any("RBX: 0000000000002222" in line for line in lines[end:])
+
+
+def test_what_a_dead_task_held_is_noted(kernel, guest):
+    dies(guest, "mov rax, [rdi]; ret", 0)
+    assert kernel.dmesg()[-1].endswith("exited with irqs disabled")  # page faults are handled that way
+    dies(guest, "ud2")
+    assert "exited" not in kernel.dmesg()[-1]
+    dies(guest, "cli; ud2")
+    assert kernel.dmesg()[-1].endswith("exited with irqs disabled")
+    count = kernel.percpu.offset("__preempt_count")
+    dies(guest, f"inc dword ptr gs:[{count:#x}]; ud2")
+    assert kernel.dmesg()[-1].endswith("exited with preempt_count 1")
+    assert kernel.percpu.read("__preempt_count", 4) == 0x8000_0000

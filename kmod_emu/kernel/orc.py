@@ -1,0 +1,102 @@
+"""ORC tables: what the compiler says about the stack at each instruction (arch/x86/kernel/unwind_orc.c).
+
+A module brings two tables of equal length: addresses, and for each the way from there to the caller's stack
+pointer. They are found through `struct module`, where the loader entered them.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kmod_emu.abi.structs import StructView
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.machine.memory import Memory
+
+ENTRY_SIZE = 6
+UNDEFINED, PREV_SP, BP, SP, BP_INDIRECT, SP_INDIRECT = 0, 1, 4, 5, 8, 9
+
+
+class OrcEntry(NamedTuple):
+    """How to get from a place in the code to its caller.
+
+    Attributes:
+        sp_offset: Added to the base register for the stack pointer before the call.
+        bp_offset: Where RBP was saved.
+        sp_reg: The base register, one of the constants above; UNDEFINED where nobody was called from.
+        bp_reg: Relative to what RBP was saved.
+        call: Whether it is an ordinary frame, with a return address.
+    """
+
+    sp_offset: int
+    bp_offset: int
+    sp_reg: int
+    bp_reg: int
+    call: bool
+
+
+def unwind_module_init(kernel: KernelCore, module: int, addresses: int, entries: int, count: int) -> None:
+    """Enter a module's tables into its `struct module`; Linux sorts them now, here the first trace does.
+
+    Args:
+        kernel: The machine.
+        module: Address of `struct module`.
+        addresses: Address of `.orc_unwind_ip`: self-relative 32-bit distances.
+        entries: Address of `.orc_unwind`.
+        count: How many entries both have.
+    """
+    arch = kernel.view("mod_arch_specific", kernel.view("module", module).addressof("arch"))
+    arch.orc_unwind_ip, arch.orc_unwind, arch.num_orcs = addresses, entries, count
+
+
+class _Table(NamedTuple):
+    """One module's tables: addresses in order, and the position of each one's entry."""
+
+    places: list[int]
+    positions: list[int]
+    entries: int
+
+
+class OrcTables:
+    """The tables of several modules, for one walk along a stack; each is read when first needed."""
+
+    def __init__(self, kernel: KernelCore, modules: Iterable[int]) -> None:
+        self._kernel = kernel
+        self._modules = list(modules)
+        self._tables: list[_Table] | None = None
+        # Until commit fb799447ae29 ("x86,objtool: Split UNWIND_HINT_EMPTY in two") calls were type 0.
+        self._call_type = 0 if kernel.profile.has("orc_entry.end") else 2
+
+    def find(self, address: int) -> OrcEntry | None:
+        """The entry that covers an address; None where no module has one."""
+        place, position, entries = -1, 0, 0
+        for table in self._read():
+            index = bisect_right(table.places, address) - 1
+            if index >= 0 and table.places[index] > place:
+                place, position, entries = table.places[index], table.positions[index], table.entries
+        if place < 0:
+            return None
+        return self._decode(self._kernel.memory.read(entries + ENTRY_SIZE * position, ENTRY_SIZE))
+
+    def _decode(self, raw: bytes) -> OrcEntry:
+        sp_offset, bp_offset, word = struct.unpack("<hhH", raw)
+        kind = word >> 8 & (3 if self._call_type == 0 else 7)
+        return OrcEntry(sp_offset, bp_offset, word & 15, word >> 4 & 15, kind == self._call_type)
+
+    def _read(self) -> list[_Table]:
+        if self._tables is None:
+            views = [self._kernel.view("module", module) for module in self._modules]
+            arches = [self._kernel.view("mod_arch_specific", view.addressof("arch")) for view in views]
+            self._tables = [_read_table(self._kernel.memory, arch) for arch in arches if arch.num_orcs]
+        return self._tables
+
+
+def _read_table(memory: Memory, arch: StructView) -> _Table:
+    count, start = arch.num_orcs, arch.orc_unwind_ip
+    distances = struct.unpack(f"<{count}i", memory.read(start, 4 * count))
+    rows = sorted((start + 4 * index + distance, index) for index, distance in enumerate(distances))
+    return _Table([place for place, _ in rows], [index for _, index in rows], arch.orc_unwind)
