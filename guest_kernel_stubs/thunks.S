@@ -59,6 +59,13 @@ FUNCTION __SCT__\name
 	.byte 0x0f, 0xb9, 0xcc
 	.endm
 
+/* A warning with a text: the first argument points to its record, an invalid instruction says so. */
+	.p2align 4
+FUNCTION __WARN_trap
+	.byte 0x67, 0x48, 0x0f, 0xb9, 0x3a
+	ret
+
+	STATIC_CALL WARN_trap, __WARN_trap
 	STATIC_CALL preempt_schedule, static_call_nop
 	STATIC_CALL preempt_schedule_notrace, static_call_nop
 	STATIC_CALL might_resched, __static_call_return0

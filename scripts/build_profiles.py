@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 OUTPUT = Path(__file__).resolve().parent.parent / "kmod_emu" / "data" / "profiles"
 
 _DEBIAN = {"HZ": 250, "MODULE_SIG": True, "MODULE_SIG_FORCE": False, "PARAVIRT_XXL": True}
+_XZ = {"MODULE_DECOMPRESS": True, "MODULE_COMPRESS_XZ": True}
 
 # What the tables do not say: the release's name, its `uname -v` (as far as known), its static per-CPU size.
 RELEASES: dict[str, dict[str, Any]] = {
@@ -42,14 +43,15 @@ RELEASES: dict[str, dict[str, Any]] = {
         "version": "Debian 6.12.107",
         "vermagic": "6.12.107+deb13-amd64 SMP preempt mod_unload modversions ",
         "static_percpu_size": 0x39000,
-        "config": _DEBIAN | {"X86_KERNEL_IBT": True, "MODULE_DECOMPRESS": True},
+        "config": _DEBIAN | _XZ | {"X86_KERNEL_IBT": True},
     },
     "7.2": {
         "release": "7.2.13+deb14-amd64",
         "version": "Debian 7.2.13",
         "vermagic": "7.2.13+deb14-amd64 SMP preempt mod_unload ",
+        "static_percpu_start": 0xFFFF_FFFF_83E0_C000,  # no longer zero-based
         "static_percpu_size": 0x36000,
-        "config": _DEBIAN,
+        "config": _DEBIAN | _XZ | {"X86_KERNEL_IBT": True},
     },
 }
 

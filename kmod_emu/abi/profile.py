@@ -168,6 +168,7 @@ class Profile:
         series: The release's first two numbers, "6.1".
         config: Configuration options that change what modules see, without CONFIG_; an option that is
             missing here is not known.
+        static_percpu_start: Link address of the kernel's own per-CPU variables: 0 where they are zero-based.
         static_percpu_size: Bytes of the kernel's own per-CPU variables on each CPU.
 
     >>> profile = load("6.1")
@@ -187,6 +188,7 @@ class Profile:
         self.vermagic: str = facts["vermagic"]
         self.series: str = facts["series"]
         self.config: Mapping[str, int | bool] = facts["config"]
+        self.static_percpu_start: int = facts.get("static_percpu_start", 0)
         self.static_percpu_size: int = facts["static_percpu_size"]
 
     @classmethod

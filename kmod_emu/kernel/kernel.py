@@ -135,6 +135,11 @@ class KernelCore:
                 free += (size + 63) & ~63
             elif not self.symbols.placed(name):
                 self.symbols.place(name, self.traps.bind(handler), Origin.TRAP)
+        for name in registered():
+            # Where allocations can be profiled, the function behind the macro of the old name.
+            behind = f"{name}_noprof"
+            if behind in self.profile.exports and not self.symbols.placed(behind):
+                self.symbols.place(behind, self.symbols.address(name), Origin.TRAP)
         return data
 
     # --- subsystems of other rooms -------------------------------------------------------------------

@@ -6,14 +6,14 @@ is an oops: the report goes to dmesg and the task dies holding whatever it held.
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
-from kmod_emu.kernel import report
+from kmod_emu.kernel import extable, report
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
+from kmod_emu.kernel.vsprintf import RegisterArguments, vsnprintf
 from kmod_emu.machine.cpu import Stop, StopReason
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 
@@ -32,18 +32,26 @@ _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _UD2 = b"\x0f\x0b"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
 _BUGFLAG_WARNING, _BUGFLAG_ONCE, _BUGFLAG_DONE, _BUGFLAG_NO_CUT_HERE = 1, 2, 4, 8
-_EXTABLE_ENTRY = struct.Struct("<iii")
-_EX_UACCESS_TYPES = (1, 2, 3, 4)  # default, fault, uaccess, copy: go on at the fixup
+_PAGE_FAULT = 14
+# What calls of the static call WARN_trap become: ud1 (%edx),%rdi, where RDI points to the bug entry.
+WARN_TRAP_CODE = b"\x67\x48\x0f\xb9\x3a"
 
 
 class BugEntry(NamedTuple):
-    """One record of a __bug_table: where, and what the source said."""
+    """One record of a __bug_table: where, and what the source said.
+
+    Attributes:
+        next: Where code goes on after a warning.
+        text: What the warning says, where the record or its user has that.
+    """
 
     address: int
     file: str
     line: int
     flags: int
     flags_address: int
+    next: int
+    text: str = ""
 
 
 class Tables(NamedTuple):
@@ -135,9 +143,7 @@ class Faults:
         kernel = self._kernel
         task, rip = kernel.sched.current, kernel.cpu.rip
         self._print([(4, report.CUT_HERE), *([(4, text)] if text else [])])
-        self._print(
-            [(4, f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {function or kernel.describe(rip)}")]
-        )
+        self._print([(4, self._warning_line(task, file, line, function or kernel.describe(rip)))])
         self._print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
         self._print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)
@@ -195,7 +201,7 @@ class Faults:
         absent = symbols.absent(fault.address) or symbols.absent(fault.address - gs_base & _MASK64)
         if absent is not None:
             return self._unimplemented(task, stop, absent)
-        fixup = self._fixup(stop.rip)
+        fixup = self._fixup(stop.rip, _PAGE_FAULT)
         if fixup is not None:
             return fixup
         if task.stack - PAGE_SIZE <= fault.address < task.stack:
@@ -216,11 +222,9 @@ class Faults:
 
     def _exception(self, task: Task, stop: Stop) -> int:
         rip, vector = stop.rip, stop.vector
-        if vector == _INVALID_OPCODE and self._code(rip, 2) == _UD2:
-            bug = self._find_bug(rip)
-            if bug is not None:
-                return self._report_bug(task, stop, bug)
-        fixup = self._fixup(rip)
+        if vector == _INVALID_OPCODE and (bug := self._bug_at(rip)) is not None:
+            return self._report_bug(task, stop, bug)
+        fixup = self._fixup(rip, vector or 0)
         if fixup is not None:
             return fixup
         tail = f"0000 [#{self.count + 1}] PREEMPT SMP NOPTI"
@@ -292,27 +296,46 @@ class Faults:
 
     # --- exception tables and bug tables --------------------------------------------------------------
 
-    def _fixup(self, rip: int) -> int | None:
+    def _fixup(self, rip: int, vector: int) -> int | None:
         """Where the exception tables say to go on, or None."""
-        memory = self._kernel.memory
+        return extable.fixup(self._kernel, rip, vector, (tables.extable for tables in self.tables.values()))
+
+    def _bug_at(self, rip: int) -> BugEntry | None:
+        """The record of a BUG or WARN whose instruction is at `rip`."""
+        kernel = self._kernel
+        if self._code(rip, len(WARN_TRAP_CODE)) == WARN_TRAP_CODE:
+            bug = self._bug_entry(kernel.cpu.read("rdi"), rip)._replace(next=rip + len(WARN_TRAP_CODE))
+            return bug._replace(text=self._warn_text(bug.text))
+        if self._code(rip, len(_UD2)) != _UD2:
+            return None
+        size = kernel.profile.struct("bug_entry").size
         for tables in self.tables.values():
-            start, size = tables.extable
-            for entry in range(start, start + size, _EXTABLE_ENTRY.size):
-                insn, fixup, data = _EXTABLE_ENTRY.unpack(memory.read(entry, _EXTABLE_ENTRY.size))
-                if entry + insn == rip and data & 0xFF in _EX_UACCESS_TYPES:
-                    return entry + 4 + int(fixup)
+            start, length = tables.bugs
+            for entry in range(start, start + length, size):
+                if entry + kernel.view("bug_entry", entry).signed("bug_addr_disp") == rip:
+                    return self._bug_entry(entry, rip)
         return None
 
-    def _find_bug(self, rip: int) -> BugEntry | None:
-        memory = self._kernel.memory
-        for tables in self.tables.values():
-            start, size = tables.bugs
-            for entry in range(start, start + size, 12):
-                where, file, line, flags = struct.unpack("<iiHH", memory.read(entry, 12))
-                if entry + where == rip:
-                    name = memory.read_cstring(entry + 4 + file).decode("utf-8", "replace")
-                    return BugEntry(rip, name, line, flags, entry + 10)
-        return None
+    def _bug_entry(self, entry: int, rip: int) -> BugEntry:
+        view = self._kernel.view("bug_entry", entry)
+
+        def text(pointer: str) -> str:
+            # In the days of handlers by address, both pointers counted from the start of the record.
+            old = self._kernel.profile.has("exception_table_entry.handler")
+            base = entry if old else view.addressof(pointer)
+            return self._kernel.memory.read_cstring(base + view.signed(pointer)).decode("utf-8", "replace")
+
+        form = text("format_disp") if view.has("format_disp") and view.format_disp else ""
+        return BugEntry(
+            rip, text("file_disp"), view.line, view.flags, view.addressof("flags"), rip + len(_UD2), form
+        )
+
+    def _warn_text(self, form: str) -> str:
+        """A warning's text from its format and the registers, whose first holds the record."""
+        kernel = self._kernel
+        registers = [kernel.cpu.read(name) for name in ("rsi", "rdx", "rcx", "r8", "r9")]
+        arguments = RegisterArguments(registers, kernel.memory, kernel.cpu.read("rsp"))
+        return vsnprintf(form.encode(), arguments, kernel.format_context).decode("utf-8", "replace")
 
     def _report_bug(self, task: Task, stop: Stop, bug: BugEntry) -> int:
         """lib/bug.c: __report_bug."""
@@ -323,17 +346,23 @@ class Faults:
             self._oops(task, stop, head, None, SIGSEGV, f"BUG() at {bug.file}:{bug.line}")
         if bug.flags & _BUGFLAG_ONCE:
             if bug.flags & _BUGFLAG_DONE:
-                return bug.address + len(_UD2)
+                return bug.next
             kernel.memory.write_u16(bug.flags_address, bug.flags | _BUGFLAG_DONE)
         lines = [] if bug.flags & _BUGFLAG_NO_CUT_HERE else [(4, report.CUT_HERE)]
-        place = f"{bug.file}:{bug.line} {kernel.describe(bug.address)}"
-        lines.append((4, f"WARNING: CPU: 0 PID: {task.pid} at {place}"))
+        if bug.text:
+            lines.append((4, bug.text.rstrip("\n")))
+        lines.append((4, self._warning_line(task, bug.file, bug.line, kernel.describe(bug.address))))
         lines += report.state_lines(kernel, task, stop, first_modules=True)
         lines.append((4, report.END_TRACE))
         self._print(lines)
         kernel.taint.add(Taint(bug.flags >> 8 if bug.flags >> 8 < len(Taint) else Taint.WARN))
         self._note("warning", f"WARN at {bug.file}:{bug.line}")
-        return bug.address + len(_UD2)
+        return bug.next
+
+    def _warning_line(self, task: Task, file: str, line: int, place: str) -> str:
+        if self._kernel.profile.has("bug_entry.format_disp"):
+            return f"WARNING: {file}:{line} at {place}, CPU#0: {task.comm}/{task.pid}"
+        return f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {place}"
 
     # --- dying --------------------------------------------------------------------------------------
 

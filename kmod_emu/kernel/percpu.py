@@ -1,7 +1,9 @@
 """The per-CPU area of the machine's one processor (mm/percpu.c, arch/x86/kernel/setup_percpu.c).
 
-The release's per-CPU symbols keep the offsets they have in the real kernel, since modules address them as
-`%gs:symbol`. Behind them come 8 KiB reserved for modules' own variables, then dynamic allocations.
+The release's per-CPU symbols keep the values they have in the real kernel, since modules address them as
+`%gs:symbol`. Behind them come 8 KiB reserved for modules' own variables, then dynamic allocations. Where
+the kernel's per-CPU section is not zero-based, symbols and pointers are ordinary kernel addresses and the
+base of GS is what leads from there to the area.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 MODULE_RESERVE = 8 << 10  # PERCPU_MODULE_RESERVE
 DYNAMIC_SPACE = 256 << 10
-CANARY_OFFSET = 40
+CANARY_OFFSET = 40  # where the compiler looks for it, unless the kernel exports a symbol for it
 CANARY = 0x6A09_E667_F3BC_C900  # any constant with a zero low byte, as the kernel's
 PREEMPT_ENABLED = 0x8000_0000  # no preemption wanted: the bit is inverted
 
@@ -29,53 +31,76 @@ MAINTAINED = (
     "this_cpu_off",
     "fixed_percpu_data",
     "pcpu_hot",
+    "const_pcpu_hot",
+    "const_current_task",
+    "__ref_stack_chk_guard",
 )
+# Variables that later kernels keep in one structure for the cache's sake: its members.
+_HOT = {"current_task": "current_task", "__preempt_count": "preempt_count", "cpu_number": "cpu_number"}
+_MASK64 = (1 << 64) - 1
 
 
 class PerCpu:
-    """Offsets in the per-CPU area; the address on the one CPU is `base` + offset."""
+    """Offsets in the per-CPU area, and where it is.
+
+    Attributes:
+        base: What GS holds: `base` + offset, modulo 2**64, is a variable's address on the one CPU.
+    """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         static = kernel.profile.static_percpu_size
         self.size = static + MODULE_RESERVE + DYNAMIC_SPACE
         order = ((self.size - 1) >> 12).bit_length()
-        self.base = kernel.pages.allocate(order)
-        self._reserved_start, self._dynamic_start = static, static + MODULE_RESERVE
+        self._start = kernel.profile.static_percpu_start
+        self.base = kernel.pages.allocate(order) - self._start & _MASK64
+        self._reserved_start = self._start + static
+        self._dynamic_start = self._reserved_start + MODULE_RESERVE
         self._used: dict[int, int] = {}  # offset -> size, ascending
         kernel.cpu.set_gs_base(self.base)
         for name in MAINTAINED:
             offset = self.offset(name)
             if offset is not None:
                 kernel.symbols.place(name, offset, Origin.DATA)
-        memory = kernel.memory
-        memory.write_u64(self.base + CANARY_OFFSET, CANARY)
+        canary = self.offset("__ref_stack_chk_guard")
+        kernel.memory.write_u64(self.address(CANARY_OFFSET if canary is None else canary), CANARY)
         self.write("this_cpu_off", self.base, 8)
         self.write("__preempt_count", PREEMPT_ENABLED, 4)
         self.write("cpu_number", 0, 4)
 
     def offset(self, symbol: str) -> int | None:
-        """Offset of one of the release's per-CPU symbols, or None where the release has no such symbol."""
-        known = self._kernel.profile.exports.get(symbol)
-        return known.value if known and known.value < self._reserved_start else None
+        """Offset of one of the kernel's per-CPU variables, or None where the release has no such variable."""
+        profile = self._kernel.profile
+        known = profile.exports.get(symbol)
+        if known is not None:
+            return known.value if self._start <= known.value < self._reserved_start else None
+        if symbol in _HOT and profile.has(f"pcpu_hot.{_HOT[symbol]}"):
+            return profile.exports["pcpu_hot"].value + profile.offset("pcpu_hot", _HOT[symbol])
+        return None
+
+    def address(self, offset: int) -> int:
+        """Where a variable is on the one CPU."""
+        return self.base + offset & _MASK64
 
     def write(self, symbol: str, value: int, size: int) -> None:
         """Set one of the kernel's own per-CPU variables, if the release has it."""
         offset = self.offset(symbol)
         if offset is not None:
-            self._kernel.memory.write(self.base + offset, value.to_bytes(size, "little"))
+            self._kernel.memory.write(self.address(offset), value.to_bytes(size, "little"))
 
     def read(self, symbol: str, size: int) -> int:
         """Value of one of the kernel's own per-CPU variables; 0 where the release has no such symbol."""
         offset = self.offset(symbol)
         if offset is None:
             return 0
-        return int.from_bytes(self._kernel.memory.read(self.base + offset, size), "little")
+        return int.from_bytes(self._kernel.memory.read(self.address(offset), size), "little")
 
     def allocate(self, size: int, align: int, *, reserved: bool = False) -> int:
         """Offset of `size` zeroed bytes, or 0; `reserved` takes them from the modules' share."""
         start, end = (
-            (self._reserved_start, self._dynamic_start) if reserved else (self._dynamic_start, self.size)
+            (self._reserved_start, self._dynamic_start)
+            if reserved
+            else (self._dynamic_start, self._start + self.size)
         )
         offset = (start + align - 1) & -align
         for used, length in self._used.items():
@@ -87,7 +112,7 @@ class PerCpu:
         if offset + size > end:
             return 0
         self._used = dict(sorted([*self._used.items(), (offset, max(size, 1))]))
-        self._kernel.memory.clear(self.base + offset, size)
+        self._kernel.memory.clear(self.address(offset), size)
         return offset
 
     def free(self, offset: int) -> bool:

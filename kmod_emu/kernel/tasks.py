@@ -80,8 +80,6 @@ class Tasks:
         self._kernel = kernel
         self._next_pid = FIRST_PID
         self._current_offset = kernel.percpu.offset("current_task")
-        if self._current_offset is None:
-            self._current_offset = kernel.percpu.offset("pcpu_hot")
         self._worker: Task | None = None
         self.by_pid: dict[int, Task] = {}
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
@@ -162,7 +160,7 @@ class Tasks:
         """The processor now runs `task`: `current` and the user address space change."""
         kernel = self._kernel
         if self._current_offset is not None:
-            kernel.memory.write_u64(kernel.percpu.base + self._current_offset, task.address)
+            kernel.memory.write_u64(kernel.percpu.address(self._current_offset), task.address)
         if kernel.memory.user is not task.space:
             kernel.memory.user = task.space
             kernel.cpu.flush_tlb()

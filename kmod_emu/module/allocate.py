@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.machine.memory import PAGE_SIZE, PageFault
+from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.module import elf
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.layout import lay_out
+from kmod_emu.module.memory import description, region_names
 from kmod_emu.module.modules import Module, Region
 from kmod_emu.uapi import errno
 
@@ -32,7 +33,7 @@ def layout_and_allocate(info: LoadInfo) -> Module:
     for name in (".data..ro_after_init", "__jump_table"):
         if index := image.find(name):
             image.sections[index].flags |= elf.SHF_RO_AFTER_INIT
-    info.layout = lay_out(image, _sizes_in_file(info))
+    info.layout = lay_out(image, region_names(kernel.profile), _sizes_in_file(info))
     regions: dict[str, Region] = {}
     for plan in info.layout.regions.values():
         base = kernel.module_area.allocate(plan.size) if plan.size else 0
@@ -40,21 +41,17 @@ def layout_and_allocate(info: LoadInfo) -> Module:
             for region in regions.values():
                 kernel.module_area.free(region.base)
             raise KernelError(errno.ENOMEM, f"no room for {plan.size} bytes of module memory")
-        regions[plan.name] = Region(plan.name, base, plan.size, plan.text_size)
+        regions[plan.name] = Region(plan.name, base, plan.size, plan.text_size, *plan.sealed())
     module = move_module(info, regions)
     _emit_layout(info, module)
     return module
 
 
-def _sizes_in_file(info: LoadInfo) -> tuple[int, int]:
-    """Sizes of core and init in the file's `struct module`: 0 in any file that a linker made."""
+def _sizes_in_file(info: LoadInfo) -> dict[str, int]:
+    """Sizes of the regions in the file's `struct module`: 0 in any file that a linker made."""
+    profile, memory = info.kernel.profile, info.kernel.memory
     view = info.kernel.view("module", info.image.sections[info.image.this_module].address)
-    if not view.has("core_layout"):
-        return 0, 0
-    memory = info.kernel.memory
-    return memory.read_u32(view.addressof("core_layout") + 8), memory.read_u32(
-        view.addressof("init_layout") + 8
-    )
+    return {name: memory.read_u32(description(profile, view, name).size) for name in region_names(profile)}
 
 
 def move_module(info: LoadInfo, regions: dict[str, Region]) -> Module:
@@ -81,12 +78,14 @@ def _fill_struct(info: LoadInfo, regions: dict[str, Region]) -> None:
     memory = info.kernel.memory
     view = info.kernel.view("module", info.image.sections[info.image.this_module].address)
     view.taints |= info.taints
+    profile = info.kernel.profile
     for name, region in regions.items():
-        if view.has(f"{name}_layout"):
-            place, plan = view.addressof(f"{name}_layout"), info.layout.regions[name]
-            memory.write_u64(place, region.base)
-            for number, size in enumerate((plan.size, plan.text_size, plan.ro_size, plan.ro_after_init_size)):
-                memory.write_u32(place + 8 + 4 * number, size)
+        plan, place = info.layout.regions[name], description(profile, view, name)
+        memory.write_u64(place.base, region.base)
+        memory.write_u32(place.size, plan.size)
+        if profile.has("module_layout.text_size"):
+            for number, size in enumerate((plan.text_size, plan.ro_size, plan.ro_after_init_size)):
+                memory.write_u32(place.size + 4 + 4 * number, size)
 
 
 def _emit_layout(info: LoadInfo, module: Module) -> None:
@@ -96,21 +95,25 @@ def _emit_layout(info: LoadInfo, module: Module) -> None:
     info.kernel.events.emit(
         "layout_and_allocate",
         regions=[
-            {"name": name, "base": region.base, "size": region.size, "text": region.text_size,
-             "ro": plans[name].ro_size}
+            {"name": name, "base": region.base, "size": region.size,
+             "parts": {_perms_text(perms): end - start for start, end, perms in plans[name].protections()}}
             for name, region in module.regions.items()
         ],
         sections=[
             {"name": section.name, "region": region, "offset": offset, "size": section.size,
-             "perms": _perms_text(section)}
+             "perms": _perms_text(_section_perms(section))}
             for section, region, offset in info.layout.placements
         ],
     )  # fmt: skip
 
 
-def _perms_text(section: elf.Section) -> str:
+def _section_perms(section: elf.Section) -> int:
     write, execute = section.flags & elf.SHF_WRITE, section.flags & elf.SHF_EXECINSTR
-    return f"r{'w' if write else '-'}{'x' if execute else '-'}"
+    return READ | (WRITE if write else 0) | (EXEC if execute else 0)
+
+
+def _perms_text(perms: int) -> str:
+    return f"r{'w' if perms & WRITE else '-'}{'x' if perms & EXEC else '-'}"
 
 
 def percpu_modalloc(info: LoadInfo, module: Module) -> None:

@@ -209,7 +209,11 @@ def jump_labels(memory: Memory, start: int, size: int, enabled: Callable[[int], 
 
 
 def static_calls(
-    memory: Memory, start: int, size: int, target: Callable[[int], int | None]
+    memory: Memory,
+    start: int,
+    size: int,
+    target: Callable[[int], int | None],
+    inlined: Mapping[int, bytes] | None = None,
 ) -> Iterator[Patch]:
     """Static calls go where their key points (static_call_module_notify).
 
@@ -218,13 +222,16 @@ def static_calls(
         start: Address of .static_call_sites.
         size: Its bytes.
         target: Function behind a key or trampoline; 0 for a call that does nothing, None to leave it.
+        inlined: Functions whose code takes the place of a call, tail calls excepted.
     """
     for entry in range(start, start + size // 8 * 8, 8):
         site, key = _relative(memory, entry), _relative(memory, entry + 4)
         function, tail = target(key & ~3), bool(key & 1)
         if function is None:
             continue
-        if function:
+        if not tail and inlined and function in inlined:
+            yield Patch(site, inlined[function])
+        elif function:
             yield Patch(site, _rel32(0xE9 if tail else 0xE8, site, function))
         else:
             yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc" if tail else nops(5))

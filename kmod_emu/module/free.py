@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint, module_letters
 from kmod_emu.module.kernel_param import free_parameters
+from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_TRUNC
@@ -76,11 +77,21 @@ def forget(kernel: KernelCore, module: Module) -> None:
     free_regions(kernel, module)
 
 
-def free_regions(kernel: KernelCore, module: Module, prefix: str = "") -> int:
-    """Free the regions whose name starts with `prefix`; returns the bytes."""
+def free_regions(kernel: KernelCore, module: Module) -> None:
+    """Free all memory of a module."""
+    for region in module.regions.values():
+        kernel.module_area.free(region.base)
+    module.regions = {}
+
+
+def free_init(kernel: KernelCore, module: Module) -> int:
+    """Free the memory that only init needed, also in the eyes of the guest; returns the bytes."""
     freed = 0
-    for name in [name for name in module.regions if name.startswith(prefix)]:
+    for name in [name for name in module.regions if is_init(name)]:
         region = module.regions.pop(name)
+        place = description(kernel.profile, module.view, name)
+        kernel.memory.write_u64(place.base, 0)
+        kernel.memory.write_u32(place.size, 0)
         kernel.module_area.free(region.base)
         freed += region.size
     return freed

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.machine.memory import READ
-from kmod_emu.module.free import free_module, free_regions
+from kmod_emu.module.free import free_init, free_module
 from kmod_emu.module.modules import Modules, ModuleState
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
     module.symbols = module.core_symbols
     _seal(kernel, module)
     kernel.events.emit("module_live", name=module.name, size=module.size)
-    kernel.events.emit("free_init", size=free_regions(kernel, module, "init"))
+    kernel.events.emit("free_init", size=free_init(kernel, module))
     return 0
 
 
@@ -82,11 +82,7 @@ async def _fail_init(kernel: KernelCore, module: Module) -> None:
 
 def _seal(kernel: KernelCore, module: Module) -> None:
     """Data that is read-only after init becomes so (module_enable_ro)."""
-    core = module.regions.get("core")
-    if core is None or not module.view.has("core_layout"):
-        return
-    place = module.view.addressof("core_layout") + 8
-    text, read_only, after_init = (kernel.memory.read_u32(place + 4 * index) for index in (1, 2, 3))
-    if after_init > read_only:
-        kernel.memory.protect(core.base + read_only, after_init - read_only, READ)
-    assert text <= read_only
+    for region in module.regions.values():
+        start, end = region.sealed
+        if end > start:
+            kernel.memory.protect(region.base + start, end - start, READ)

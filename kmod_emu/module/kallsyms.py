@@ -20,6 +20,7 @@ from kmod_emu.module.elf import (
     text,
 )
 from kmod_emu.module.errors import KernelWouldCrash
+from kmod_emu.module.memory import description
 
 if TYPE_CHECKING:
     from kmod_emu.module.elf import Image
@@ -53,10 +54,9 @@ def elf_type(image: Image, symbol: Symbol) -> str:
 
 def _check_bookkeeping(info: LoadInfo, module: Module) -> None:
     """The kernel finds its own record by the region's address in `struct module`, believing it."""
-    if not module.view.has("init_layout"):
-        return
-    base = info.kernel.memory.read_u64(module.view.addressof("init_layout"))
-    place = base + info.layout.symtab.bookkeeping
+    plan = info.layout.symtab
+    base = info.kernel.memory.read_u64(description(info.kernel.profile, module.view, plan.init).base)
+    place = base + plan.bookkeeping
     if not info.kernel.memory.mapped(place, WRITE):
         raise KernelWouldCrash(place, "the struct module in the file is too short", write=True)
 
@@ -93,7 +93,7 @@ def _name_in_memory(info: LoadInfo, symbol: Symbol) -> str:
 def add_kallsyms(info: LoadInfo, module: Module) -> None:
     """Copy the symbols that outlive init into core, and learn all of them for /proc/kallsyms."""
     kernel, image, plan = info.kernel, info.image, info.layout.symtab
-    memory, core = kernel.memory, module.regions["core"]
+    memory, core = kernel.memory, module.regions[plan.core]
     _check_bookkeeping(info, module)
     symbols = _read_back(info)
     letters = [elf_type(image, symbol) for symbol in symbols]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.machine.memory import page_align
+from kmod_emu.machine.memory import EXEC, READ, WRITE, page_align
 from kmod_emu.module.elf import (
     SHF_ALLOC,
     SHF_EXECINSTR,
@@ -13,8 +13,11 @@ from kmod_emu.module.elf import (
     SHN_UNDEF,
     SYM_SIZE,
 )
+from kmod_emu.module.memory import KINDS, TWO_REGIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from kmod_emu.module.elf import Image, Section, Symbol
 
 _U32 = 0xFFFF_FFFF
@@ -28,6 +31,10 @@ _CLASSES = (
     (SHF_WRITE | SHF_ALLOC, 0),
 )
 _TEXT, _RODATA, _RO_AFTER_INIT = 0, 1, 2
+# The region of each class, where every kind of memory is one of its own; init has no such thing as read-only
+# after init.
+_CORE_KINDS = ("text", "rodata", "ro_after_init", "data")
+_INIT_KINDS = ("init_text", "init_rodata", None, "init_data")
 
 
 def align_up(size: int, align: int) -> int:
@@ -41,7 +48,12 @@ def align_up(size: int, align: int) -> int:
 
 
 class Plan:
-    """Sizes of one region while sections are put into it; all sizes wrap at 32 bits, as in the kernel."""
+    """Sizes of one region while sections are put into it; all sizes wrap at 32 bits, as in the kernel.
+
+    Args:
+        name: Of the region.
+        size: What `struct module` in the file says the size is; the kernel counts from there.
+    """
 
     def __init__(self, name: str, size: int) -> None:
         self.name, self.size = name, size
@@ -63,6 +75,22 @@ class Plan:
         elif kind == _RO_AFTER_INIT:
             self.ro_after_init_size = self.size
 
+    def protections(self) -> list[tuple[int, int, int]]:
+        """(start, end, permissions) of each part, until init has returned."""
+        if self.name in KINDS:
+            return [(0, self.size, KINDS[self.name])]
+        return [
+            (0, self.text_size, READ | EXEC),
+            (self.text_size, self.ro_size, READ),
+            (self.ro_size, self.size, READ | WRITE),
+        ]
+
+    def sealed(self) -> tuple[int, int]:
+        """The part that is read-only once init has returned: (start, end)."""
+        if self.name in KINDS:
+            return (0, self.size) if self.name == "ro_after_init" else (0, 0)
+        return self.ro_size, max(self.ro_after_init_size, self.ro_size)
+
 
 class Placement(NamedTuple):
     """Where one section goes."""
@@ -73,52 +101,73 @@ class Placement(NamedTuple):
 
 
 class SymtabPlan(NamedTuple):
-    """Where symbol tables go: which symbols core keeps and where, and struct mod_kallsyms in init."""
+    """Where symbol tables go.
 
-    symbols: list[int]
+    Attributes:
+        symbols: Indices of those that outlive init.
+        core: The region that keeps them.
+        symoffs: Offset of their table in it.
+        stroffs: Of their names.
+        typeoffs: Of their letters.
+        init: The region of the whole table.
+        bookkeeping: Offset of struct mod_kallsyms in it.
+    """
+
+    symbols: Sequence[int]
+    core: str
     symoffs: int
     stroffs: int
     typeoffs: int
+    init: str
     bookkeeping: int
 
 
 class Layout(NamedTuple):
-    """The whole layout."""
+    """The whole layout; regions in the order in which they are allocated."""
 
     regions: dict[str, Plan]
     placements: list[Placement]
     symtab: SymtabPlan
 
 
-def _is_init(section: Section) -> bool:
-    return section.name.startswith(".init")
-
-
-def lay_out(image: Image, sizes: tuple[int, int] = (0, 0)) -> Layout:
-    """Lay out core and init as two contiguous regions.
+def lay_out(
+    image: Image, names: Sequence[str] = TWO_REGIONS, sizes: Mapping[str, int] | None = None
+) -> Layout:
+    """Lay out a module.
 
     Args:
         image: A verified image; flags of sections may change.
-        sizes: What `struct module` in the file says the sizes are; the kernel counts from there.
+        names: The regions that this release has.
+        sizes: What `struct module` in the file says their sizes are.
     """
-    core, init = Plan("core", sizes[0]), Plan("init", sizes[1])
+    plans = {name: Plan(name, (sizes or {}).get(name, 0)) for name in names}
     placements: list[Placement] = []
-    for plan, wants_init in ((core, False), (init, True)):
+    by_kind = "core" not in plans
+    for wants_init, kinds in ((False, _CORE_KINDS), (True, _INIT_KINDS)):
         placed: set[int] = set()
+        whole = "init" if wants_init else "core"
         for kind, (must, mustnot) in enumerate(_CLASSES):
+            name = kinds[kind] if by_kind else whole
             for section in image.sections:
                 if section.flags & must != must or section.flags & mustnot or section.index in placed:
                     continue
-                if _is_init(section) is not wants_init:
+                if _is_init(section) is not wants_init or name is None:
                     continue
                 placed.add(section.index)
-                placements.append(Placement(section, plan.name, plan.place(section)))
-            if not (wants_init and kind == _RO_AFTER_INIT):
-                plan.close(kind)
-        if wants_init:
-            plan.ro_after_init_size = plan.ro_size
-    symtab = _lay_out_symtab(image, core, init, placements)
-    return Layout({"core": core, "init": init}, placements, symtab)
+                placements.append(Placement(section, name, plans[name].place(section)))
+            if not by_kind and not (wants_init and kind == _RO_AFTER_INIT):
+                plans[whole].close(kind)
+        if wants_init and not by_kind:
+            plans[whole].ro_after_init_size = plans[whole].ro_size
+    core, init = ("data", "init_data") if by_kind else TWO_REGIONS
+    symtab = _lay_out_symtab(image, plans[core], plans[init], placements)
+    for plan in plans.values():
+        plan.size = page_align(plan.size)
+    return Layout(plans, placements, symtab)
+
+
+def _is_init(section: Section) -> bool:
+    return section.name.startswith(".init")
 
 
 def is_core_symbol(image: Image, symbol: Symbol) -> bool:
@@ -135,7 +184,7 @@ def _lay_out_symtab(image: Image, core: Plan, init: Plan, placements: list[Place
     """The full table goes to the end of init, the core symbols' part to the end of core."""
     table, strings = image.sections[image.symtab], image.sections[image.strtab]
     table.flags |= SHF_ALLOC
-    placements.append(Placement(table, "init", init.place(table)))
+    placements.append(Placement(table, init.name, init.place(table)))
     chosen = [
         index for index, symbol in enumerate(image.symbols) if index == 0 or is_core_symbol(image, symbol)
     ]
@@ -148,8 +197,8 @@ def _lay_out_symtab(image: Image, core: Plan, init: Plan, placements: list[Place
     typeoffs = stroffs + names
     core.size = page_align(typeoffs + len(chosen))
     strings.flags |= SHF_ALLOC
-    placements.append(Placement(strings, "init", init.place(strings)))
+    placements.append(Placement(strings, init.name, init.place(strings)))
     bookkeeping = (init.size + 7) & ~7
     init_typeoffs = bookkeeping + _MOD_KALLSYMS_SIZE
     init.size = page_align(init_typeoffs + len(image.symbols))
-    return SymtabPlan(chosen, symoffs, stroffs, typeoffs, bookkeeping)
+    return SymtabPlan(chosen, core.name, symoffs, stroffs, typeoffs, init.name, bookkeeping)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.machine.memory import EXEC, READ, WRITE
 from kmod_emu.module import elf, signing
 from kmod_emu.module.allocate import layout_and_allocate, percpu_modalloc, percpu_modfree
 from kmod_emu.module.check import check_license_and_versions, check_modinfo, check_modstruct_version
@@ -262,7 +261,7 @@ def post_relocation(info: LoadInfo, module: Module) -> None:
     sort_extable(kernel.memory, view.extable, view.num_exentries * 12)
     if module.percpu:
         data = image.contents(image.sections[image.percpu])
-        kernel.memory.write(kernel.percpu.base + module.percpu, data)
+        kernel.memory.write(kernel.percpu.address(module.percpu), data)
     add_kallsyms(info, module)
     patches = module_finalize(info, module)
     kernel.events.emit("post_relocation", patches=patches)
@@ -304,12 +303,7 @@ def complete_formation(info: LoadInfo, module: Module) -> None:
     read_exports(info, module)
     note_tables(kernel, module, info)
     for name, region in module.regions.items():
-        plan = info.layout.regions[name]
-        for start, end, perms in (
-            (0, plan.text_size, READ | EXEC),
-            (plan.text_size, plan.ro_size, READ),
-            (plan.ro_size, plan.size, READ | WRITE),
-        ):
+        for start, end, perms in info.layout.regions[name].protections():
             if end > start:
                 kernel.memory.protect(region.base + start, end - start, perms)
     module.state = ModuleState.COMING

@@ -38,10 +38,16 @@ STATE_NAMES = {ModuleState.LIVE: "Live", ModuleState.COMING: "Loading", ModuleSt
 
 
 class Region:
-    """A piece of the module area: `core` or `init`, or one kind of memory in newer kernels."""
+    """A piece of the module area: `core` or `init`, or one kind of memory in newer kernels.
 
-    def __init__(self, name: str, base: int, size: int, text_size: int) -> None:
+    Attributes:
+        text_size: Bytes of code at its start, where it holds more than code.
+        sealed: The part that becomes read-only when init has returned: (start, end).
+    """
+
+    def __init__(self, name: str, base: int, size: int, text_size: int, start: int, end: int) -> None:
         self.name, self.base, self.size, self.text_size = name, base, size, text_size
+        self.sealed = start, end
 
 
 class Module:
@@ -113,7 +119,8 @@ class Module:
     @property
     def base(self) -> int:
         """The address that /proc/modules shows."""
-        return next(iter(self.regions.values())).base if self.regions else 0
+        region = self.regions.get("core") or self.regions.get("text")
+        return region.base if region else 0
 
     def __repr__(self) -> str:
         return f"<Module {self.name} {self.size} {self.refcnt} {STATE_NAMES.get(self.state, 'Unformed')}>"
@@ -280,7 +287,7 @@ def _module_state(module: Module) -> dict[str, Any]:
         "init_rc": module.init_rc,
         "modinfo": module.modinfo,
         "percpu": module.percpu,
-        "regions": [[r.name, r.base, r.size, r.text_size] for r in module.regions.values()],
+        "regions": [[r.name, r.base, r.size, r.text_size, *r.sealed] for r in module.regions.values()],
         "sections": module.sections,
         "notes": module.notes,
         "symbols": module.symbols,

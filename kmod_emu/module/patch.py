@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from kmod_emu.kernel.oops import WARN_TRAP_CODE
 from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import finalize
@@ -98,11 +99,13 @@ def patch_branches(info: LoadInfo, module: Module) -> None:
         kernel.memory, view.jump_entries, view.num_jump_entries * 16, lambda key: _key_enabled(kernel, key)
     )
     _write(kernel, jumps)
+    warn_trap = kernel.symbols.find("__WARN_trap")
     calls = finalize.static_calls(
         kernel.memory,
         view.static_call_sites,
         view.num_static_call_sites * 8,
         lambda key: _static_target(kernel, key),
+        {warn_trap.address: WARN_TRAP_CODE} if warn_trap else {},
     )
     _write(kernel, calls)
 
@@ -140,6 +143,7 @@ def _native(kernel: KernelCore) -> dict[int, bytes]:
     return {
         (table.offset(group) + profile.offset(struct, member)) // 8: patch
         for (group, struct, member), patch in code.items()
+        if profile.has(f"paravirt_patch_template.{group}") and profile.has(f"{struct}.{member}")
     }
 
 

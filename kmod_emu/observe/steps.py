@@ -61,11 +61,11 @@ def _layout(d: dict[str, Any]) -> str:
     parts = []
     for region in d["regions"]:
         inside = [s for s in d["sections"] if s["region"] == region["name"]]
-        code, constant = region["text"], region["ro"] - region["text"]
+        sizes = ", ".join(f"{size} {perms}" for perms, size in region["parts"].items())
+        sizes = sizes.replace(" ", " bytes ", 1)
         parts.append(
             f"{region['name']}: {region['size']} bytes at {region['base']:#x} "
-            f"({plural(len(inside), 'section')}; {code} bytes r-x, {constant} r--, "
-            f"{region['size'] - region['ro']} rw-)"
+            f"({plural(len(inside), 'section')}; {sizes})"
         )
     return "; ".join(parts)
 
