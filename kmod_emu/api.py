@@ -119,6 +119,17 @@ class Kernel(KernelCore):
         with self.process(uid=uid, comm="cat") as process:
             return process.read_file(path)
 
+    def sleep(self, seconds: float) -> None:
+        """Let virtual time pass: whatever waits for it meanwhile runs.
+
+        >>> from kmod_emu import Kernel
+        >>> k = Kernel()
+        >>> k.sleep(60)
+        >>> k.clock.now_ns >= 60 * 10**9
+        True
+        """
+        self.run(self.sched.sleep(int(seconds * 1e9)))
+
     # --- state --------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:

@@ -13,5 +13,6 @@ import kmod_emu.kernel.tasks
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.module.modules
+import kmod_emu.module.refcount
 import kmod_emu.module.syscalls
 import kmod_emu.user.syscalls  # noqa: F401

@@ -221,6 +221,22 @@ class KernelCore:
 
         return register
 
+    def held(self) -> dict[str, int]:
+        """What is allocated and registered now, by kind: two of these tell whether something leaked.
+
+        Pages in the heap's caches count as objects, not as pages: caches keep them.
+        """
+        return {
+            "pages": self.pages.allocated - self.heap.slab_pages,
+            "heap objects": len(self.heap.live),
+            "vmalloc bytes": self.vmalloc.allocated,
+            "module bytes": self.module_area.allocated,
+            "per-CPU bytes": self.percpu.allocated,
+            "tasks": len(self.tasks.by_pid),
+            "notifiers": self.notifiers.registered,
+            "fault tables": len(self.faults.tables),
+        }
+
     # --- snapshots ----------------------------------------------------------------------------------
 
     def _stateful(self) -> dict[str, Subsystem]:

@@ -90,6 +90,11 @@ class Notifiers:
             await self.call(chain, down, data, limit=called - 1)
         return notifier_to_errno(result)
 
+    @property
+    def registered(self) -> int:
+        """Blocks in all chains."""
+        return sum(map(len, self._chains.values()))
+
     def _priority(self, block: int) -> int:
         return to_int(self._kernel.memory.read_u32(block + 16))
 

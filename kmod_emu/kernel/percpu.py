@@ -119,6 +119,11 @@ class PerCpu:
         """Give an allocation back; False if there is none."""
         return self._used.pop(offset, None) is not None
 
+    @property
+    def allocated(self) -> int:
+        """Bytes in use."""
+        return sum(self._used.values())
+
     def save(self) -> Any:
         """State for a snapshot or file."""
         return list(self._used.items())

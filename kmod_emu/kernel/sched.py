@@ -33,6 +33,7 @@ _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
 _TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick then is
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
+INTERRUPTED = object()  # what `Block` returns when a signal ends it
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 
@@ -51,9 +52,16 @@ class GuestCall:
 
 
 class Block:
-    """Awaitable: leave the run queue until somebody wakes the task; the result is what they send."""
+    """Awaitable: leave the run queue until somebody wakes the task; the result is what they send.
 
-    __slots__ = ()
+    Args:
+        interruptible: A signal ends the wait too; the result is then `INTERRUPTED`.
+    """
+
+    __slots__ = ("interruptible",)
+
+    def __init__(self, *, interruptible: bool = False) -> None:
+        self.interruptible = interruptible
 
     def __await__(self) -> Generator[Block, Any, Any]:
         """Ask the scheduler."""
@@ -113,6 +121,11 @@ class Scheduler:
             task.blocked = False
             self._ready.append((task, value))
 
+    def interrupt(self, task: Task) -> None:
+        """A signal for a task: ends an interruptible wait, and nothing else."""
+        if task.interruptible:
+            self.wake(task, INTERRUPTED)
+
     def at(self, time_ns: int, action: Callable[[], None]) -> None:
         """Call `action` when virtual time reaches `time_ns`."""
         self._timer_count += 1
@@ -135,6 +148,10 @@ class Scheduler:
             SleepsForever: Every task sleeps and no timer is armed.
         """
         self.start(task, work)
+        return self.wait_for(task)
+
+    def wait_for(self, task: Task) -> Any:
+        """Run whatever is ready until the work that a task was started with ends; as `run`."""
         while not task.finished:
             if self._ready:
                 self._resume(*self._ready.popleft())
@@ -155,6 +172,7 @@ class Scheduler:
             while request is not None and not isinstance(request, Block):
                 request = self._execute(task, request) or self._send(task, self._returned)
             task.blocked = request is not None
+            task.interruptible = request is not None and request.interruptible
         except Killed as death:
             task.finish(error=death)
 

@@ -47,6 +47,7 @@ class Heap:
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
         self.live: dict[int, int] = {}  # object -> requested size
         self._owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
+        self.slab_pages = 0  # pages in caches, which stay there when their objects are freed
 
     def kmalloc(self, size: int) -> int:
         """Address of `size` zeroed bytes; ZERO_SIZE_PTR for 0 bytes; 0 if memory is used up."""
@@ -84,6 +85,7 @@ class Heap:
             block = self._kernel.pages.allocate(cache.order)
             if not block:
                 return 0
+            self.slab_pages += 1 << cache.order
             count = (PAGE_SIZE << cache.order) // cache.stride
             cache.free = [block + index * cache.stride for index in range(count - 1, 0, -1)]
             address = block
@@ -129,6 +131,7 @@ class Heap:
             ],
             "live": list(self.live.items()),
             "owner": list(self._owner.items()),
+            "slab_pages": self.slab_pages,
         }
 
     def load(self, state: Any) -> None:
@@ -141,6 +144,7 @@ class Heap:
             cache.stride, cache.free = stride, list(free)
         self.constructors = dict(state["constructors"])
         self.live, self._owner = dict(state["live"]), dict(state["owner"])
+        self.slab_pages = state["slab_pages"]
 
 
 @export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)

@@ -40,7 +40,7 @@ class Task:
         self.space: AddressSpace | None = None
         self.activations: list[Activation] = []
         self.context: Any = None
-        self.blocked = False
+        self.blocked = self.interruptible = False
         self.finished = False
         self.dead = False
         self._result: Any = None

@@ -63,6 +63,7 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     modules.drop_uses(module)
     await free_parameters(kernel, module)
     forget(kernel, module)
+    modules.wake_all()
     kernel.events.emit("free_module", name=name)
 
 

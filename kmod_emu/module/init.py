@@ -46,6 +46,7 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
     _seal(kernel, module)
     kernel.events.emit("module_live", name=module.name, size=module.size)
     kernel.events.emit("free_init", size=free_init(kernel, module))
+    modules.wake_all()
     return 0
 
 
@@ -66,9 +67,8 @@ async def do_one_initcall(kernel: KernelCore, function: int) -> int:
         complaint += "disabled interrupts "
         kernel.cpu.write("eflags", flags | _IF)
     if complaint:
-        kernel.faults.warn(
-            "init/main.c", 1307, f"initcall {kernel.describe(function)} returned with {complaint}"
-        )
+        text = f"initcall {kernel.describe(function)} returned with {complaint}"
+        kernel.faults.warn("init/main.c", 1284, text, "do_one_initcall+0x1d7/0x220")
     return result
 
 

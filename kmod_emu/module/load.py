@@ -128,8 +128,8 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         check_modinfo(info)
         module = layout_and_allocate(info)
         undo.on_failure(free_regions, kernel, module)
-        add_unformed_module(info, module)
-        undo.on_failure(kernel[Modules].remove, module)
+        await add_unformed_module(info, module)
+        undo.on_failure(unlink, kernel, module)
         note_unsigned(info)
         percpu_modalloc(info, module)
         undo.on_failure(percpu_modfree, kernel, module)
@@ -138,7 +138,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         find_module_sections(info, module)
         check_license_and_versions(info)
         module.modinfo = {tag: info.modinfo[tag] for tag in ("version", "srcversion") if tag in info.modinfo}
-        simplify_symbols(info, module)
+        await simplify_symbols(info, module)
         apply_relocations(info, module)
         post_relocation(info, module)
         copy_args(info, module, uargs)
@@ -221,23 +221,32 @@ def rewrite_section_headers(info: LoadInfo) -> None:
 # --- the list of modules ------------------------------------------------------------------------------
 
 
-def add_unformed_module(info: LoadInfo, module: Module) -> None:
-    """Put the module on the list, not yet visible.
+async def add_unformed_module(info: LoadInfo, module: Module) -> None:
+    """Put the module on the list, not yet visible; one of that name that is being loaded is waited for.
 
     Raises:
-        KernelError: EEXIST, EBUSY.
+        KernelError: EEXIST, EBUSY (also when the other one failed), EINTR.
     """
     modules = info.kernel[Modules]
     module.state = ModuleState.UNFORMED
     name = module.name
     old = modules.find(name, even_unformed=True)
     if old is not None:
-        if old.state is ModuleState.LIVE:
+        while old is not None and old.state in (ModuleState.COMING, ModuleState.UNFORMED):
+            await modules.wait()
+            old = modules.find(name, even_unformed=True)
+        if old is not None and old.state is ModuleState.LIVE:
             raise KernelError(errno.EEXIST, f"a module {name} is loaded already: remove it first")
-        raise KernelError(errno.EBUSY, f"a module {name} is just being loaded or removed")
+        raise KernelError(errno.EBUSY, f"a module {name} was just being loaded or removed: try again")
     modules.insert(module)
     modules.latest = module
     info.kernel.events.emit("add_unformed_module", name=name, list=[other.name for other in modules])
+
+
+def unlink(kernel: KernelCore, module: Module) -> None:
+    """Take a module that failed to load off the list, and tell those who waited for it."""
+    kernel[Modules].remove(module)
+    kernel[Modules].wake_all()
 
 
 def note_unsigned(info: LoadInfo) -> None:

@@ -7,19 +7,24 @@ kernel keeps in private tables: sections, symbols, who uses whom.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
-from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.exports import export_data
+from kmod_emu.kernel.sched import INTERRUPTED, Block
 from kmod_emu.kernel.symbols import Location
 from kmod_emu.kernel.taint import module_letters
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
 
 MODULE_NAME_LEN = 56
 MODULE_REF_BASE = 1
@@ -145,6 +150,13 @@ class Module:
         return any(region.base <= address < region.base + region.size for region in self.regions.values())
 
 
+class _Waiter:
+    """A task that waits for modules; one object a wait."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+
+
 class Modules:
     """All modules, through the guest's list."""
 
@@ -156,17 +168,19 @@ class Modules:
         self.last_unloaded = ""
         self.disabled = "nomodule" in kernel.cmdline
         self.told: set[str] = set()  # messages that are printed once a boot
+        self._waiters: list[_Waiter] = []  # module_wq
         lists.init(kernel.memory, self.head)
         kernel.locators.append(self.locate)
         kernel.modules_text = self.linked_in
 
     def __iter__(self) -> Iterator[Module]:
-        """Modules on the list, newest first, unformed ones too."""
+        """Modules on the list, newest first, unformed ones too; where a module has broken it, it ends."""
         offset = self._kernel.profile.offset("module", "list")
-        for entry in lists.walk(self._kernel.memory, self.head):
-            module = self.known.get(entry - offset)
-            if module is not None:
-                yield module
+        with suppress(lists.ListCorruption):
+            for entry in lists.walk(self._kernel.memory, self.head):
+                module = self.known.get(entry - offset)
+                if module is not None:
+                    yield module
 
     def formed(self) -> list[Module]:
         """Modules that anybody may see."""
@@ -196,14 +210,17 @@ class Modules:
 
     def get(self, module: Module) -> bool:
         """try_module_get(): one more user, unless the module is going."""
-        if module.state is ModuleState.GOING:
+        if module.state is ModuleState.GOING or not module.view.get("refcnt"):
             return False
         self._count(module, 1)
         return True
 
-    def put(self, module: Module) -> None:
-        """module_put(): one user less."""
+    def put(self, module: Module) -> bool:
+        """module_put(): one user less; False if there is none."""
+        if module.refcnt < 0:
+            return False
         self._count(module, -1)
+        return True
 
     def _count(self, module: Module, change: int) -> None:
         module.view.set("refcnt", module.view.get("refcnt") + change)
@@ -221,6 +238,35 @@ class Modules:
             self._count(owner, -1)
             owner.users.remove(module)
         module.uses.clear()
+
+    # --- waiting for modules -------------------------------------------------------------------------
+
+    async def wait(self, until_ns: int | None = None) -> bool:
+        """Sleep until some module's state changes (module_wq); False if time comes to `until_ns` first.
+
+        Raises:
+            KernelError: EINTR, a signal came.
+        """
+        sched = self._kernel.sched
+        waiter = _Waiter(sched.current)
+        self._waiters.append(waiter)
+        if until_ns is not None:
+            sched.at(until_ns, lambda: self._wake(waiter, in_time=False))
+        result = await Block(interruptible=True)
+        if result is INTERRUPTED:
+            self._waiters.remove(waiter)
+            raise KernelError(errno.EINTR, "a signal ended the wait for another module")
+        return bool(result)
+
+    def wake_all(self) -> None:
+        """A module's state has changed (wake_up_all(&module_wq))."""
+        for waiter in list(self._waiters):
+            self._wake(waiter, in_time=True)
+
+    def _wake(self, waiter: _Waiter, *, in_time: bool) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._kernel.sched.wake(waiter.task, in_time)
 
     # --- names of addresses -------------------------------------------------------------------------
 
@@ -277,6 +323,7 @@ class Modules:
             module = self.known[item["address"]]
             module.uses = [self.known[address] for address in item["uses"]]
             module.users = [self.known[address] for address in item["users"]]
+        self._waiters.clear()
         self.last_unloaded, self.disabled = state["last_unloaded"], state["disabled"]
         self.told = set(state["told"])
 
@@ -302,33 +349,3 @@ def _module_state(module: Module) -> dict[str, Any]:
 @export_data("struct list_head modules", 16)
 def modules(kernel: KernelCore, address: int) -> None:
     """Head of the list of modules (kernel/module/main.c); not exported, but in System.map."""
-
-
-@export("bool try_module_get(struct module *module)")
-def try_module_get(kernel: KernelCore, module: int) -> int:
-    """One more user, unless the module is going (kernel/module/main.c)."""
-    known = kernel[Modules].known.get(module)
-    return 1 if known is None else int(kernel[Modules].get(known))
-
-
-@export("void __module_get(struct module *module)")
-def __module_get(kernel: KernelCore, module: int) -> None:
-    """One more user; the caller holds one already (kernel/module/main.c)."""
-    known = kernel[Modules].known.get(module)
-    if known is not None:
-        kernel[Modules].get(known)
-
-
-@export("void module_put(struct module *module)")
-def module_put(kernel: KernelCore, module: int) -> None:
-    """One user less (kernel/module/main.c)."""
-    known = kernel[Modules].known.get(module)
-    if known is not None:
-        kernel[Modules].put(known)
-
-
-@export("int module_refcount(struct module *mod)")
-def module_refcount(kernel: KernelCore, mod: int) -> int:
-    """Users of a module (kernel/module/main.c)."""
-    known = kernel[Modules].known.get(mod)
-    return known.refcnt if known is not None else 0

@@ -25,6 +25,14 @@ class Found(NamedTuple):
     owner: Module | None
 
 
+class OwnerComing(KernelError):
+    """A symbol's module has not finished its init (EBUSY)."""
+
+    def __init__(self, owner: Module) -> None:
+        super().__init__(errno.EBUSY, f"{owner.name}, which exports the symbol, is still running its init")
+        self.owner = owner
+
+
 def find_symbol(kernel: KernelCore, name: str, *, gplok: bool) -> Found | None:
     """Look an export up in the base kernel, then in modules, newest first; GPL-only ones if `gplok`."""
     symbol = kernel.symbols.find(name)
@@ -80,12 +88,13 @@ def ref_module(kernel: KernelCore, user: Module, owner: Module) -> None:
     """Take a reference on the module a symbol comes from.
 
     Raises:
-        KernelError: EBUSY while it is still loading, ENOENT when it is going.
+        OwnerComing: It is still loading.
+        KernelError: ENOENT, it is going.
     """
     if owner in user.uses:
         return
     if owner.state is ModuleState.COMING:
-        raise KernelError(errno.EBUSY, f"{owner.name} is still running its init")
+        raise OwnerComing(owner)
     if owner.state is ModuleState.GOING:
         raise KernelError(errno.ENOENT, f"{owner.name} is being removed")
     kernel[Modules].use(user, owner)

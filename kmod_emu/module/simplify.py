@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.module import elf
 from kmod_emu.module.check import check_version
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.kallsyms import write_symbols
-from kmod_emu.module.resolve import find_symbol, inherit_taint, ref_module, verify_namespace
+from kmod_emu.module.modules import Modules
+from kmod_emu.module.resolve import OwnerComing, find_symbol, inherit_taint, ref_module, verify_namespace
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -19,9 +22,10 @@ if TYPE_CHECKING:
     from kmod_emu.module.resolve import Found
 
 _MASK64 = (1 << 64) - 1
+_PATIENCE_NS = 30 * NSEC_PER_SEC
 
 
-def simplify_symbols(info: LoadInfo, module: Module) -> None:
+async def simplify_symbols(info: LoadInfo, module: Module) -> None:
     """Resolve imports and add section addresses.
 
     Every unknown symbol is reported; the errno of the last one is the result.
@@ -41,14 +45,14 @@ def simplify_symbols(info: LoadInfo, module: Module) -> None:
         shndx = symbol.shndx
         if shndx == elf.SHN_UNDEF:
             try:
-                found = resolver.resolve(image.symbol_name(symbol), weak=symbol.binding == elf.STB_WEAK)
+                name, weak = image.symbol_name(symbol), symbol.binding == elf.STB_WEAK
+                found = await resolver.resolve_wait(name, weak=weak)
                 values.append(found.address if found else 0)
                 if found:
                     resolved.append(found)
             except KernelError as error:
                 failure = error
                 values.append(0)
-                name = image.symbol_name(symbol)
                 info.printk(4, f"{info.name}: Unknown symbol {name} (err -{error.errno})")
         elif shndx in (elf.SHN_ABS, elf.SHN_LIVEPATCH):
             values.append(symbol.value)
@@ -89,6 +93,25 @@ class _Resolver:
     def __init__(self, info: LoadInfo, module: Module) -> None:
         self._info, self._module = info, module
         self._using_gpl = False
+
+    async def resolve_wait(self, name: str, *, weak: bool) -> Found | None:
+        """The symbol; one of a module that runs its init is waited for, 30 seconds at most.
+
+        Raises:
+            KernelError: ENOENT, EINVAL, EBUSY.
+        """
+        kernel, until_ns = self._info.kernel, None
+        while True:
+            try:
+                return self.resolve(name, weak=weak)
+            except OwnerComing as coming:
+                until_ns = until_ns or kernel.clock.now_ns + _PATIENCE_NS
+                with suppress(KernelError):  # a signal: then this is all
+                    if await kernel[Modules].wait(until_ns):
+                        continue
+                owner, module = coming.owner.name, self._module.name
+                self._info.printk(4, f"{module}: gave up waiting for init of module {owner}.")
+                raise
 
     def resolve(self, name: str, *, weak: bool) -> Found | None:
         """The symbol, or None for a weak one that nobody exports.

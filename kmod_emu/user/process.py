@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, SleepsForever
 from kmod_emu.fs.files import File, FileTable
 from kmod_emu.fs.tree import FileTree
 from kmod_emu.kernel.syscalls import do_syscall, number_of
@@ -12,6 +13,7 @@ from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY
 from kmod_emu.user.memory import UserMappings
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import TracebackType
 
     from kmod_emu.kernel.kernel import KernelCore
@@ -63,6 +65,10 @@ class Process:
     def exit(self) -> None:
         """End the process and free what it has; one that an oops killed leaves its task behind."""
         self._kernel[FileTable].forget(self.task)
+        if self.task.activations and not self.task.dead:  # killed while it waits
+            self._kernel.sched.interrupt(self.task)
+            with suppress(KernelError):
+                self.wait()
         if not self.task.dead:
             self._kernel.tasks.exit(self.task)
             self.task.dead = True
@@ -103,10 +109,41 @@ class Process:
             return -error.errno
 
     def _enter(self, call: str | int, *arguments: int) -> int:
+        self._check_alive()
+        return int(self._kernel.sched.run(self.task, self._call(call, arguments)))
+
+    def _call(self, call: str | int, arguments: tuple[int, ...]) -> Coroutine[Any, Any, int]:
+        number = call if isinstance(call, int) else number_of(call)
+        return do_syscall(self._kernel, number, arguments)
+
+    def _check_alive(self) -> None:
         if self.task.dead:
             raise ProcessLookupError(3, "No such process")
-        number = call if isinstance(call, int) else number_of(call)
-        return int(self._kernel.sched.run(self.task, do_syscall(self._kernel, number, arguments)))
+
+    def start(self, call: str | int, *arguments: int) -> None:
+        """Enter a system call and do not wait for it: it goes on while other processes run.
+
+        >>> from kmod_emu import Kernel
+        >>> process = Kernel().process()
+        >>> process.start("delete_module", 0, 0)
+        >>> process.wait()
+        -14
+        """
+        self._check_alive()
+        self._kernel.sched.start(self.task, self._call(call, arguments))
+
+    def wait(self) -> int:
+        """Wait for the system call that `start` entered: its result, a negative errno on failure.
+
+        Raises:
+            Killed: The process died in the kernel.
+        """
+        try:
+            return int(self._kernel.sched.wait_for(self.task))
+        except KernelError as error:
+            if self.task.dead or isinstance(error, SleepsForever):
+                raise
+            return -error.errno
 
     def init_module(self, image: bytes, params: str | bytes = "") -> None:
         """init_module(2): load a module from memory.

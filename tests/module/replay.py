@@ -2,11 +2,17 @@
 
 import os
 import re
+from io import BytesIO
+from pathlib import Path
 
-from kmod_emu import Kernel, KernelError, Killed
+from elftools.elf.elffile import ELFFile
+
+from kmod_emu import Kernel, KernelError, Killed, Process
 from tests.conftest import RECORDINGS
 
 CASES = RECORDINGS / "errno-cases"
+DUMMY = Path("/lib/modules/6.1.0-56-amd64/kernel/drivers/net/dummy.ko")  # signed by Debian
+MAX_ERRNO = 4095
 _PROCESSOR = re.compile(r"<\d>(R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-7]|Code|PGD| <|</)")
 _ADDRESS = re.compile(r"\b(0x)?[0-9a-f]{8,16}\b")
 
@@ -33,11 +39,12 @@ class Replay:
 
     def __init__(self, cmdline: str = "") -> None:
         self.kernel = Kernel(cmdline=cmdline)
+        self.background: Process | None = None
 
     def step(self, step: dict) -> dict:
         """Run one step: `errno`, `dmesg` (with levels) and `out`, as the recording has them."""
         before = self.kernel.printk.sequence
-        outcome = {"errno": 0, "status": "ok"}
+        outcome = {"errno": 0, "status": "ok", "rc": None}
         try:
             out = getattr(self, f"_{step['op']}")(step)
             if out is not None:
@@ -45,7 +52,10 @@ class Replay:
         except Killed as death:
             outcome.update(status="crash", sig=death.signal, errno=None)
         except KernelError as error:
-            outcome["errno"] = error.errno
+            if error.errno <= MAX_ERRNO:
+                outcome["errno"], outcome["rc"] = error.errno, -1
+            else:
+                outcome["rc"] = -error.errno  # the C library takes it for a result
         outcome["dmesg"] = [
             f"<{record.level}>{line}"
             for record in self.kernel.printk.readable()
@@ -55,18 +65,45 @@ class Replay:
         return outcome
 
     def _image(self, step: dict) -> bytes:
-        return (CASES / f"{step['file']}.ko").read_bytes()
+        name = step["file"]
+        if not name.startswith("@"):
+            return (CASES / f"{name}.ko").read_bytes()
+        image = DUMMY.read_bytes()
+        if name == "@dummy_flip":
+            offset = ELFFile(BytesIO(image)).get_section_by_name(".text")["sh_offset"]
+            return image[:offset] + bytes([image[offset] ^ 1]) + image[offset + 1 :]
+        return {"@dummy": image, "@dummy_notail": image[:-1]}[name]
 
-    def _process(self, step: dict):
+    def _process(self, step: dict) -> Process:
         capabilities = 0 if step.get("nocap") else None
         return self.kernel.process(uid=step.get("uid", 0), comm="init", capabilities=capabilities)
 
     def _finit(self, step: dict) -> None:
-        with self._process(step) as process:
-            fd = process.memfd(self._image(step))
-            self._check(
-                process.syscall("finit_module", fd, self._params(process, step), step.get("flags", 0))
+        process = self._process(step)
+        call = (self._descriptor(process, step), self._params(process, step), step.get("flags", 0))
+        if step.get("bg"):
+            process.start("finit_module", *call)
+            self.kernel.sleep(step["ms"] / 1000)
+            self.background = process
+            return
+        with process:
+            self._check(process.syscall("finit_module", *call))
+
+    def _descriptor(self, process: Process, step: dict) -> int:
+        """What the recording opened: the module read-only, or something else."""
+        how = step.get("open", "rdonly")
+        if how in ("rdonly", "rdwr", "wronly"):
+            return process.memfd(
+                self._image(step), {"rdonly": os.O_RDONLY, "rdwr": os.O_RDWR, "wronly": os.O_WRONLY}[how]
             )
+        if how == "badfd":
+            return 99
+        return process.open({"devnull": "/dev/null", "devzero": "/dev/zero", "dir": "/proc"}[how])
+
+    def _waitbg(self, step: dict) -> None:
+        assert self.background
+        with self.background as process:
+            self._check(process.wait())
 
     def _init(self, step: dict) -> None:
         with self._process(step) as process:
