@@ -4,158 +4,80 @@ A profile holds a release's version magic, the layout of its structures and its 
 link addresses, licences, namespaces and CRCs. Code asks a profile for facts ("does struct module have a
 member mem?"), never for a version number.
 
-Each release is one file under `kmod_emu/data/profiles`, made by `scripts/build_profiles.py`: zlib-compressed
-ASCII, one line a column, `name TAB text`. `facts` and `structs` are JSON; `names` is separated by spaces and
-sorted; `values` and `crcs` are little-endian 32-bit words in hex (addresses are sign-extended); `gpl` is one
-digit a symbol; `namespaces` is JSON, namespace -> positions. The columns of exports are joined to rows only
+Each release is one file, shipped in `kmod_emu/data/profiles` or made by `kmod-emu profile build` and kept in
+the user's data directory; `abi/profile_file.py` describes it. The columns of exports are joined to rows only
 when a row is asked for: a release has some 10,000 and a module imports some 30.
 """
 
 from __future__ import annotations
 
 import json
-import zlib
-from array import array
-from collections.abc import Mapping
+import os
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.abi.export_table import Export, ExportTable, encode_exports
+from kmod_emu.abi.layout import Member, StructLayout
+from kmod_emu.abi.profile_file import Columns, encode
+from kmod_emu.abi.struct_table import StructTable, encode_structs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Mapping
 
-__all__ = ["Export", "Member", "Profile", "StructLayout", "available", "for_vermagic", "load"]
+__all__ = [
+    "Export",
+    "Member",
+    "Profile",
+    "StructLayout",
+    "available",
+    "contents",
+    "for_vermagic",
+    "load",
+    "user_directory",
+]
 
 DEFAULT_SERIES = "6.1"
 
-_DIRECTORY = Path(__file__).parent.parent / "data" / "profiles"
-_SUFFIX = ".tsv.z"
-_MASK64 = (1 << 64) - 1
+SHIPPED = Path(__file__).parent.parent / "data" / "profiles"
+SUFFIX = ".profile"
+_NAME = "@"  # stands for a function's name in its prototype
 
 
-class Export(NamedTuple):
-    """A symbol that the real kernel exports.
+def contents(
+    facts: Mapping[str, Any],
+    structs: Iterable[StructLayout],
+    exports: Iterable[Export],
+    prototypes: Mapping[str, str],
+    builtin: Mapping[str, Mapping[str, int]],
+    certificates: Iterable[bytes],
+) -> bytes:
+    """The contents of a profile file.
 
-    Attributes:
-        name: The symbol.
-        crc: Its CRC, None in a kernel built without MODVERSIONS.
-        gpl: Whether only GPL-compatible modules may use it.
-        namespace: The namespace an importer must name, "" for none.
-        value: Its link-time address; a per-CPU symbol's is an offset into the per-CPU area where the
-            kernel's per-CPU section is zero-based (up to 6.12).
+    Args:
+        facts: The attributes of `Profile` that are plain values, by name.
+        structs: Layouts.
+        exports: Exported symbols; all with a CRC or none.
+        prototypes: C prototypes of exports, as far as they are known.
+        builtin: Built-in modules as /sys/module lists them: their parameters' names and permissions.
+        certificates: X.509 certificates (DER) of the keys that modules may be signed with.
+
+    Raises:
+        ValueError: An address outside the topmost and lowest 2 GiB, or a CRC here and none there.
     """
-
-    name: str
-    crc: int | None
-    gpl: bool
-    namespace: str
-    value: int
-
-
-class Member(NamedTuple):
-    """Where a member lies in its structure.
-
-    Attributes:
-        offset: Bytes from the structure's start.
-        size: Bytes; for a bit-field, of the storage unit at `offset`.
-        bit: A bit-field's lowest bit in that unit, None for an ordinary member.
-    """
-
-    offset: int
-    size: int
-    bit: int | None = None
-
-
-class StructLayout(NamedTuple):
-    """The layout of one structure in one release.
-
-    Attributes:
-        name: Its tag, without "struct".
-        size: sizeof, in bytes.
-        members: By name, those of anonymous inner structures and unions included.
-        release: The kernel release it belongs to.
-    """
-
-    name: str
-    size: int
-    members: Mapping[str, Member]
-    release: str = ""
-
-    def offset(self, member: str) -> int:
-        """The offset of a member in bytes; KeyError if there is no such member."""
-        try:
-            return self.members[member].offset
-        except KeyError:
-            where = f" in {self.release}" if self.release else ""
-            raise KeyError(f"struct {self.name} has no member {member}{where}") from None
-
-
-class _StructTable(Mapping[str, StructLayout]):
-    """All layouts of a release; each is built when first asked for."""
-
-    def __init__(self, text: str, release: str) -> None:
-        self._raw: dict[str, Any] = json.loads(text)
-        self._release = release
-        self._layouts: dict[str, StructLayout] = {}
-
-    def __getitem__(self, name: str) -> StructLayout:
-        layout = self._layouts.get(name)
-        if layout is None:
-            raw = self._raw[name]
-            members = {member: _member(*place) for member, place in raw["members"].items()}
-            layout = self._layouts[name] = StructLayout(name, raw["size"], members, self._release)
-        return layout
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._raw)
-
-    def __len__(self) -> int:
-        return len(self._raw)
-
-
-def _member(offset: int, size: int, bit: str | None = None) -> Member:
-    return Member(offset, size, None if bit is None else int(bit.removeprefix("bit")))
-
-
-def _words(typecode: str, column: str) -> array[int]:
-    words = array(typecode)
-    words.frombytes(bytes.fromhex(column))
-    return words
-
-
-class _ExportTable(Mapping[str, Export]):
-    """All exports of a release, in columns sorted by name; rows are made on demand."""
-
-    def __init__(self, columns: Mapping[str, str]) -> None:
-        self.names = columns["names"].split(" ")
-        self.index = dict(zip(self.names, range(len(self.names)), strict=True))
-        self._values = _words("i", columns["values"])
-        self._crcs = _words("I", columns["crcs"])
-        self._gpl = columns["gpl"]
-        self._namespaces: dict[int, str] = {
-            position: namespace
-            for namespace, positions in json.loads(columns["namespaces"]).items()
-            for position in positions
-        }
-
-    def __getitem__(self, name: str) -> Export:
-        position = self.index[name]
-        return Export(
-            name,
-            self._crcs[position] if self._crcs else None,
-            self._gpl[position] == "1",
-            self._namespaces.get(position, ""),
-            self._values[position] & _MASK64,
-        )
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.index
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
+    rows = sorted(exports)
+    return encode(
+        facts,
+        {
+            **encode_exports(rows),
+            "structs": encode_structs(structs).encode(),
+            "builtin": json.dumps(builtin, sort_keys=True, separators=(",", ":")).encode(),
+            "certificates": json.dumps([certificate.hex() for certificate in certificates]).encode(),
+            "prototypes": "\n".join(
+                prototypes.get(row.name, "").replace(row.name, _NAME, 1) for row in rows
+            ).encode(),
+        },
+    )
 
 
 class Profile:
@@ -163,9 +85,11 @@ class Profile:
 
     Attributes:
         release: As `uname -r` prints it.
-        version: As `uname -v` prints it where that is known, else the distribution's version.
+        version: As `uname -v` prints it.
+        banner: As /proc/version prints it, "" where that is not known.
         vermagic: The version magic of modules built for it, with the trailing space.
         series: The release's first two numbers, "6.1".
+        missing: What the files it was made from did not say, in words.
         config: Configuration options that change what modules see, without CONFIG_; an option that is
             missing here is not known.
         static_percpu_start: Link address of the kernel's own per-CPU variables: 0 where they are zero-based.
@@ -180,26 +104,26 @@ class Profile:
     '0x1fb80'
     """
 
-    def __init__(self, columns: Mapping[str, str]) -> None:
-        facts: dict[str, Any] = json.loads(columns["facts"])
+    def __init__(self, columns: Columns) -> None:
+        facts = columns.facts
         self._columns = columns
         self.release: str = facts["release"]
         self.version: str = facts["version"]
+        self.banner: str = facts["banner"]
         self.vermagic: str = facts["vermagic"]
-        self.series: str = facts["series"]
+        self.series: str = _series(self.release)
         self.config: Mapping[str, int | bool] = facts["config"]
-        self.static_percpu_start: int = facts.get("static_percpu_start", 0)
+        self.static_percpu_start: int = facts["static_percpu_start"]
         self.static_percpu_size: int = facts["static_percpu_size"]
+        self.missing: tuple[str, ...] = tuple(facts["missing"])
 
     @classmethod
     def from_bytes(cls, contents: bytes) -> Profile:
-        """A profile from the contents of a profile file; ValueError or KeyError if it is not one."""
+        """A profile from the contents of a profile file; ValueError if it is not one."""
         try:
-            text = zlib.decompress(contents).decode("ascii")
-        except zlib.error as error:
-            raise ValueError(f"not a profile file: {error}") from None
-        columns = (line.partition("\t") for line in text.split("\n") if line)
-        return cls({name: column for name, _, column in columns})
+            return cls(Columns(contents))
+        except KeyError as error:
+            raise ValueError(f"a damaged profile file: it lacks {error}") from None
 
     def __repr__(self) -> str:
         return f"<Profile {self.release}>"
@@ -207,11 +131,11 @@ class Profile:
     @cached_property
     def structs(self) -> Mapping[str, StructLayout]:
         """Structure layouts by tag."""
-        return _StructTable(self._columns["structs"], self.release)
+        return StructTable(self._columns.text("structs"), self.release)
 
     @cached_property
-    def _export_table(self) -> _ExportTable:
-        return _ExportTable(self._columns)
+    def _export_table(self) -> ExportTable:
+        return ExportTable(self._columns)
 
     @property
     def exports(self) -> Mapping[str, Export]:
@@ -226,6 +150,32 @@ class Profile:
     def export_index(self, name: str) -> int:
         """The position of an export in `exports_names`; KeyError if the kernel does not export it."""
         return self._export_table.index[name]
+
+    def prototype(self, name: str) -> str | None:
+        """The C prototype of an exported function as the kernel was built with it; None if it is not known.
+
+        >>> load("6.1").prototype("misc_register")
+        'int misc_register(struct miscdevice *misc)'
+        """
+        position = self._export_table.index.get(name)
+        if position is None or not self._prototypes:
+            return None
+        return self._prototypes[position].replace(_NAME, name, 1) or None
+
+    @cached_property
+    def _prototypes(self) -> list[str]:
+        text = self._columns.text("prototypes")
+        return text.split("\n") if text else []
+
+    @cached_property
+    def builtin_modules(self) -> Mapping[str, Mapping[str, int]]:
+        """Built-in modules that have a directory in /sys/module -> their parameters and their permissions.
+
+        >>> load("6.1").builtin_modules["printk"]["time"]
+        420
+        """
+        table: dict[str, dict[str, int]] = json.loads(self._columns.text("builtin") or "{}")
+        return table
 
     def struct(self, name: str) -> StructLayout:
         """The layout of `struct name`; KeyError with a sentence if the profile has none."""
@@ -264,9 +214,8 @@ class Profile:
 
     @cached_property
     def certificates(self) -> tuple[bytes, ...]:
-        """X.509 certificates (DER) of the keys that the kernel trusts for modules, where they are known."""
-        path = _DIRECTORY / f"{self.release}.der"
-        return (path.read_bytes(),) if path.is_file() else ()
+        """X.509 certificates (DER) of the keys that the kernel was built to trust, where they are known."""
+        return tuple(map(bytes.fromhex, json.loads(self._columns.text("certificates") or "[]")))
 
     @cached_property
     def layout_regions(self) -> str:
@@ -278,14 +227,31 @@ class Profile:
         return "mem" if self.has("module.mem") else "core_init"
 
 
+# ---------------------------------------------------------------------- where profiles are
+
+
+def user_directory() -> Path:
+    """Where profiles that the user built are kept."""
+    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    return Path(base) / "kmod-emu" / "profiles"
+
+
+def _paths() -> dict[str, Path]:
+    """Release -> its file; the user's own comes before a shipped one of the same release."""
+    return {
+        path.name.removesuffix(SUFFIX): path
+        for directory in (SHIPPED, user_directory())
+        for path in directory.glob(f"*{SUFFIX}")
+    }
+
+
 def available() -> list[str]:
     """The releases that have a profile, oldest first.
 
-    >>> available()
-    ['5.10.0-32-amd64', '6.1.0-56-amd64', '6.12.107+deb13-amd64', '7.2.13+deb14-amd64']
+    >>> set(available()) >= {'5.10.0-32-amd64', '6.1.0-56-amd64', '6.12.107+deb13-amd64'}
+    True
     """
-    releases = [path.name.removesuffix(_SUFFIX) for path in _DIRECTORY.glob(f"*{_SUFFIX}")]
-    return sorted(releases, key=_release_key)
+    return sorted(_paths(), key=_release_key)
 
 
 def _release_key(release: str) -> tuple[list[int], str]:
@@ -302,31 +268,39 @@ def load(release: str | None = None) -> Profile:
     """The profile of a release.
 
     Args:
-        release: A whole release ("6.1.0-56-amd64"), a series ("6.1": its newest release) or None (6.1).
+        release: A whole release ("6.1.0-56-amd64"), a series ("6.1": its newest release) or None (the newest
+            6.1 that is shipped).
 
     Raises:
         LookupError: There is no such profile; the text lists those there are.
+        ValueError: The file is damaged.
 
     >>> load().release, load("7.2").modversions
     ('6.1.0-56-amd64', False)
     """
-    return _load(DEFAULT_SERIES if release is None else release)
-
-
-@lru_cache(maxsize=16)
-def _load(release: str) -> Profile:
-    path = _DIRECTORY / (release + _SUFFIX)
-    if _series(release) != release and "/" not in release and path.is_file():
-        return _read(release)
-    matches = [known for known in available() if _series(known) == release]
+    if release is None:
+        paths = {path.name.removesuffix(SUFFIX): path for path in SHIPPED.glob(f"{DEFAULT_SERIES}.*{SUFFIX}")}
+        return _read(max(paths.items(), key=lambda item: _release_key(item[0]))[1])
+    paths = _paths()
+    if release in paths:
+        return _read(paths[release])
+    matches = sorted((known for known in paths if _series(known) == release), key=_release_key)
     if not matches:
-        raise LookupError(f"no profile for kernel {release!r}; there are: {', '.join(available())}")
-    return _read(matches[-1])
+        known = ", ".join(sorted(paths, key=_release_key))
+        raise LookupError(f"no profile for kernel {release!r}; there are: {known}")
+    return _read(paths[matches[-1]])
+
+
+def _read(path: Path) -> Profile:
+    return _parse(path, path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _read(release: str) -> Profile:
-    return Profile.from_bytes((_DIRECTORY / (release + _SUFFIX)).read_bytes())
+def _parse(path: Path, changed: int) -> Profile:
+    try:
+        return Profile.from_bytes(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def for_vermagic(vermagic: str) -> Profile | None:

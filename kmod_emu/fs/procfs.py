@@ -36,7 +36,7 @@ class Procfs:
             "tainted": Node(0o644, read=lambda task: f"{kernel.taint.mask}\n", write=self._write_tainted),
         }
         self.files: dict[str, Node] = {
-            "version": _text(f"Linux version {profile.release} {profile.version}\n"),
+            "version": _text((profile.banner or f"Linux version {profile.release} {profile.version}") + "\n"),
             "uptime": Node(0o444, read=self._uptime),
             "sys": directory({"kernel": directory(self.sysctl_kernel)}),
         }

@@ -1,7 +1,7 @@
-"""PKCS#7 signatures of modules: parsing, and checking them by RSA (crypto/asymmetric_keys/).
+"""PKCS#7 signatures of modules: parsing, and checking them by RSA or ECDSA (crypto/asymmetric_keys/).
 
-Modules are signed by `sign-file`: one signer, no certificates, no attributes, so the RSA signature is over
-the module's digest itself. Only what such a message needs of DER is read.
+Modules are signed by `sign-file`: one signer, no certificates, no attributes, so the signature is over the
+module's digest itself. Only what such a message needs of DER is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from kmod_emu.abi.der import (
     Element,
     elements,
 )
+from kmod_emu.module import ecdsa
 
+_EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")
+_UNCOMPRESSED = 4
 _DIGESTS = {
     bytes.fromhex("2b0e03021a"): "sha1",
     bytes.fromhex("608648016503040204"): "sha224",
@@ -38,7 +41,7 @@ class Signature(NamedTuple):
         issuer: Name of the key's certificate, as DER.
         serial: Its serial number.
         digest: Name of the hash function.
-        value: The RSA signature.
+        value: What the key made of the digest.
     """
 
     issuer: bytes
@@ -47,13 +50,19 @@ class Signature(NamedTuple):
     value: bytes
 
 
+class RsaKey(NamedTuple):
+    """A public key."""
+
+    modulus: int
+    exponent: int
+
+
 class Certificate(NamedTuple):
     """The part of an X.509 certificate that signatures need."""
 
     issuer: bytes
     serial: int
-    modulus: int
-    exponent: int
+    key: RsaKey | ecdsa.EcKey
 
 
 def parse_signature(message: bytes) -> Signature:
@@ -79,7 +88,7 @@ def parse_signature(message: bytes) -> Signature:
 
 
 def parse_certificate(der: bytes) -> Certificate:
-    """Read an X.509 certificate with an RSA key.
+    """Read an X.509 certificate with an RSA key or an elliptic curve key.
 
     Raises:
         BadMessage: It is none.
@@ -90,9 +99,28 @@ def parse_certificate(der: bytes) -> Certificate:
     if len(fields) < 6:
         raise BadMessage("no certificate")
     serial, issuer, key = fields[0], fields[2], fields[5]
-    rsa = _first(key.child(1, BIT_STRING).body[1:], SEQUENCE)
-    modulus, exponent = (int.from_bytes(rsa.child(index, INTEGER).body, "big") for index in (0, 1))
-    return Certificate(issuer.raw, int.from_bytes(serial.body, "big"), modulus, exponent)
+    return Certificate(issuer.raw, int.from_bytes(serial.body, "big"), _parse_key(key))
+
+
+def _parse_key(key: Element) -> RsaKey | ecdsa.EcKey:
+    """A SubjectPublicKeyInfo."""
+    algorithm, bits = key.child(0, SEQUENCE), key.child(1, BIT_STRING).body[1:]
+    if algorithm.child(0, OID).body == _EC_PUBLIC_KEY:
+        curve = ecdsa.CURVES.get(algorithm.child(1, OID).body)
+        if curve is None or not bits or bits[0] != _UNCOMPRESSED:
+            raise BadMessage("a key on an unknown curve")
+        half = len(bits) // 2
+        return ecdsa.EcKey(
+            curve, int.from_bytes(bits[1 : half + 1], "big"), int.from_bytes(bits[half + 1 :], "big")
+        )
+    return RsaKey(*_integers(bits))
+
+
+def _integers(der: bytes) -> tuple[int, int]:
+    """A sequence of two integers."""
+    pair = _first(der, SEQUENCE)
+    first, second = (int.from_bytes(pair.child(index, INTEGER).body, "big") for index in (0, 1))
+    return first, second
 
 
 def _first(data: bytes, tag: int) -> Element:
@@ -103,15 +131,26 @@ def _first(data: bytes, tag: int) -> Element:
 
 
 def matches(data: bytes, signature: Signature, certificate: Certificate) -> bool:
-    """Whether the signature over `data` was made with the certificate's key (PKCS#1 v1.5)."""
+    """Whether the signature over `data` was made with the certificate's key."""
     import hashlib
 
-    size = (certificate.modulus.bit_length() + 7) // 8
-    plain = pow(int.from_bytes(signature.value, "big"), certificate.exponent, certificate.modulus)
+    digest = hashlib.new(signature.digest, data).digest()
+    key = certificate.key
+    if isinstance(key, ecdsa.EcKey):
+        try:
+            return ecdsa.verify(key, digest, *_integers(signature.value))
+        except BadMessage:
+            return False
+    return _rsa_matches(key, signature, digest)
+
+
+def _rsa_matches(key: RsaKey, signature: Signature, digest: bytes) -> bool:
+    """PKCS#1 v1.5."""
+    size = (key.modulus.bit_length() + 7) // 8
+    plain = pow(int.from_bytes(signature.value, "big"), key.exponent, key.modulus)
     oid = next(oid for oid, name in _DIGESTS.items() if name == signature.digest)
     algorithm = _der(SEQUENCE, _der(OID, oid) + _der(5, b""))
-    digest = _der(OCTET_STRING, hashlib.new(signature.digest, data).digest())
-    tail = b"\0" + _der(SEQUENCE, algorithm + digest)
+    tail = b"\0" + _der(SEQUENCE, algorithm + _der(OCTET_STRING, digest))
     return plain.to_bytes(size, "big") == b"\0\1" + b"\xff" * (size - 2 - len(tail)) + tail
 
 

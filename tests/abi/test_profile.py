@@ -1,27 +1,15 @@
-"""Kernel profiles: the facts that SPEC gives for each release, and the builder's round trip."""
+"""Kernel profiles: the facts of each release, and that what is put into a file comes out of it."""
 
-import importlib.util
-import json
-from pathlib import Path
+import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kmod_emu.abi import profile
-from kmod_emu.abi.profile import Export, Member
+from kmod_emu.abi.profile import Export, Member, StructLayout
 
 SERIES = ("5.10", "6.1", "6.12", "7.2")
-
-_SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "build_profiles.py"
-
-
-@pytest.fixture(scope="module")
-def build_profiles():
-    spec = importlib.util.spec_from_file_location("build_profiles", _SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_default_is_the_61_release():
@@ -155,7 +143,7 @@ def test_members_lie_inside_their_structure(series):
 
 
 def test_bit_fields_keep_their_bit():
-    assert profile.load("6.1").struct("kobject").members["state_in_sysfs"] == Member(60, 4, 1)
+    assert profile.load("6.1").struct("kobject").members["state_in_sysfs"] == Member(60, 4, 1, 1)
     assert profile.load("6.1").struct("kobject").members["name"] == Member(0, 8)
 
 
@@ -187,48 +175,88 @@ _NAMES = st.text("abcXYZ_0123", min_size=1, max_size=20)
 _ENTRY = st.tuples(_VALUES, st.booleans(), st.sampled_from(["", "CXL", "module:a,b-*"]), _CRCS)
 
 
+def _file(rows, structs=(), **more):
+    facts = {
+        "release": "9.9.9",
+        "version": "#1",
+        "banner": "",
+        "vermagic": "9.9.9 ",
+        "config": {"MODVERSIONS": bool(rows and rows[0].crc is not None)},
+        "static_percpu_start": 0,
+        "static_percpu_size": 4096,
+        "missing": [],
+    }
+    return profile.contents(
+        facts, structs, rows, **({"prototypes": {}, "builtin": {}, "certificates": []} | more)
+    )
+
+
 @given(entries=st.dictionaries(_NAMES, _ENTRY, min_size=1, max_size=20), modversions=st.booleans())
-def test_what_is_built_is_what_is_loaded(build_profiles, entries, modversions):
+def test_what_is_built_is_what_is_loaded(entries, modversions):
     rows = [
-        build_profiles.Row(name, value, gpl, namespace, crc if modversions else None)
+        Export(name, crc if modversions else None, gpl, namespace, value)
         for name, (value, gpl, namespace, crc) in sorted(entries.items())
     ]
-    contents = build_profiles.build("6.1", {"list_head": {"size": 16, "members": {"next": [0, 8]}}}, rows)
+    prototypes = {rows[0].name: f"void ({rows[0].name})(int x)"}
+    contents = _file(rows, prototypes=prototypes, builtin={"a": {"b": 0o644}}, certificates=[b"\x30\0"])
     loaded = profile.Profile.from_bytes(contents)
-    assert contents == build_profiles.build(
-        "6.1", {"list_head": {"size": 16, "members": {"next": [0, 8]}}}, rows
+    assert contents == _file(
+        rows, prototypes=prototypes, builtin={"a": {"b": 0o644}}, certificates=[b"\x30\0"]
     )
-    assert list(loaded.exports.values()) == [
-        Export(row.name, row.crc, row.gpl, row.namespace, row.value) for row in rows
-    ]
+    assert list(loaded.exports.values()) == rows
     assert loaded.modversions is modversions
-    assert loaded.offset("list_head", "next") == 0
+    assert {name: loaded.prototype(name) for name in loaded.exports if loaded.prototype(name)} == prototypes
+    assert loaded.builtin_modules == {"a": {"b": 0o644}}
+    assert loaded.certificates == (b"\x30\0",)
 
 
-def test_an_address_outside_the_kernel_is_not_built(build_profiles):
+_PLACES = st.tuples(st.integers(0, 5000), st.integers(0, 300))
+_BIT_FIELDS = st.tuples(
+    st.integers(0, 5000), st.sampled_from((1, 2, 4, 8)), st.integers(0, 63), st.integers(1, 64)
+)
+_MEMBERS = (_PLACES | _BIT_FIELDS).map(lambda place: Member(*place))
+_LAYOUTS = st.builds(
+    StructLayout,
+    _NAMES,
+    st.integers(0, 9000),
+    st.dictionaries(st.text("abc._9", min_size=1), _MEMBERS),
+    st.just("9.9.9"),
+)
+
+
+@given(st.lists(_LAYOUTS, unique_by=lambda layout: layout.name))
+def test_any_layout_is_kept(layouts):
+    loaded = profile.Profile.from_bytes(_file([], layouts))
+    assert dict(loaded.structs) == {layout.name: layout for layout in layouts}
+
+
+def test_an_address_outside_the_kernel_is_not_built():
     with pytest.raises(ValueError, match="lost"):
-        build_profiles.build("6.1", {}, [build_profiles.Row("lost", 1 << 40, False, "", None)])
+        _file([Export("lost", None, False, "", 1 << 40)])
 
 
-def test_a_partly_missing_crc_is_not_built(build_profiles):
-    rows = [build_profiles.Row("a", 0, False, "", 1), build_profiles.Row("b", 0, False, "", None)]
+def test_a_partly_missing_crc_is_not_built():
     with pytest.raises(ValueError, match="CRC"):
-        build_profiles.build("6.1", {}, rows)
+        _file([Export("a", 1, False, "", 0), Export("b", None, False, "", 0)])
 
 
-def test_tables_are_read_from_a_directory(build_profiles, tmp_path):
-    layouts = {series: {"list_head": {"size": 16, "members": {}}} for series in SERIES}
-    (tmp_path / "offsets.json").write_text(json.dumps(layouts))
-    for series in SERIES:
-        (tmp_path / f"ksymtab-{series}.tsv").write_text(
-            "# name\tlink-time value\tgpl\tnamespace\tcrc\n"
-            "_printk\t0xffffffff81000000\t\t\t0x92997ed8\n"
-            "cpu_number\t0x199e0\tgpl\tCXL\t0x17de3d5\n"
-        )
-    assert build_profiles.main([str(tmp_path), "--output", str(tmp_path / "out")]) == 0
-    assert [path.name.removesuffix(".tsv.z") for path in sorted((tmp_path / "out").iterdir())] == sorted(
-        profile.available()
-    )
-    loaded = profile.Profile.from_bytes((tmp_path / "out" / "7.2.13+deb14-amd64.tsv.z").read_bytes())
-    assert loaded.exports["cpu_number"] == Export("cpu_number", 0x17DE3D5, True, "CXL", 0x199E0)
-    assert loaded.struct("list_head").size == 16
+@given(st.data())
+def test_a_damaged_file_raises_nothing_but_value_errors(data):
+    contents = bytearray(_file([Export("a", 1, False, "", 0)]))
+    contents[data.draw(st.integers(0, len(contents) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(ValueError):
+        profile.Profile.from_bytes(bytes(contents))
+
+
+def test_a_file_of_another_version_says_so():
+    with pytest.raises(ValueError, match="another version of kmod-emu"):
+        profile.Profile.from_bytes(b"kmod-emu profile 1\n{}\n")
+
+
+def test_the_users_profiles_are_found_and_win(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    profile.user_directory().mkdir(parents=True)
+    (profile.user_directory() / "9.9.9.profile").write_bytes(_file([]))
+    assert profile.available()[-1] == "9.9.9"
+    assert profile.load("9.9").release == "9.9.9"
+    assert profile.load().release == "6.1.0-56-amd64"

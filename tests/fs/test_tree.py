@@ -73,7 +73,9 @@ def test_proc_files_of_a_fresh_machine():
     assert kernel.cat("/proc/sys/kernel/osrelease") == b"6.1.0-56-amd64\n"
     assert kernel.cat("/proc/sys/kernel/tainted") == b"0\n"
     assert kernel.cat("/proc/modules") == b""
-    assert kernel.cat("/proc/version").startswith(b"Linux version 6.1.0-56-amd64 #1 SMP")
+    version = kernel.cat("/proc/version")
+    assert version.startswith(b"Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org) (gcc-12 ")
+    assert version.endswith(b" #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)\n")
     symbols = kernel.cat("/proc/kallsyms").splitlines()
     assert f"{kernel.symbol('_printk'):016x} T _printk".encode() in symbols
     assert all(line.startswith(b"0" * 16) for line in kernel.cat("/proc/kallsyms", uid=1000).splitlines())
