@@ -15,11 +15,9 @@ from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from click.shell_completion import CompletionItem
 
-    from kmod_emu.api import Kernel
     from kmod_emu.kmod.getopt import Command
 
 _KILLED, _UNIMPLEMENTED = 3, 4
@@ -33,7 +31,8 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **options)
         except ToolError as error:
-            click.echo(str(error), err=True)
+            if str(error):
+                click.echo(str(error), err=True)
             sys.exit(error.status)
         except Killed as death:
             from kmod_emu.kernel.printk import escape
@@ -71,14 +70,10 @@ class ToolCommand(click.Command):
 @reports_errors
 def run(tool: str, args: list[str], state: str | None) -> int:
     """Run a tool on the kept machine; its exit status."""
+    from kmod_emu.cli.machine import machine, state_path
+
     module: Any = import_module(f"kmod_emu.kmod.{tool}")
     try:
-        return int(module.main(Console(tool, partial(_machine, state)), args))
+        return int(module.main(Console(tool, partial(machine, state), state_path(state)), args))
     except Done:
         return 0
-
-
-def _machine(state: str | None, *, change: bool) -> AbstractContextManager[Kernel]:
-    from kmod_emu.cli.machine import machine
-
-    return machine(state, change=change)

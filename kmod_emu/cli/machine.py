@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmod_emu.api import Kernel
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kmod_emu.api import Kernel
 
 
 def state_path(given: str | None) -> Path:
@@ -43,6 +44,8 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
         change: Write the machine back, also when the kernel refuses: a crash leaves its traces. Where the
             emulator itself fails, or Ctrl-C ends the command halfway, the machine stays what it was.
     """
+    from kmod_emu.api import Kernel
+
     path = state_path(given)
     with locked(path), ends_at_once():
         kernel = Kernel.load(path) if path.exists() else Kernel()
@@ -62,6 +65,8 @@ def boot(given: str | None, release: str | None) -> Kernel:
     Raises:
         LookupError: There is no profile of that release.
     """
+    from kmod_emu.api import Kernel
+
     path = state_path(given)
     kernel = Kernel(release)
     with locked(path):

@@ -27,7 +27,7 @@ _COMMANDS = {
     "insmod": _TOOL,
     "rmmod": _TOOL,
     "lsmod": _TOOL,
-    "dmesg": ("kmod_emu.cli.tools", "dmesg"),
+    "dmesg": _TOOL,
     "modinfo": _TOOL,
     "ksyms": _TOOL,
     "cat": ("kmod_emu.cli.tools", "cat"),

@@ -30,25 +30,6 @@ def boot(state: str | None, release: str | None) -> None:
 
 
 @click.command()
-@click.option("-C", "--clear", is_flag=True, help="Clear the log instead of printing it.")
-@click.option("-c", "--read-clear", is_flag=True, help="Print the log, then clear it.")
-@click.option("-r", "--raw", is_flag=True, help="Print each line's level, as in the buffer.")
-@click.option("-t", "--notime", is_flag=True, help="Print no time stamps.")
-@click.pass_obj
-@reports_errors
-def dmesg(state: str | None, clear: bool, read_clear: bool, raw: bool, notime: bool) -> None:
-    """Print the kernel log of the kept machine."""
-    from kmod_emu.cli.machine import machine
-    from kmod_emu.kmod import dmesg as tool
-
-    with machine(state, change=clear or read_clear) as kernel:
-        if not clear:
-            click.echo(tool.dmesg(kernel, raw=raw, notime=notime), nl=False)
-        if clear or read_clear:
-            kernel.printk.clear()
-
-
-@click.command()
 @click.argument("paths", nargs=-1, required=True)
 @click.option("--uid", type=UID, default=0, help="Who reads.")
 @click.pass_obj

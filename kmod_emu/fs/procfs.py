@@ -32,7 +32,7 @@ class Procfs:
             "dmesg_restrict": _text("1\n"),
             "kptr_restrict": _text("0\n"),
             "perf_event_paranoid": _text("3\n"),
-            "printk": _text("7\t4\t1\t7\n"),
+            "printk": Node(0o444, read=lambda task: f"{kernel.printk.console_loglevel}\t4\t1\t7\n"),
             "tainted": Node(0o644, read=lambda task: f"{kernel.taint.mask}\n", write=self._write_tainted),
         }
         self.files: dict[str, Node] = {

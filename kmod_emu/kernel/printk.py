@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.vsprintf import Arguments
 
 DEFAULT_LEVEL = 4
+CONSOLE_LOGLEVEL, MINIMUM_CONSOLE_LOGLEVEL = 7, 1
 RECORD_MAX = 992  # LOG_LINE_MAX: text with prefix and NUL is cut to this
 _PREFIX_LENGTH = 2  # KERN_SOH and the level
 BUFFER_BYTES = 1 << 17  # CONFIG_LOG_BUF_SHIFT=17
@@ -69,6 +70,8 @@ class Printk:
         self.sequence = 0  # of the next record
         self._cleared = 0  # dmesg -c shows from here
         self._open_by: int | None = None  # pid whose record has no newline yet
+        self.console_loglevel = CONSOLE_LOGLEVEL  # messages below it would go to the console
+        self._console_saved: int | None = None  # by console_off
 
     def emit(self, text: str | bytes, level: int | None = None) -> int:
         """Store a formatted message; returns the length of what was stored by this call.
@@ -127,9 +130,25 @@ class Printk:
         """`dmesg -C`: later reads start here."""
         self._cleared = self.sequence
 
+    def console_off(self) -> None:
+        """`dmesg -D`: SYSLOG_ACTION_CONSOLE_OFF."""
+        if self._console_saved is None:
+            self._console_saved = self.console_loglevel
+        self.console_loglevel = MINIMUM_CONSOLE_LOGLEVEL
+
+    def console_on(self) -> None:
+        """`dmesg -E`: SYSLOG_ACTION_CONSOLE_ON."""
+        if self._console_saved is not None:
+            self.console_loglevel, self._console_saved = self._console_saved, None
+
+    def set_console_level(self, level: int) -> None:
+        """`dmesg -n LEVEL`: SYSLOG_ACTION_CONSOLE_LEVEL."""
+        self.console_loglevel, self._console_saved = max(level, MINIMUM_CONSOLE_LOGLEVEL), None
+
     def save(self) -> Any:
         """State for a snapshot or file."""
         return {
+            "console": [self.console_loglevel, self._console_saved],
             "records": [
                 (*record[:3], record.text.decode("latin-1"), record.continued) for record in self.records
             ],
@@ -147,6 +166,7 @@ class Printk:
         self._bytes = sum(len(record.text) + _RECORD_OVERHEAD for record in self.records)
         self.sequence, self._cleared = state["sequence"], state["cleared"]
         self._open_by = state["open_by"]
+        self.console_loglevel, self._console_saved = state["console"]
 
 
 def stamp(record: Record) -> str:

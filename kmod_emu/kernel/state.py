@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 MAGIC = b"KMODEMU\0"
-VERSION = 1
+VERSION = 2
 _HEADER = struct.Struct("<8sI32sQ")  # magic, version, SHA-256 of the rest, length of the tables
 _PAGE = struct.Struct("<BI")  # arena's number, page number
 _LEVEL = 1  # zlib: the file is written after every command, so speed counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from kmod_emu.kmod.errors import ToolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from kmod_emu.api import Kernel
     from kmod_emu.kmod.getopt import Getopt
@@ -29,15 +31,44 @@ class Console:
     Args:
         tool: Its name, which its messages begin with.
         machine: Opens the kept machine: `with console.machine(change=True) as kernel`.
+        path: Where the kept machine lives.
     """
 
-    def __init__(self, tool: str, machine: Callable[..., AbstractContextManager[Kernel]]) -> None:
+    def __init__(self, tool: str, machine: Callable[..., AbstractContextManager[Kernel]], path: Path) -> None:
         self.tool = tool
         self.machine = machine
+        self._path = path
 
     def out(self, text: str) -> None:
         """Write to standard output; on a terminal, no control character gets through."""
         sys.stdout.write(tame(text) if sys.stdout.isatty() else text)
+
+    def out_safe(self, text: str) -> None:
+        """Write what may command the terminal, because the tool has taken care of that itself."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def page(self, text: str) -> None:
+        """Show a text by the user's pager, where standard output is a terminal."""
+        import click
+
+        os.environ.setdefault("LESS", "FRSX")
+        click.echo_via_pager(text, color=True)
+
+    def colours(self, mode: str) -> bool:
+        """Whether to print in colours; `mode` is "auto", "always" or "never"."""
+        if mode != "auto":
+            return mode == "always"
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+        return sys.stdout.isatty() and not plain
+
+    def stamp(self) -> tuple[int, ...]:
+        """Changes when the kept machine does."""
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return ()
+        return status.st_ino, status.st_mtime_ns, status.st_size
 
     def err(self, text: str) -> None:
         """Write a line to standard error."""

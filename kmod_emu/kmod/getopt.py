@@ -79,6 +79,14 @@ class Command(NamedTuple):
             for match in _NAME.finditer(names)
         }
 
+    def long_name(self, key: str) -> str:
+        """The first long name of an option.
+
+        >>> Command("dmesg", "", "", {"-n, --console-level=LEVEL": ""}).long_name("n")
+        'console-level'
+        """
+        return next(name for name, option in _parse(self.options)[1].items() if option.key == key)
+
 
 class _Takes(Enum):
     """Whether an option takes an argument."""

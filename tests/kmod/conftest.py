@@ -1,0 +1,3 @@
+"""The tools are run as a user would."""
+
+from tests.cli.conftest import cli  # noqa: F401
