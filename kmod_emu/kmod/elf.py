@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection
+    from mmap import mmap
 
 _EI_NIDENT = 16
 _BYTE_ORDER = {1: "<", 2: ">"}  # by EI_DATA
@@ -35,38 +36,70 @@ def modinfo_strings(blob: bytes) -> list[bytes]:
     Traceback (most recent call last):
     OSError: [Errno 8] Exec format error
     """
-    for name, data in _sections(blob):
-        if name == b".modinfo":
-            return [text for text in data.split(b"\0") if text]
-    raise _error(errno.ENOENT)
+    found = find_sections(blob, (b".modinfo",)).get(b".modinfo")
+    if found is None:
+        raise _error(errno.ENOENT)
+    offset, size = found
+    return [text for text in blob[offset : offset + size].split(b"\0") if text]
 
 
-def _sections(blob: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and contents of each section that lies in the file."""
-    if len(blob) < _EI_NIDENT or not blob.startswith(b"\x7fELF"):
+def layout(blob: bytes | mmap) -> tuple[str, bool]:
+    """Byte order, as `struct` writes it, and whether the file is of the 64-bit class.
+
+    Raises:
+        OSError: ENOEXEC for what is no ELF file, EINVAL for one of an unknown class or byte order.
+    """
+    if len(blob) <= _EI_NIDENT or blob[:4] != b"\x7fELF":
         raise _error(errno.ENOEXEC)
-    order, layout = _BYTE_ORDER.get(blob[5]), _LAYOUT.get(blob[4])
-    if order is None or layout is None:
+    order = _BYTE_ORDER.get(blob[5])
+    if order is None or blob[4] not in _LAYOUT:
         raise _error(errno.EINVAL)
-    file_header, section_header = (struct.Struct(order + fields) for fields in layout)
-    if len(blob) < _EI_NIDENT + file_header.size:
+    return order, blob[4] == 2
+
+
+def section_table(blob: bytes | mmap) -> list[tuple[int, ...]]:
+    """The section headers, each as name, type, flags, address, offset, size.
+
+    Raises:
+        OSError: ENOEXEC for what is no ELF file, EINVAL for one that is damaged.
+    """
+    order, _ = layout(blob)
+    file_header, section_header = (struct.Struct(order + fields) for fields in _LAYOUT[blob[4]])
+    if len(blob) <= _EI_NIDENT + file_header.size:
         raise _error(errno.EINVAL)
     fields = file_header.unpack_from(blob, _EI_NIDENT)
     start, (entry_size, count, names_index) = fields[5], fields[-3:]
     end = start + entry_size * count
-    if entry_size != section_header.size or end > len(blob):
+    if entry_size != section_header.size or end > len(blob) or not 0 < names_index < count:
         raise _error(errno.EINVAL)
     headers = list(section_header.iter_unpack(blob[start:end]))
-    names = _contents(blob, headers[names_index]) if 0 < names_index < count else None
+    headers[0] = headers[names_index]  # the first is unused; here it is the names'
+    return headers
+
+
+def find_sections(
+    blob: bytes | mmap, wanted: Collection[bytes], headers: list[tuple[int, ...]] | None = None
+) -> dict[bytes, tuple[int, int]]:
+    """Offset and size of the sections of these names that lie in the file; of several, the first.
+
+    Raises:
+        OSError: As `section_table` does; EINVAL without section names.
+    """
+    headers = headers or section_table(blob)
+    names = _contents(blob, headers[0])
     if not names or not names.endswith(b"\0"):
         raise _error(errno.EINVAL)
+    found: dict[bytes, tuple[int, int]] = {}
     for header in headers[1:]:
-        data = _contents(blob, header)
-        if data is not None and header[0] < len(names):
-            yield names[header[0] : names.index(b"\0", header[0])], data
+        name_at, offset, size = header[0], header[4], header[5]
+        if name_at < len(names) and offset + size <= len(blob):
+            name = names[name_at : names.index(b"\0", name_at)]
+            if name in wanted and name not in found:
+                found[name] = offset, size
+    return found
 
 
-def _contents(blob: bytes, header: tuple[int, ...]) -> bytes | None:
+def _contents(blob: bytes | mmap, header: tuple[int, ...]) -> bytes | None:
     offset, size = header[4], header[5]
     return blob[offset : offset + size] if offset + size <= len(blob) else None
 
