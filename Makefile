@@ -70,16 +70,23 @@ GCC_TESTS := tests/guest_kernel_stubs/test_image.py
 HEADERS_TESTS := tests/samples/test_rebuild.py
 MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADERS) || echo $(HEADERS_TESTS)
 
+# Debian's own module tools and a kernel's modules: ours are run beside them. Without them those tests are skipped.
+HAVE_KMOD = PATH="$$PATH:/usr/sbin:/sbin" command -v modprobe >/dev/null 2>&1
+HAVE_KERNEL = ls -d /lib/modules/6.1.0-*-amd64/kernel >/dev/null 2>&1
+
 deps:
-	@if $(HAVE_GCC) && $(HAVE_HEADERS); then exit 0; fi; \
+	@if $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL); then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
-		echo "installing by apt-get, for the tests that rebuild the samples: linux-headers-amd64 gcc make"; \
-		$(call APT_INSTALL,linux-headers-amd64 gcc make) || echo "apt-get failed"; \
+		echo "installing by apt-get, for the tests: $(DEBIAN_PACKAGES)"; \
+		$(call APT_INSTALL,$(DEBIAN_PACKAGES)) || echo "apt-get failed"; \
 	fi; \
 	$(HAVE_GCC) || echo "missing: gcc"; \
-	$(HAVE_HEADERS) || echo "missing: kernel headers (Debian's package linux-headers-amd64)"
+	$(HAVE_HEADERS) || echo "missing: kernel headers (Debian's package linux-headers-amd64)"; \
+	$(HAVE_KMOD) || echo "missing: kmod; the tests that run it beside ours are skipped"; \
+	$(HAVE_KERNEL) || echo "missing: a Debian kernel's modules (linux-image-amd64); the tests that read them are skipped"
 
-APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y $(1) >/dev/null; }
+DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64
+APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
 # The lock: exact versions and hashes, and no place where they were found.
 lock: $(RUN_STAMP)

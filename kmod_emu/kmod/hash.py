@@ -18,7 +18,7 @@ def in_order(keys: Iterable[bytes], buckets: int) -> list[bytes]:
     """Distinct keys as a table of so many buckets, a power of two, gives them.
 
     >>> in_order([b"hello", b"ext4", b"btrfs"], 512)
-    [b'btrfs', b'ext4', b'hello']
+    [b'hello', b'btrfs', b'ext4']
     """
     mask = buckets - 1
     return [key for _, key in sorted((_superfast(key) & mask, key) for key in keys)]

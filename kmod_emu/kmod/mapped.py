@@ -25,4 +25,4 @@ def mapped_module(path: bytes) -> Iterator[bytes | mmap]:
             with mmap(stream.fileno(), 0, access=ACCESS_READ) as blob:
                 yield blob
             return
-    yield read_module(os.fsdecode(path))
+    yield read_module(os.fsdecode(path)).image

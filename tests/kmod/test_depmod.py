@@ -1,10 +1,12 @@
 """depmod beside Debian's own: the same tree, and each file the same to the byte."""
 
+import lzma
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -277,6 +279,14 @@ def test_links_and_things_that_are_no_files(tree):
     (tree.path / "kernel/c.ko").symlink_to("a.ko")
     os.mkfifo(tree.path / "kernel/pipe.ko")
     assert "unsupported file type" in tree.compare().err
+
+
+def test_compressed_modules(tree):
+    tree.add("kernel/a.ko.xz", lzma.compress(module(exports=["a"])))
+    tree.add("kernel/b.ko.zst", zstandard.compress(module(needs=["a"], info=["alias=b"])))
+    tree.input("modules.order", "kernel/b.ko\nkernel/a.ko\n")
+    tree.compare()
+    assert (tree.path / "modules.dep").read_text() == "kernel/b.ko.zst: kernel/a.ko.xz\nkernel/a.ko.xz:\n"
 
 
 def test_names_of_files(tree):
