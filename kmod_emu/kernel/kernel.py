@@ -15,6 +15,7 @@ from kmod_emu.kernel.clock import Clock
 from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.events import EventBus
 from kmod_emu.kernel.exports import Convention, Fidelity, Handler, registered, symbol_name
+from kmod_emu.kernel.filemap import PhysicalPages
 from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.image import import_slots, load_image, map_image
 from kmod_emu.kernel.locking import LockQueues
@@ -70,6 +71,7 @@ class KernelCore:
         self.profile = profiles.load(release)
         self.events = EventBus()
         self.memory = Memory()
+        self.memory.smep = True
         self.cpu = Cpu(self.memory)
         self._subsystems: dict[type[Any], Any] = {}
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
@@ -88,6 +90,7 @@ class KernelCore:
         self.clock = Clock(self)
         self.taint = KernelTaint(self)
         self.pages = PageAllocator(self, _RESERVED_RAM)
+        self.user_pages = PhysicalPages(self)
         self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START)
         self.module_area = AreaAllocator(memory, layout.MODULES_VADDR)
         self.heap = Heap(self)
@@ -244,6 +247,7 @@ class KernelCore:
         own: dict[str, Subsystem] = {
             "clock": self.clock,
             "taint": self.taint,
+            "user_pages": self.user_pages,
             "pages": self.pages,
             "vmalloc": self.vmalloc,
             "module_area": self.module_area,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import THREAD_SIZE
-from kmod_emu.machine.memory import AddressSpace
+from kmod_emu.kernel.mm import MemoryMap
 
 if TYPE_CHECKING:
     from kmod_emu.errors import KernelError
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.sched import Activation
+    from kmod_emu.machine.memory import AddressSpace
 
 PF_KTHREAD = 0x0020_0000
 PT_REGS_SIZE = 168  # what system call entry leaves at the top of the stack
@@ -29,7 +30,7 @@ class Task:
     Attributes:
         address: Of its task_struct.
         stack: Lowest address of its kernel stack.
-        space: User memory, None for a kernel thread.
+        mm: User memory, None for a kernel thread.
         activations: What it is doing, innermost last (see sched.py).
     """
 
@@ -37,7 +38,7 @@ class Task:
         self.kernel, self.address, self.stack, self.pid, self.comm = kernel, address, stack, pid, comm
         self.uid = self.gid = 0
         self.capabilities = ALL_CAPABILITIES
-        self.space: AddressSpace | None = None
+        self.mm: MemoryMap | None = None
         self.activations: list[Activation] = []
         self.context: Any = None
         self.blocked = self.interruptible = False
@@ -45,6 +46,11 @@ class Task:
         self.dead = False
         self._result: Any = None
         self._error: KernelError | None = None
+
+    @property
+    def space(self) -> AddressSpace | None:
+        """The page table of its user memory."""
+        return self.mm.space if self.mm is not None else None
 
     @property
     def stack_top(self) -> int:
@@ -91,7 +97,7 @@ class Tasks:
         task = self._create(pid, comm, 0)
         task.uid, task.gid = uid, gid
         task.capabilities = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
-        task.space = AddressSpace()
+        task.mm = MemoryMap(self._kernel)
         self._write_credentials(task)
         return task
 
@@ -147,14 +153,19 @@ class Tasks:
         view = kernel.view("task_struct", task.address)
         lists.delete(kernel.memory, view.addressof("tasks"))
         lists.delete(kernel.memory, view.addressof("sibling"))
-        if task.space is not None:
-            for paddr, _ in task.space.pages.values():
-                kernel.pages.free(kernel.direct_address(paddr))
-            task.space.pages.clear()
+        self.leave_memory(task)
         kernel.heap.kfree(view.cred)
         kernel.heap.kfree(task.address)
         kernel.vmalloc.free(task.stack)
         kernel.sched.forget(task)
+
+    def leave_memory(self, task: Task) -> None:
+        """Give user memory back, unless others share it (kernel/fork.c: mmput)."""
+        if task.mm is not None:
+            task.mm.users -= 1
+            if not task.mm.users:
+                task.mm.clear()
+            task.mm = None
 
     def switched(self, task: Task) -> None:
         """The processor now runs `task`: `current` and the user address space change."""
@@ -179,7 +190,7 @@ class Tasks:
                     "gid": task.gid,
                     "capabilities": task.capabilities,
                     "dead": task.dead,
-                    "pages": list(task.space.pages.items()) if task.space is not None else None,
+                    "mm": task.mm.save() if task.mm is not None else None,
                 }
                 for task in self.by_pid.values()
             ],
@@ -196,10 +207,10 @@ class Tasks:
             task.address, task.stack, task.comm = item["address"], item["stack"], item["comm"]
             task.uid, task.gid, task.capabilities = item["uid"], item["gid"], item["capabilities"]
             task.dead = item["dead"]
-            task.space = None
-            if item["pages"] is not None:
-                task.space = AddressSpace()
-                task.space.pages = {page: (paddr, perms) for page, (paddr, perms) in item["pages"]}
+            task.mm = None
+            if item["mm"] is not None:
+                task.mm = MemoryMap(self._kernel)
+                task.mm.load(item["mm"])
             task.finish()
             self.by_pid[task.pid] = task
         self.init_task, self.init = self.by_pid[0], self.by_pid[1]

@@ -55,6 +55,7 @@ class StopReason(Enum):
     HALT = "hlt executed"
     LOCKUP = "ran too long without a stop"
     PATIENCE = "ran longer than this run's patience"
+    SYSCALL = "syscall executed in ring 3"
 
 
 class Stop(NamedTuple):
@@ -93,12 +94,14 @@ class Cpu:
         self._vector: int | None = None
         self._trapped = False
         self._expired = False
+        self._entered_kernel = False
         self._error: BaseException | None = None
         self._running = False
         self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._out, None, 1, 0, x86.UC_X86_INS_OUT)
+        self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         memory.flush = self.flush_tlb
         memory.drop_code = self._drop_code
         self._pristine = self.save()
@@ -130,6 +133,16 @@ class Cpu:
             stop = again
         return stop
 
+    def run_in_ring3(self, rip: int, pristine: unicorn.UcContext, count: int, patience: float) -> Stop:
+        """As `run`, with a context of ring 3 loaded; `pristine` is one that never had an exception."""
+        supervisor, self._pristine = self._pristine, pristine
+        self.memory.user_mode = True
+        try:
+            return self.run(rip, count, patience)
+        finally:
+            self.memory.user_mode = False
+            self._pristine = supervisor
+
     def _run_to_page_end(self, ahead: Stop, count: int) -> Stop:
         """Run what lies before a page that cannot be fetched: up to an exit, blocks are translated."""
         assert ahead.fault is not None
@@ -145,7 +158,7 @@ class Cpu:
 
     def _run(self, rip: int, count: int, patience: float) -> Stop:
         self._fault = self._vector = self._error = None
-        self._trapped = self._expired = False
+        self._trapped = self._expired = self._entered_kernel = False
         self._running = True
         self.watchdog.start(patience)
         try:
@@ -169,6 +182,8 @@ class Cpu:
             return Stop(StopReason.FAULT, rip, fault=self._fault)
         if self._trapped:
             return Stop(StopReason.TRAP, rip)
+        if self._entered_kernel:
+            return Stop(StopReason.SYSCALL, rip)
         if self._expired:
             return Stop(StopReason.LOCKUP if self.watchdog.over else StopReason.PATIENCE, rip)
         return Stop(StopReason.COUNT if count else StopReason.HALT, rip)
@@ -206,6 +221,10 @@ class Cpu:
         return True
 
     def _out(self, uc: object, port: int, size: int, value: int, _: object) -> None:
+        if self.memory.user_mode:  # Unicorn lets ring 3 do what a processor refuses
+            self._vector = _GENERAL_PROTECTION
+            self._uc.emu_stop()
+            return
         if port != PORT or value >= len(self.traps):
             return
         try:
@@ -214,8 +233,16 @@ class Cpu:
             self._error = error
             self._uc.emu_stop()
 
+    def _syscall(self, uc: object, _: object) -> None:
+        if self.memory.user_mode:
+            self._entered_kernel = True
+        else:
+            self._vector = _INVALID_OPCODE
+        self._uc.emu_stop()
+
     def _interrupt(self, uc: object, vector: int, _: object) -> None:
-        self._vector = vector
+        if self._vector is None:  # behind an `out` in ring 3 the rest of its block still runs
+            self._vector = vector
         self._uc.emu_stop()
 
     def _invalid(self, uc: object, _: object) -> bool:
@@ -267,6 +294,18 @@ class Cpu:
     def restore(self, context: unicorn.UcContext) -> None:
         """Put back all registers."""
         self._uc.context_restore(context)
+
+    def save_into(self, context: unicorn.UcContext) -> None:
+        """As `save`, into a context there is."""
+        self._uc.context_update(context)
+
+    def read_msr(self, number: int) -> int:
+        """A model-specific register."""
+        return int(self._uc.msr_read(number))
+
+    def write_msr(self, number: int, value: int) -> None:
+        """Set a model-specific register."""
+        self._uc.msr_write(number, value)
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
 

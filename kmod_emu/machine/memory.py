@@ -27,6 +27,7 @@ READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
 _WINDOW_SHIFT = 30  # windows are found by the gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
+_USER_END = 1 << 47
 
 
 class Access(IntEnum):
@@ -97,10 +98,23 @@ class Arena:
 
 
 class AddressSpace:
-    """A page table for user addresses: virtual page number -> (physical page address, permissions)."""
+    """A page table for user addresses: virtual page number -> (physical page address, permissions).
+
+    Attributes:
+        fault: Asked for a page that is missing, or written to and read-only; True if it is there now.
+    """
 
     def __init__(self) -> None:
         self.pages: dict[int, tuple[int, int]] = {}
+        self.fault: Callable[[int, Access], bool] = lambda address, access: False
+
+    def find(self, address: int, access: Access) -> tuple[int, int] | None:
+        """The page at `address`, brought in if need be."""
+        entry = self.pages.get(address >> PAGE_SHIFT)
+        missing = entry is None or (access is Access.WRITE and not entry[1] & WRITE)
+        if missing and self.fault(address, access):
+            entry = self.pages.get(address >> PAGE_SHIFT)
+        return entry
 
     def map(self, address: int, paddr: int, perms: int) -> None:
         """Map the page at `address` to the physical page `paddr`."""
@@ -125,6 +139,8 @@ class Memory:
         self._direct: tuple[int, int] = (0, 0)
         self._next_paddr = 0
         self.user: AddressSpace | None = None
+        self.user_mode = False  # set by the processor while it is in ring 3, which only reaches `user`
+        self.smep = False  # whether the kernel may not execute user pages
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
@@ -174,18 +190,18 @@ class Memory:
 
     def _resolve(self, address: int, access: Access) -> tuple[Arena, int, int]:
         """Find (arena, offset in it, permissions) of one virtual address, or raise PageFault."""
-        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        arena = self._windows.get(address >> _WINDOW_SHIFT) if not self.user_mode else None
         if arena is not None:
             offset = address - arena.base
             if 0 <= offset < arena.size:
                 perms = arena.perms[offset >> PAGE_SHIFT]
                 if perms:
                     return arena, offset, perms
-        if self._direct[0] <= address < self._direct[1]:
+        if self._direct[0] <= address < self._direct[1] and not self.user_mode:
             arena, offset = self._physical(address - self._direct[0])
             if arena.perms[offset >> PAGE_SHIFT]:
                 return arena, offset, READ if arena.perms[offset >> PAGE_SHIFT] & EXEC else READ | WRITE
-        elif self.user is not None and (entry := self.user.pages.get(address >> PAGE_SHIFT)):
+        elif self.user is not None and (entry := self.user.find(address, access)):
             arena, offset = self._physical(entry[0])
             return arena, offset | (address & (PAGE_SIZE - 1)), entry[1]
         raise PageFault(address, access)
@@ -204,7 +220,7 @@ class Memory:
     def mapped(self, address: int, perms: int = READ) -> bool:
         """Whether `address` is mapped with at least `perms`."""
         try:
-            return self._resolve(address, Access.READ)[2] & perms == perms
+            return self._resolve(address, Access.WRITE if perms & WRITE else Access.READ)[2] & perms == perms
         except PageFault:
             return False
 
@@ -218,6 +234,8 @@ class Memory:
             self.page_arrived = True
         arena, offset, perms = self._resolve(address, access)
         if not perms & (READ, WRITE, EXEC)[access]:
+            raise PageFault(address, access, present=True)
+        if access is Access.FETCH and self.smep and not self.user_mode and address < _USER_END:
             raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
         if access is Access.FETCH:

@@ -47,7 +47,7 @@ class Process:
     ) -> None:
         self._kernel = kernel
         self.task = kernel.tasks.create(comm, uid, gid, capabilities)
-        self.memory = UserMappings(kernel, self.task)
+        self.memory = UserMappings(self.task)
 
     @property
     def pid(self) -> int:
@@ -78,20 +78,14 @@ class Process:
     def put(self, data: bytes) -> int:
         """Copy bytes into fresh user memory; returns the address."""
         address = self.memory.map(len(data))
-        space, self._kernel.memory.user = self._kernel.memory.user, self.task.space
-        try:
-            self._kernel.memory.write(address, data)
-        finally:
-            self._kernel.memory.user = space
+        assert self.task.mm is not None
+        self.task.mm.write(address, data)
         return address
 
     def get(self, address: int, size: int) -> bytes:
         """Read user memory; raises PageFault where nothing is mapped."""
-        space, self._kernel.memory.user = self._kernel.memory.user, self.task.space
-        try:
-            return self._kernel.memory.read(address, size)
-        finally:
-            self._kernel.memory.user = space
+        assert self.task.mm is not None
+        return self.task.mm.read(address, size)
 
     # --- system calls -------------------------------------------------------------------------------
 
