@@ -34,7 +34,9 @@ _COMMANDS = {
     "cat": ("kmod_emu.cli.tools", "cat"),
     "ls": ("kmod_emu.cli.tools", "ls"),
     "shell": ("kmod_emu.cli.shell", "shell"),
+    "install-tools": ("kmod_emu.cli.install", "install_tools"),
 }
+TOOLS = tuple(name for name, place in _COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
     "boot": "Start a fresh machine and keep it for the commands below.",
@@ -48,6 +50,7 @@ _HELP = {
     "cat": "Print files of the kept machine, such as /proc/modules.",
     "ls": "List a directory of the kept machine, such as /sys/module.",
     "shell": "A prompt with these commands, on the kept machine.",
+    "install-tools": "Write the tools under their own names to a directory, for scripts.",
 }
 
 
@@ -84,6 +87,9 @@ class LazyGroup(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run, and turn what nobody expected into one sentence instead of a traceback."""
         _accept_any_text()
+        called = os.path.basename(sys.argv[0])
+        if args is None and called in TOOLS:  # by a link of that name
+            args = [called, *sys.argv[1:]]
         try:
             return super().main(args, *rest, **extra)
         except (KernelError, OSError) as error:
@@ -129,9 +135,10 @@ def colour(text: str) -> str:
 
 def _accept_any_text() -> None:
     """Let file names that are no UTF-8 through, and print what the terminal's encoding lacks as codes."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            unicode = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
 
 def _sentence(error: OSError) -> str:
