@@ -1,3 +1,5 @@
-/* The slots behind imports.h. */
+/* The slots behind imports.h and sched.h, and what the scheduler tells guest code. */
 #define DEFINE_IMPORTS
-#include "imports.h"
+#include "sched.h"
+
+struct task_struct *current_pointer;

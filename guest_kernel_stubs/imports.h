@@ -1,6 +1,7 @@
 /*
- * The few functions of the base kernel that guest code calls back: each call goes through a slot that the loader
- * fills with the export's address at boot. It finds name and slot in the array __start_imports .. __stop_imports.
+ * What guest code needs of the base kernel: functions it calls back, each through a slot that the loader fills with the
+ * address at boot, and values, such as where a member lies in this release. The loader finds names and slots in the
+ * array __start_imports .. __stop_imports.
  */
 #ifndef IMPORTS_H
 #define IMPORTS_H
@@ -18,8 +19,14 @@ struct import {
 	static const struct import record_##name __attribute__((section(".imports"), used, aligned(8))) = { \
 		#name, (void **)&import_##name                                                 \
 	}
+#define IMPORT_VALUE(type, name, what)                                                         \
+	INTERNAL type import_##name;                                                           \
+	static const struct import record_##name __attribute__((section(".imports"), used, aligned(8))) = { \
+		what, (void **)&import_##name                                                  \
+	}
 #else
 #define IMPORT(type, name, args) extern INTERNAL type(*import_##name) args
+#define IMPORT_VALUE(type, name, what) extern INTERNAL type import_##name
 #endif
 
 IMPORT(void *, __kmalloc, (size_t size, uint gfp));

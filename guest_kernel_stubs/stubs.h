@@ -117,6 +117,11 @@ void __bitmap_clear(ulong *map, uint start, int len);
 ulong _find_next_bit(const ulong *map, ulong size, ulong start);
 ulong _find_next_zero_bit(const ulong *map, ulong size, ulong start);
 
+/* jiffies.c */
+ulong __msecs_to_jiffies(uint msec);
+uint jiffies_to_msecs(ulong j);
+s64 ktime_add_safe(s64 a, s64 b);
+
 /* math.c, crc32.c */
 ulong gcd(ulong a, ulong b);
 extern const u8 byte_rev_table[256];

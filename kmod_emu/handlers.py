@@ -1,15 +1,21 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
 import kmod_emu.kernel.clock
+import kmod_emu.kernel.hrtimer
+import kmod_emu.kernel.kthread
 import kmod_emu.kernel.locking
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier
 import kmod_emu.kernel.oops
 import kmod_emu.kernel.pages
 import kmod_emu.kernel.percpu
+import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk
+import kmod_emu.kernel.schedule
+import kmod_emu.kernel.signal
 import kmod_emu.kernel.slab
 import kmod_emu.kernel.tasks
+import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.module.modules

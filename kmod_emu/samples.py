@@ -32,7 +32,7 @@ def path(name: str) -> Path:
     'hello.ko'
     >>> path("helo")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    LookupError: no sample is called 'helo'; there are: globals, ...
+    LookupError: no sample is called 'helo'; there are: ...hello...
     """
     if name not in names():
         raise LookupError(f"no sample is called {name!r}; there are: {', '.join(names())}")

@@ -85,6 +85,14 @@ class Dispatcher:
         """RSP at the call being handled: the return address is there."""
         return int(_U64.unpack_from(self._page, OFFSET["rsp"])[0])
 
+    def save_page(self) -> bytes:
+        """What a call that was interrupted has on the argument page."""
+        return bytes(self._page[: 8 * len(REGISTERS)])
+
+    def restore_page(self, contents: bytes) -> None:
+        """Put it back."""
+        self._page[: len(contents)] = contents
+
     def _returned(self) -> None:
         self._kernel.sched.returned(_U64.unpack_from(self._page, OFFSET["rdi"])[0])
 

@@ -17,6 +17,7 @@ from kmod_emu.kernel.events import EventBus
 from kmod_emu.kernel.exports import Convention, Fidelity, Handler, registered, symbol_name
 from kmod_emu.kernel.filemap import PhysicalPages
 from kmod_emu.kernel.format_context import FormatContext
+from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.notifier import Notifiers
@@ -29,6 +30,7 @@ from kmod_emu.kernel.slab import Heap
 from kmod_emu.kernel.symbols import Location, Origin, SymbolTable
 from kmod_emu.kernel.taint import KernelTaint
 from kmod_emu.kernel.tasks import Tasks
+from kmod_emu.kernel.timer import Timers
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
 from kmod_emu.machine.cpu import Cpu
@@ -37,6 +39,8 @@ from kmod_emu.machine.snapshot import SnapshotTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from kmod_emu.kernel.poll import PollTable
 
 _RESERVED_RAM = layout.MIB  # the first megabyte of RAM, as on a PC, belongs to nobody
 
@@ -98,16 +102,19 @@ class KernelCore:
         self.user = UserMemory(self)
         self.tasks = Tasks(self)
         self.sched = Scheduler(self)
+        self.timers = Timers(self)
+        self.hrtimers = HrTimers(self)
         self.printk = Printk(self)
         self.faults = Faults(self)
         self.faults.permissive = permissive
         self.notifiers = Notifiers(self)
         self.lock_queues = LockQueues()
+        self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
         for handler, address in data:
             handler.function(self, address)
         for name, slot in import_slots(image, memory).items():
-            memory.write_u64(slot, self.symbols.address(name))
+            memory.write_u64(slot, self._import(name))
         self.tasks.switched(self.tasks.init_task)
         self.snapshots = SnapshotTree(memory)
 
@@ -144,6 +151,15 @@ class KernelCore:
             if behind in self.profile.exports and not self.symbols.placed(behind):
                 self.symbols.place(behind, self.symbols.address(name), Origin.TRAP)
         return data
+
+    def _import(self, name: str) -> int:
+        """What guest code of the image asks for: a symbol's address, or "offsetof STRUCT.MEMBER|OTHER"."""
+        path = name.removeprefix("offsetof ")
+        if path == name:
+            return self.symbols.address(name)
+        struct, _, members = path.partition(".")
+        layout = self.profile.struct(struct)
+        return layout.offset(next(member for member in members.split("|") if member in layout.members))
 
     # --- subsystems of other rooms -------------------------------------------------------------------
 
@@ -254,6 +270,9 @@ class KernelCore:
             "heap": self.heap,
             "percpu": self.percpu,
             "tasks": self.tasks,
+            "sched": self.sched,
+            "timers": self.timers,
+            "hrtimers": self.hrtimers,
             "printk": self.printk,
             "faults": self.faults,
             "notifiers": self.notifiers,

@@ -109,11 +109,11 @@ class Faults:
 
     def dump_stack(self) -> None:
         """Print the CPU and call trace of the task that runs (lib/dump_stack.c)."""
-        self._print(report.stack_lines(self._kernel, self._kernel.sched.current))
+        self.print(report.stack_lines(self._kernel, self._kernel.sched.current))
 
     def bad_free(self, function: str, address: int) -> None:
         """Freeing what is no object: an oops inside the kernel's memory management."""
-        self._note("bad free", f"{function}({address:#x}) frees something that is not allocated")
+        self.note("bad free", f"{function}({address:#x}) frees something that is not allocated")
         raise PageFault(address, Access.READ)
 
     def deadlock(self, lock: int) -> NoReturn:
@@ -142,12 +142,12 @@ class Faults:
         """
         kernel = self._kernel
         task, rip = kernel.sched.current, kernel.cpu.rip
-        self._print([(4, report.CUT_HERE), *([(4, text)] if text else [])])
-        self._print([(4, self._warning_line(task, file, line, function or kernel.describe(rip)))])
-        self._print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
-        self._print([(4, report.END_TRACE)])
+        self.print([(4, report.CUT_HERE), *([(4, text)] if text else [])])
+        self.print([(4, self._warning_line(task, file, line, function or kernel.describe(rip)))])
+        self.print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
+        self.print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)
-        self._note("warning", text)
+        self.note("warning", text)
 
     def kernel_crash(self, function: str, address: int, *, write: bool) -> NoReturn:
         """The real kernel's own code would fault here, on input that it does not check.
@@ -178,9 +178,9 @@ class Faults:
             Killed: Always; for every later system call too.
         """
         task = self._kernel.sched.current
-        self._print([(0, f"Kernel panic - not syncing: {text}")])
+        self.print([(0, f"Kernel panic - not syncing: {text}")])
         self.dump_stack()
-        self._print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
+        self.print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
         self.panicked = text
         self._die(task, SIGKILL, "panic", f"kernel panic: {text}")
 
@@ -245,8 +245,8 @@ class Faults:
         limit = self._kernel.cpu.watchdog.limit or 0
         seconds = max(int(limit), 1)
         head = f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{task.comm}:{task.pid}]"
-        self._print([(0, head)])
-        self._print(report.state_lines(self._kernel, task, stop, first_modules=True))
+        self.print([(0, head)])
+        self.print(report.state_lines(self._kernel, task, stop, first_modules=True))
         self._kernel.taint.add(Taint.SOFTLOCKUP)
         place = self._kernel.describe(stop.rip)
         self._die(task, SIGKILL, "soft lockup", f"code that never returned ran for {limit:g} s, at {place}")
@@ -290,7 +290,7 @@ class Faults:
             f'supply it with @kernel.export("... {name}(...)"), or run with --permissive to let it return 0'
         )
         kernel.events.emit("unimplemented", name=name, caller=caller)
-        self._note("unimplemented", sentence)
+        self.note("unimplemented", sentence)
         task.dead = True
         raise Unimplemented(name, sentence)
 
@@ -354,9 +354,9 @@ class Faults:
         lines.append((4, self._warning_line(task, bug.file, bug.line, kernel.describe(bug.address))))
         lines += report.state_lines(kernel, task, stop, first_modules=True)
         lines.append((4, report.END_TRACE))
-        self._print(lines)
+        self.print(lines)
         kernel.taint.add(Taint(bug.flags >> 8 if bug.flags >> 8 < len(Taint) else Taint.WARN))
-        self._note("warning", f"WARN at {bug.file}:{bug.line}")
+        self.note("warning", f"WARN at {bug.file}:{bug.line}")
         return bug.next
 
     def _warning_line(self, task: Task, file: str, line: int, place: str) -> str:
@@ -372,11 +372,11 @@ class Faults:
         kernel = self._kernel
         self.count += 1
         kernel.taint.debug_locks = False  # oops_enter(): before anything is printed
-        self._print(head)
+        self.print(head)
         registers = report.register_lines(kernel, stop, cr2 or 0)
         self._first_registers = self._first_registers or registers
-        self._print(report.state_lines(kernel, task, stop, cr2=cr2))
-        self._print([(4, report.END_TRACE), *self._first_registers])
+        self.print(report.state_lines(kernel, task, stop, cr2=cr2))
+        self.print([(4, report.END_TRACE), *self._first_registers])
         kernel.taint.add(Taint.DIE)
         self._note_locks_held(task, irqs_off=cr2 is not None)
         self._die(task, signal, "oops", f"{sentence} at {kernel.describe(stop.rip)}")
@@ -385,22 +385,24 @@ class Faults:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""
         kernel = self._kernel
         if irqs_off or not kernel.cpu.read("eflags") & _EFLAGS_IF:
-            self._print([(6, f"note: {task.comm}[{task.pid}] exited with irqs disabled")])
+            self.print([(6, f"note: {task.comm}[{task.pid}] exited with irqs disabled")])
         count = kernel.percpu.read("__preempt_count", 4) & _PREEMPT_MASK
         if count:
-            self._print([(6, f"note: {task.comm}[{task.pid}] exited with preempt_count {count}")])
+            self.print([(6, f"note: {task.comm}[{task.pid}] exited with preempt_count {count}")])
             kernel.percpu.write("__preempt_count", PREEMPT_ENABLED, 4)
 
     def _die(self, task: Task, signal: int, kind: str, sentence: str) -> NoReturn:
         task.dead = True
-        self._note(kind, sentence)
+        self.note(kind, sentence)
         self._kernel.events.emit(kind, text=sentence)
         raise Killed(signal, sentence)
 
-    def _note(self, kind: str, sentence: str) -> None:
+    def note(self, kind: str, sentence: str) -> None:
+        """Add a finding to `reports`: what kind, and one sentence for a person."""
         self.reports.append({"kind": kind, "text": sentence})
 
-    def _print(self, lines: list[tuple[int, str]]) -> None:
+    def print(self, lines: list[tuple[int, str]]) -> None:
+        """Lines with their levels into the log."""
         for level, line in lines:
             self._kernel.printk.emit(line + "\n", level)
 

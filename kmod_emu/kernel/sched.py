@@ -4,20 +4,29 @@ A task is a chain of activations. Each is a coroutine (a system call, a handler 
 the first, the place in guest code that called it. A coroutine that awaits a `GuestCall` makes the processor
 run; guest code that traps into a handler that waits puts a new activation on top. `Scheduler._execute` is
 the only caller of `Cpu.run`: guest code calling Python calling guest code nests in this chain, never in the
-processor. Scheduling is cooperative, in order of arrival; time is virtual and jumps to the next timer when
-every task sleeps.
+processor.
+
+Guest code that sleeps by itself (`schedule`, see schedule.py) needs no activation: all that is left of it
+is its registers, so that kernel threads survive in a saved machine. Tasks run in order of arrival. Time
+is virtual: it jumps to the next event of the agenda when every task sleeps, and also when all that run
+only wait in a loop (see spin.py). What is due is served as an interrupt, on top of the task that runs or
+of the idle task.
 """
 
 from __future__ import annotations
 
-import heapq
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.kernel.agenda import PYTHON, Agenda
 from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
+from kmod_emu.kernel.spin import Spin, examine
+from kmod_emu.kernel.tasks import Continue
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import PageFault
 
@@ -26,12 +35,16 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
+    from kmod_emu.machine.cpu import Stop
 
     Work = Coroutine[Any, Any, Any]
 
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
-_TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick then is
+_TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick is for code that looks at jiffies
+_GLANCE_INSTRUCTIONS = 20_000  # how long code that was waiting in a loop is given to find its wait ended
+_COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to wait for an event
+_SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 INTERRUPTED = object()  # what `Block` returns when a signal ends it
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
@@ -68,13 +81,6 @@ class Block:
         return (yield self)
 
 
-class Continue(NamedTuple):
-    """Go on in guest code behind a trap."""
-
-    rip: int
-    rsp: int
-
-
 class Activation:
     """One coroutine of a task and where its result goes.
 
@@ -91,28 +97,47 @@ class Activation:
         self.work, self.rsp, self.deliver, self.rip = work, rsp, deliver, 0
 
 
+class Away(Enum):
+    """How guest code gave up the processor without a coroutine that waits."""
+
+    ASLEEP = "until it is woken"
+    READY = "others may run first"
+    SPINNING = "it waits in a loop for what others do"
+    ENDED = "for good"
+
+
 class Scheduler:
-    """The run queue, the timers and the loop."""
+    """The run queue, the agenda and the loop."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self._cpu = kernel.cpu
+        self.agenda = Agenda()
+        self._interrupts: dict[str, Callable[[Any], Work]] = {}
         self._ready: deque[tuple[Task, Any]] = deque()
-        self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._timer_count = 0
+        self._spinning: deque[Task] = deque()
+        self._progress = False  # something happened that those who spin may be waiting for
         self._loaded: Task | None = None  # whose registers the processor holds
         self._returned: int | None = None
         self._request: GuestCall | Block | None = None
+        self._away: Away | None = None
         self.in_guest = False  # whether guest code runs, or has trapped into Python and waits for it
         self.called = 0  # the guest function that a coroutine called last
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
+        self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
+        kernel.clock.moved = self._time_passed
 
     # --- starting, sleeping, waking -----------------------------------------------------------------
 
     def start(self, task: Task, work: Work) -> None:
         """Make a coroutine the work of an idle task."""
         task.begin(Activation(work, task.stack_top))
+        self._ready.append((task, None))
+
+    def enqueue(self, task: Task) -> None:
+        """Guest code of a task that is away may go on."""
+        task.asleep = False
         self._ready.append((task, None))
 
     def wake(self, task: Task, value: Any = None) -> None:
@@ -126,10 +151,13 @@ class Scheduler:
         if task.interruptible:
             self.wake(task, INTERRUPTED)
 
-    def at(self, time_ns: int, action: Callable[[], None]) -> None:
-        """Call `action` when virtual time reaches `time_ns`."""
-        self._timer_count += 1
-        heapq.heappush(self._timers, (time_ns, self._timer_count, action))
+    def at(self, time_ns: int, action: Callable[[], None]) -> int:
+        """Call `action` when virtual time reaches `time_ns`; returns a ticket for `agenda.cancel`."""
+        return self.agenda.post(time_ns, PYTHON, action)
+
+    def on(self, kind: str, serve: Callable[[Any], Work]) -> None:
+        """Say what serves events of a kind: a coroutine function that gets the payload."""
+        self._interrupts[kind] = serve
 
     async def sleep(self, duration_ns: int) -> None:
         """Let the current task sleep; costs no real time."""
@@ -137,15 +165,31 @@ class Scheduler:
         self.at(self._kernel.clock.now_ns + duration_ns, lambda: self.wake(task))
         await Block()
 
+    async def delay(self, duration_ns: int) -> None:
+        """Keep the processor busy; interrupts that are due meanwhile come, if they may."""
+        clock = self._kernel.clock
+        end = clock.now_ns + duration_ns
+        while self._interruptible() and (due := self.agenda.next_ns) is not None and due <= end:
+            clock.jump(due)
+            await self._serve()
+        clock.jump(end)
+
+    @property
+    def contended(self) -> bool:
+        """Whether another task could run now."""
+        return bool(self._ready)
+
     # --- the loop -----------------------------------------------------------------------------------
 
     def run(self, task: Task, work: Work) -> Any:
         """Run a coroutine on an idle task until it ends, and whatever else is ready meanwhile.
 
+        Afterwards other tasks go on until they sleep, for one tick at most.
+
         Raises:
             KernelError: What the coroutine raised.
             Killed: The task died of an oops.
-            SleepsForever: Every task sleeps and no timer is armed.
+            SleepsForever: Every task sleeps and no event is to come.
         """
         self.start(task, work)
         return self.wait_for(task)
@@ -153,28 +197,96 @@ class Scheduler:
     def wait_for(self, task: Task) -> Any:
         """Run whatever is ready until the work that a task was started with ends; as `run`."""
         while not task.finished:
-            if self._ready:
-                self._resume(*self._ready.popleft())
-            elif self._timers:
-                time_ns, _, action = heapq.heappop(self._timers)
-                self._kernel.clock.jump(time_ns)
-                action()
-            else:
+            if not self._step(None):
                 raise SleepsForever(task.comm)
+        self._progress = True
+        self.advance(_SETTLE_NS, idle=False)
         return task.take_result()
+
+    def advance(self, duration_ns: int, *, idle: bool = True) -> None:
+        """Let all tasks run and events happen for some virtual time.
+
+        If not `idle`, only while tasks are ready.
+        """
+        clock = self._kernel.clock
+        end = clock.now_ns + duration_ns
+        while clock.now_ns < end and self._step(end if idle else clock.now_ns):
+            pass
+        if idle:
+            clock.jump(end)
+
+    def _step(self, until_ns: int | None) -> bool:
+        """Run one task, or let the next event happen if it is due by `until_ns`.
+
+        False if there is neither.
+        """
+        due = self.agenda.next_ns
+        if due is not None and due <= self._kernel.clock.now_ns:
+            self._interrupt_idle()
+        elif self._ready:
+            self._progress = True
+            self._resume(*self._ready.popleft())
+        elif self._spinning and self._progress:
+            self._progress = False
+            for _ in range(len(self._spinning)):
+                self._resume(self._spinning.popleft(), None)
+        else:
+            return self._idle(until_ns)
+        return True
+
+    def _idle(self, until_ns: int | None) -> bool:
+        """Nothing to run now: time jumps."""
+        clock, due = self._kernel.clock, self.agenda.next_ns
+        if any(task.spin is not Spin.MEMORY for task in self._spinning):
+            due = min(due, clock.next_tick_ns) if due is not None else clock.next_tick_ns
+        if until_ns is not None and (due is None or due > until_ns):
+            return False
+        if due is not None:
+            clock.jump(due)
+        elif not self._spinning:
+            return False
+        self._progress = True  # without an event to come: until the watchdog ends it
+        return True
+
+    def _interrupt_idle(self) -> None:
+        """Serve what is due while no task runs: the idle task is interrupted."""
+        idle = self._kernel.tasks.init_task
+        self._progress = True
+        idle.begin(Activation(self._serve(), idle.stack_top))
+        self._resume(idle, None)
+
+    async def _serve(self) -> None:
+        """What an interrupt does, from entry to exit."""
+        while entry := self.agenda.take(self._kernel.clock.now_ns):
+            if entry.kind == PYTHON:
+                entry.payload()
+            else:
+                await self._interrupts[entry.kind](entry.payload)
 
     def _resume(self, task: Task, value: Any) -> None:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
         self.in_guest = False
         try:
-            request = self._send(task, value)
-            while request is not None and not isinstance(request, Block):
+            request: GuestCall | Block | Continue | Away | None
+            request = task.take_resume() or self._send(task, value)
+            while isinstance(request, (GuestCall, Continue)):
                 request = self._execute(task, request) or self._send(task, self._returned)
-            task.blocked = request is not None
-            task.interruptible = request is not None and request.interruptible
+            if isinstance(request, Block):
+                self.about_to_sleep(task)
+                task.blocked, task.interruptible = True, request.interruptible
         except Killed as death:
-            task.finish(error=death)
+            self._died(task, death)
+
+    def about_to_sleep(self, task: Task) -> None:
+        """Tell those who want to know."""
+        for listener in self.sleeping:
+            listener(task)
+
+    def _died(self, task: Task, death: Killed) -> None:
+        """An oops ended the task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead)."""
+        task.finish(error=death)
+        self._kernel.tasks.died(task)
 
     def _send(self, task: Task, value: Any) -> GuestCall | Block | Continue | None:
         """Give `value` to the top coroutine; what it asks for next, or None when the task is done."""
@@ -200,8 +312,11 @@ class Scheduler:
         activation.deliver(result)
         return Continue(activation.rip, activation.rsp)
 
-    def _execute(self, task: Task, request: GuestCall | Continue) -> GuestCall | Block | None:
-        """Run guest code until it returns to Python (None) or enters a coroutine that has to wait."""
+    def _execute(self, task: Task, request: GuestCall | Continue) -> GuestCall | Block | Away | None:
+        """Run guest code until it returns to Python (None), has to wait, or gives up the processor.
+
+        None is also the answer when an interrupt came: its coroutine is then the task's top activation.
+        """
         cpu = self._cpu
         if isinstance(request, GuestCall):
             rsp = (task.activations[-1].rsp & ~15) - 8  # as at a function's first instruction
@@ -212,38 +327,107 @@ class Scheduler:
         else:
             rip, rsp = request
         cpu.write("rsp", rsp)
-        self._returned, self.in_guest = None, True
-        started, began_ns, count = time.process_time(), self._kernel.clock.now_ns, 0
+        self._nothing_yet()
+        count = _GLANCE_INSTRUCTIONS if task.spin else 0
         while True:
+            started = time.process_time()
             stop = cpu.run(rip, count, _PATIENCE)
-            if stop.reason in _LONG_RUN and not self._locked_up(started):
-                rip, count = stop.rip, self._let_time_pass()
-                continue
+            task.busy += time.process_time() - started
             if stop.reason in _LONG_RUN:
-                stop = stop._replace(reason=StopReason.LOCKUP)
-                self._kernel.clock.jump(began_ns + int((cpu.watchdog.limit or 0) * NSEC_PER_SEC))
-            if stop.reason is not StopReason.TRAP or self.handler_fault is not None:
+                stop, count = self._ran_long(task, stop)
+            if stop.reason is StopReason.TRAP and self.handler_fault is None:
+                if self._away is not None:
+                    return self._leave(task, stop)
+                if self._returned is not None or self._request is not None:
+                    task.busy, task.spin = 0.0, None
+                    return self._take_request(task, stop.rip)
+            elif stop.reason not in _LONG_RUN:
                 rip = self._kernel.faults.handle(task, stop)
                 continue
-            return self._take_request(task, stop.rip)
+            if self._event_due() and self._interruptible():
+                self._interrupt(task, stop)
+                return None
+            rip = stop.rip
 
-    def _let_time_pass(self) -> int:
-        """Guest code runs long. If it keeps looking at jiffies it waits for time to pass, so a tick does.
+    def _nothing_yet(self) -> None:
+        """Guest code is about to run: it has neither returned nor asked for anything."""
+        self._returned = self._request = self._away = None
+        self.in_guest = True
+
+    # --- code that runs long --------------------------------------------------------------------------
+
+    def _ran_long(self, task: Task, stop: Stop) -> tuple[Stop, int]:
+        """Guest code used up its patience: find out what it does and let others run, or time pass.
 
         Returns:
-            How many instructions the next tick is; 0 if nobody looks, and code runs at full speed.
+            The stop to act on, and how many instructions to run next (0: no limit).
         """
-        kernel = self._kernel
-        waiting = kernel.memory.page_arrived
-        if waiting:
-            kernel.clock.advance(NSEC_PER_SEC // kernel.profile.hz)
-        kernel.memory.await_page(kernel.symbols.address("jiffies"))
-        return _TICK_INSTRUCTIONS if waiting else 0
+        limit, clock = self._cpu.watchdog.limit, self._kernel.clock
+        if limit is not None and task.busy >= limit:
+            clock.advance(int(limit * NSEC_PER_SEC))
+            return stop._replace(reason=StopReason.LOCKUP), 0
+        spin, stop = examine(self._kernel, stop)
+        if stop.reason is not StopReason.COUNT:
+            return stop, 0
+        task.spin, task.looks = spin, task.looks + 1
+        if self._preemptible() and (self._ready or (spin and self._spinning)):
+            self._away = Away.SPINNING if spin else Away.READY
+            return stop._replace(reason=StopReason.TRAP), 0
+        due = self.agenda.next_ns
+        if spin in (Spin.JIFFIES, Spin.CLOCK):
+            clock.jump(clock.next_tick_ns)
+            return stop, _TICK_INSTRUCTIONS if spin is Spin.CLOCK else _GLANCE_INSTRUCTIONS
+        if due is not None and (spin or task.looks >= _COMPUTING_PATIENCE) and self._interruptible():
+            clock.jump(due)
+            task.looks, task.busy = 0, 0.0
+        return stop, 0
 
-    def _locked_up(self, started: float) -> bool:
-        """Whether guest code that began at `started` used up the watchdog's limit."""
-        limit = self._cpu.watchdog.limit
-        return limit is not None and time.process_time() - started >= limit
+    def _preemptible(self) -> bool:
+        """Whether the processor may be taken from the task that runs."""
+        return not preempt_count(self._kernel) and bool(self._cpu.read("eflags") & EFLAGS_IF)
+
+    def _interruptible(self) -> bool:
+        """Whether an interrupt and its softirqs may come now."""
+        return bool(self._cpu.read("eflags") & EFLAGS_IF) and not in_interrupt(self._kernel)
+
+    def _event_due(self) -> bool:
+        due = self.agenda.next_ns
+        return due is not None and due <= self._kernel.clock.now_ns
+
+    def _interrupt(self, task: Task, stop: Stop) -> None:
+        """An interrupt comes: on top of what the task does, which then goes on as if nothing had been."""
+        context, page = self._cpu.save(), self._kernel.traps.save_page()
+
+        def back(_: object) -> None:
+            self._cpu.restore(context)
+            self._kernel.traps.restore_page(page)
+
+        activation = Activation(self._serve(), self._cpu.read("rsp"), back)
+        activation.rip = stop.rip
+        task.activations.append(activation)
+        self._returned = None
+
+    def _leave(self, task: Task, stop: Stop) -> Away:
+        """The task's guest code gives up the processor; it goes on behind this place."""
+        assert self._away is not None
+        away, self._away = self._away, None
+        if away is Away.ENDED:
+            task.finish()
+            return away
+        page = self._kernel.traps.save_page() if away is not Away.ASLEEP else None
+        task.resume = Continue(stop.rip, self._cpu.read("rsp"))
+        task.page = page
+        task.busy = 0.0
+        if away is Away.SPINNING:
+            self._spinning.append(task)
+            return away
+        task.spin, task.looks = None, 0
+        if away is Away.READY:
+            self._ready.append((task, None))
+        else:
+            self.about_to_sleep(task)
+            task.asleep = True
+        return away
 
     def _take_request(self, task: Task, rip: int) -> GuestCall | Block | None:
         """What a coroutine that the guest has just entered waits for; None if the guest returned."""
@@ -265,6 +449,16 @@ class Scheduler:
         self._request = request
         self._cpu.stop_at_trap()
 
+    def leave(self, away: Away) -> None:
+        """Guest code that called a handler gives up the processor when the handler returns."""
+        self._away = away
+        self._cpu.stop_at_trap()
+
+    def _time_passed(self) -> None:
+        """The clock moved: if an event is due, guest code is interrupted."""
+        if self._event_due():
+            self._cpu.stop_at_trap()
+
     def faulted(self, fault: PageFault) -> None:
         """A handler that guest code called followed a bad pointer."""
         self.handler_fault = fault
@@ -273,34 +467,72 @@ class Scheduler:
     # --- switching ----------------------------------------------------------------------------------
 
     def forget(self, task: Task) -> None:
-        """The task is gone: nothing of it may be left in the processor."""
+        """The task is gone: nothing of it may be left in the processor or a queue."""
         if self._loaded is task:
             self._loaded = None
             self.current = self._kernel.tasks.init_task
             self._kernel.tasks.switched(self.current)
+        if task in self._spinning:
+            self._spinning.remove(task)
+        self._ready = deque(item for item in self._ready if item[0] is not task)
+
+    def park(self) -> None:
+        """Take the registers of the task that ran last out of the processor."""
+        loaded = self._loaded
+        if loaded is not None and (loaded.activations or loaded.resume):
+            loaded.context = self._cpu.save()
+        self._loaded = None
 
     def reset(self) -> None:
-        """A saved machine was loaded: no task is in the middle of anything."""
+        """A saved machine was loaded: no coroutine is in the middle of anything."""
         self._ready.clear()
-        self._timers.clear()
+        self._spinning.clear()
         self._loaded = None
         self.current = self._kernel.tasks.init_task
         self._kernel.tasks.switched(self.current)
 
     def _load(self, task: Task) -> None:
         """Switch the processor to `task`."""
-        previous = self._loaded
-        if previous is task:
+        if self._loaded is task:
             return
-        if previous is not None and previous.activations:
-            previous.context = self._cpu.save()
+        self.park()
         if task.context is not None:
-            self._cpu.restore(task.context)
+            self._restore(task.context)
             task.context = None
         else:  # the task before may have died with string operations going backwards
             self._cpu.write("eflags", _EFLAGS)
+        if task.page is not None:
+            self._kernel.traps.restore_page(task.page)
+            task.page = None
         self._loaded = self.current = task
         self._kernel.tasks.switched(task)
+
+    def _restore(self, context: Any) -> None:
+        """Registers of a task: as the processor saved them, or by name."""
+        if isinstance(context, dict):
+            self._cpu.write("eflags", _EFLAGS)
+            for name, value in context.items():
+                self._cpu.write(name, value)
+        else:
+            self._cpu.restore(context)
+
+    # --- state --------------------------------------------------------------------------------------
+
+    def save(self) -> Any:
+        """State for a snapshot or file: events, and the order of kernel threads that are ready."""
+        self.park()
+        return {
+            "agenda": self.agenda.save(),
+            "ready": [task.pid for task, _ in self._ready if task.resume],
+            "spinning": [task.pid for task in self._spinning],
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back, after the tasks."""
+        self.agenda.load(state["agenda"])
+        by_pid = self._kernel.tasks.by_pid
+        self._ready.extend((by_pid[pid], None) for pid in state["ready"])
+        self._spinning.extend(by_pid[pid] for pid in state["spinning"])
 
 
 def to_int(value: int) -> int:

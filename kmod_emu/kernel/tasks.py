@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.abi import lists
+from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
+from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
+from kmod_emu.machine.memory import Access, PageFault
 
 if TYPE_CHECKING:
     from kmod_emu.errors import KernelError
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.sched import Activation
+    from kmod_emu.kernel.spin import Spin
     from kmod_emu.machine.memory import AddressSpace
+
+
+class Continue(NamedTuple):
+    """Guest code goes on behind a trap."""
+
+    rip: int
+    rsp: int
+
 
 PF_KTHREAD = 0x0020_0000
 PT_REGS_SIZE = 168  # what system call entry leaves at the top of the stack
@@ -32,6 +45,15 @@ class Task:
         stack: Lowest address of its kernel stack.
         mm: User memory, None for a kernel thread.
         activations: What it is doing, innermost last (see sched.py).
+        resume: Where guest code that gave up the processor by itself goes on.
+        context: Its registers while another task runs; by name if they come from a file.
+        page: The argument page of a call that it was interrupted in.
+        blocked: A coroutine of it waits to be woken.
+        asleep: Guest code of it waits to be woken.
+        busy: Processor seconds since it last gave up the processor.
+        spin: What it was found waiting for in a loop.
+        ignored: Signals that it does not get.
+        looks: How often it was looked at because it runs long.
     """
 
     def __init__(self, kernel: KernelCore, address: int, stack: int, pid: int, comm: str) -> None:
@@ -40,8 +62,13 @@ class Task:
         self.capabilities = ALL_CAPABILITIES
         self.mm: MemoryMap | None = None
         self.activations: list[Activation] = []
+        self.resume: Continue | None = None
         self.context: Any = None
-        self.blocked = self.interruptible = False
+        self.page: bytes | None = None
+        self.blocked = self.asleep = self.interruptible = False
+        self.busy, self.looks = 0.0, 0
+        self.spin: Spin | None = None
+        self.ignored: set[int] = set()
         self.finished = False
         self.dead = False
         self._result: Any = None
@@ -51,6 +78,11 @@ class Task:
     def space(self) -> AddressSpace | None:
         """The page table of its user memory."""
         return self.mm.space if self.mm is not None else None
+
+    @property
+    def is_oopsed(self) -> bool:
+        """Whether an oops ended it, not a missing function."""
+        return isinstance(self._error, Killed) and not isinstance(self._error, Unimplemented)
 
     @property
     def stack_top(self) -> int:
@@ -66,10 +98,21 @@ class Task:
         self.activations = [activation]
         self.finished, self._result, self._error = False, None, None
 
+    def resume_at(self, rip: int, **registers: int) -> None:
+        """Begin in guest code, with registers by name."""
+        self.resume, self.context = Continue(rip, self.stack_top - 8), registers
+        self.finished = False
+
+    def take_resume(self) -> Continue | None:
+        """Where guest code goes on, once."""
+        resume, self.resume = self.resume, None
+        return resume
+
     def finish(self, result: Any = None, error: KernelError | None = None) -> None:
         """The work ended."""
         self.activations = []
-        self.context = None
+        self.context = self.page = self.resume = self.spin = None
+        self.blocked = self.asleep = False
         self.finished, self._result, self._error = True, result, error
 
     def take_result(self) -> Any:
@@ -88,6 +131,8 @@ class Tasks:
         self._current_offset = kernel.percpu.offset("current_task")
         self._worker: Task | None = None
         self.by_pid: dict[int, Task] = {}
+        members = kernel.profile.struct("task_struct").members
+        self.state_offset = members["__state" if "__state" in members else "state"].offset
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
         self.init = self._create(1, "init", 0)
 
@@ -108,6 +153,21 @@ class Tasks:
             pid, self._next_pid = self._next_pid, self._next_pid + 1
             worker = self._worker = self._create(pid, "kmod-emu", PF_KTHREAD)
         return worker
+
+    def known(self, address: int) -> Task | None:
+        """The task whose task_struct is at `address`, or None."""
+        return next((task for task in self.by_pid.values() if task.address == address), None)
+
+    def at(self, address: int) -> Task:
+        """The task whose task_struct is at `address`.
+
+        Raises:
+            PageFault: There is none: the guest's pointer is wrong.
+        """
+        task = self.known(address)
+        if task is None:
+            raise PageFault(address, Access.READ)
+        return task
 
     def _create(self, pid: int, comm: str, flags: int) -> Task:
         kernel = self._kernel
@@ -146,6 +206,14 @@ class Tasks:
         cred.cap_permitted = cred.cap_effective = task.capabilities
         cred.cap_bset = ALL_CAPABILITIES
 
+    def died(self, task: Task) -> None:
+        """An oops ended a task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead)."""
+        kernel = self._kernel
+        if in_interrupt(kernel) and task.is_oopsed and not kernel.faults.panicked:
+            with suppress(Killed):
+                kernel.faults.panic("Fatal exception in interrupt")
+        preempt_count_reset(kernel)
+
     def exit(self, task: Task) -> None:
         """Free everything a process has."""
         kernel = self._kernel
@@ -170,6 +238,7 @@ class Tasks:
     def switched(self, task: Task) -> None:
         """The processor now runs `task`: `current` and the user address space change."""
         kernel = self._kernel
+        kernel.memory.write_u64(kernel.symbols.address("current_pointer"), task.address)
         if self._current_offset is not None:
             kernel.memory.write_u64(kernel.percpu.address(self._current_offset), task.address)
         if kernel.memory.user is not task.space:
@@ -177,7 +246,8 @@ class Tasks:
             kernel.cpu.flush_tlb()
 
     def save(self) -> Any:
-        """State for a snapshot or file: machines are saved between system calls, so tasks are idle."""
+        """State for a snapshot or file. What coroutines are in the middle of is not part of it."""
+        self._kernel.sched.park()
         return {
             "next_pid": self._next_pid,
             "tasks": [
@@ -191,10 +261,27 @@ class Tasks:
                     "capabilities": task.capabilities,
                     "dead": task.dead,
                     "mm": task.mm.save() if task.mm is not None else None,
+                    "ignored": sorted(task.ignored),
+                    "guest": self._save_guest(task),
                 }
                 for task in self.by_pid.values()
             ],
         }
+
+    def _save_guest(self, task: Task) -> Any:
+        """Registers of guest code that gave up the processor by itself; None if coroutines are involved."""
+        if task.resume is None or task.activations:
+            return None
+        page = task.page.hex() if task.page else None
+        return [*task.resume, self._kernel.cpu.registers_of(task.context), page, task.asleep]
+
+    @staticmethod
+    def _load_guest(task: Task, saved: Any) -> None:
+        if saved is not None:
+            rip, rsp, task.context, page, task.asleep = saved
+            task.resume = Continue(rip, rsp)
+            task.page = bytes.fromhex(page) if page else None
+            task.finished = False
 
     def load(self, state: Any) -> None:
         """Put saved state back; `Task` objects of pids that still exist are reused."""
@@ -206,12 +293,13 @@ class Tasks:
             )
             task.address, task.stack, task.comm = item["address"], item["stack"], item["comm"]
             task.uid, task.gid, task.capabilities = item["uid"], item["gid"], item["capabilities"]
-            task.dead = item["dead"]
+            task.dead, task.ignored = item["dead"], set(item["ignored"])
             task.mm = None
             if item["mm"] is not None:
                 task.mm = MemoryMap(self._kernel)
                 task.mm.load(item["mm"])
             task.finish()
+            self._load_guest(task, item["guest"])
             self.by_pid[task.pid] = task
         self.init_task, self.init = self.by_pid[0], self.by_pid[1]
         self._kernel.sched.reset()

@@ -96,7 +96,7 @@ class Cpu:
         self._expired = False
         self._entered_kernel = False
         self._error: BaseException | None = None
-        self._running = False
+        self._running = self._counting = False
         self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
@@ -125,6 +125,9 @@ class Cpu:
                 "guest code cannot be called from inside a trap handler: make the handler async"
             )
         self._attach_new_arenas()
+        if (count > 0) is not self._counting:  # translated code counts, or does not (unicorn issue 2200)
+            self._counting = count > 0
+            self._uc.ctl_flush_tb()
         stop = self._run(rip, count, patience)
         while _translated_ahead(stop):
             again = self._run_to_page_end(stop, count)
@@ -306,6 +309,12 @@ class Cpu:
     def write_msr(self, number: int, value: int) -> None:
         """Set a model-specific register."""
         self._uc.msr_write(number, value)
+
+    def registers_of(self, context: unicorn.UcContext | dict[str, int]) -> dict[str, int]:
+        """General registers of a saved context by name."""
+        if isinstance(context, dict):
+            return context
+        return {name: int(context.reg_read(number)) for name, number in _REGISTERS.items()}
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
 

@@ -62,7 +62,7 @@ def test_handler_sleeps_in_guest_code_called_from_python_called_from_guest_code(
     )
     start = kernel.clock.now_ns
     assert kernel.call(outer) == (5 + 10 + 1) << 4
-    assert trace == [("in", 5, start), ("out", 15, start + 104 * MS)]
+    assert trace == [("in", 5, start), ("out", 15, start + 108 * MS)]
 
 
 def test_nesting_is_as_deep_as_the_guest_stack(kernel, guest):
