@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.fs.files import FileTable
 from kmod_emu.fs.procfs import Procfs
+from kmod_emu.fs.securityfs import securityfs_nodes
 from kmod_emu.fs.tree import FileTree, Node, directory
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
@@ -59,7 +60,12 @@ class Kernel(KernelCore):
         self.add(tree)
         ModuleProcfs(self, procfs)
         tree.mount("proc", procfs.root)
-        sysfs: dict[str, Node] = {"module": ModuleSysfs(self).root}
+        module_sysfs = ModuleSysfs(self)
+        self.add(module_sysfs)
+        sysfs: dict[str, Node] = {
+            "module": module_sysfs.root,
+            "kernel": directory({"security": directory(securityfs_nodes(self))}),
+        }
         tree.mount("sys", directory(sysfs))
         self.snapshots.take()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.printf_spec import KptrView, NotSupported, Symbol
+from kmod_emu.kernel.tasks import CAP_SYSLOG
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -37,8 +38,13 @@ class FormatContext:
         return int.from_bytes(digest, "little")
 
     def kptr_visible(self) -> KptrView:
-        """`%pK`: kptr_restrict is 0 on Debian."""
-        return KptrView.HASHED
+        """`%pK`: as the sysctl kptr_restrict says."""
+        restricted = self._kernel.sysctl["kptr_restrict"]
+        if restricted == 0:
+            return KptrView.HASHED
+        if restricted == 1 and self._kernel.sched.current.capable(CAP_SYSLOG):
+            return KptrView.REAL
+        return KptrView.ZERO
 
     def member(self, struct: str, name: str) -> int:
         """Offset of a struct member in the running release."""

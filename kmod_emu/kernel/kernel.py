@@ -19,6 +19,7 @@ from kmod_emu.kernel.filemap import PhysicalPages
 from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
+from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.notifier import Notifiers
 from kmod_emu.kernel.oops import Faults
@@ -28,6 +29,7 @@ from kmod_emu.kernel.printk import Printk
 from kmod_emu.kernel.sched import GuestCall, Scheduler, to_int
 from kmod_emu.kernel.slab import Heap
 from kmod_emu.kernel.symbols import Location, Origin, SymbolTable
+from kmod_emu.kernel.sysctl import Sysctls
 from kmod_emu.kernel.taint import KernelTaint
 from kmod_emu.kernel.tasks import Tasks
 from kmod_emu.kernel.timer import Timers
@@ -93,6 +95,8 @@ class KernelCore:
         data = self._place_exports()
         self.clock = Clock(self)
         self.taint = KernelTaint(self)
+        self.sysctl = Sysctls(self)
+        self.lockdown = Lockdown(self)
         self.pages = PageAllocator(self, _RESERVED_RAM)
         self.user_pages = PhysicalPages(self)
         self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START)
@@ -116,6 +120,7 @@ class KernelCore:
         for name, slot in import_slots(image, memory).items():
             memory.write_u64(slot, self._import(name))
         self.tasks.switched(self.tasks.init_task)
+        self.lockdown.boot()
         self.snapshots = SnapshotTree(memory)
 
     def _lay_out(self) -> None:
@@ -264,6 +269,8 @@ class KernelCore:
             "clock": self.clock,
             "taint": self.taint,
             "user_pages": self.user_pages,
+            "sysctl": self.sysctl,
+            "lockdown": self.lockdown,
             "pages": self.pages,
             "vmalloc": self.vmalloc,
             "module_area": self.module_area,

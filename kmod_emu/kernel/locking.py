@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi import lists
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.sched import Block
 
@@ -25,9 +26,8 @@ def __mutex_init(kernel: KernelCore, lock: int, name: int, key: int) -> None:
     """Make a mutex free (kernel/locking/mutex.c)."""
     mutex = kernel.view("mutex", lock)
     kernel.memory.clear(lock, mutex.layout.size)
-    wait_list = mutex.addressof("wait_list")
-    kernel.memory.write_u64(wait_list, wait_list)
-    kernel.memory.write_u64(wait_list + 8, wait_list)
+    if mutex.has("wait_list"):
+        lists.init(kernel.memory, mutex.addressof("wait_list"))
 
 
 class LockQueues:

@@ -68,13 +68,14 @@ class Faults:
     Attributes:
         tables: Tables of loaded modules by the module's name; the module room keeps it up to date.
         count: Oopses so far.
+        warnings: WARNs so far.
         reports: One sentence for each oops, warning or unimplemented export, newest last.
     """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self.tables: dict[str, Tables] = {}
-        self.count = 0
+        self.count = self.warnings = 0
         self.reports: list[dict[str, Any]] = []
         self.permissive = False
         self.unimplemented: list[str] = []
@@ -145,6 +146,7 @@ class Faults:
         self.print([(4, report.CUT_HERE), *([(4, text)] if text else [])])
         self.print([(4, self._warning_line(task, file, line, function or kernel.describe(rip)))])
         self.print(report.state_lines(kernel, task, Stop(StopReason.TRAP, rip), first_modules=True))
+        self._check_panic_on_warn()
         self.print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)
         self.note("warning", text)
@@ -353,8 +355,9 @@ class Faults:
             lines.append((4, bug.text.rstrip("\n")))
         lines.append((4, self._warning_line(task, bug.file, bug.line, kernel.describe(bug.address))))
         lines += report.state_lines(kernel, task, stop, first_modules=True)
-        lines.append((4, report.END_TRACE))
         self.print(lines)
+        self._check_panic_on_warn()
+        self.print([(4, report.END_TRACE)])
         kernel.taint.add(Taint(bug.flags >> 8 if bug.flags >> 8 < len(Taint) else Taint.WARN))
         self.note("warning", f"WARN at {bug.file}:{bug.line}")
         return bug.next
@@ -363,6 +366,17 @@ class Faults:
         if self._kernel.profile.has("bug_entry.format_disp"):
             return f"WARNING: {file}:{line} at {place}, CPU#0: {task.comm}/{task.pid}"
         return f"WARNING: CPU: 0 PID: {task.pid} at {file}:{line} {place}"
+
+    def _check_panic_on_warn(self) -> None:
+        """kernel/panic.c: check_panic_on_warn."""
+        sysctl = self._kernel.sysctl
+        self.warnings += 1
+        if sysctl["panic_on_warn"]:
+            sysctl.values["panic_on_warn"] = 0  # panic() must not come here again
+            self.panic("kernel: panic_on_warn set ...")
+        limit = sysctl["warn_limit"]
+        if limit and self.warnings >= limit:
+            self.panic(f"kernel: system warned too often (kernel.warn_limit is {limit})")
 
     # --- dying --------------------------------------------------------------------------------------
 
@@ -378,7 +392,12 @@ class Faults:
         self.print(report.state_lines(kernel, task, stop, cr2=cr2))
         self.print([(4, report.END_TRACE), *self._first_registers])
         kernel.taint.add(Taint.DIE)
+        if kernel.sysctl["panic_on_oops"]:
+            self.panic("Fatal exception")
         self._note_locks_held(task, irqs_off=cr2 is not None)
+        limit = kernel.sysctl["oops_limit"]
+        if limit and self.count >= limit:
+            self.panic(f"Oopsed too often (kernel.oops_limit is {limit})")
         self._die(task, signal, "oops", f"{sentence} at {kernel.describe(stop.rip)}")
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
@@ -417,6 +436,7 @@ class Faults:
         return {
             "tables": {name: list(tables) for name, tables in self.tables.items()},
             "count": self.count,
+            "warnings": self.warnings,
             "panicked": self.panicked,
             "first_registers": [list(line) for line in self._first_registers],
         }
@@ -427,7 +447,7 @@ class Faults:
             name: Tables((bugs[0], bugs[1]), (extable[0], extable[1]), module)
             for name, (bugs, extable, module) in state["tables"].items()
         }
-        self.count, self.panicked = state["count"], state["panicked"]
+        self.count, self.warnings, self.panicked = state["count"], state["warnings"], state["panicked"]
         self._first_registers = [(level, line) for level, line in state["first_registers"]]
 
 

@@ -59,6 +59,7 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     """Take a module off the list and free all it has."""
     modules = kernel[Modules]
     name = module.name
+    module.in_sysfs = False
     module.state = ModuleState.UNFORMED
     modules.drop_uses(module)
     await free_parameters(kernel, module)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.locking import __mutex_init
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.module import elf, signing
 from kmod_emu.module.allocate import layout_and_allocate, percpu_modalloc, percpu_modfree
@@ -133,6 +134,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         note_unsigned(info)
         percpu_modalloc(info, module)
         undo.on_failure(percpu_modfree, kernel, module)
+        __mutex_init(kernel, module.view.addressof("param_lock"), 0, 0)
         module.view.set("refcnt", MODULE_REF_BASE + 1)
         undo.on_failure(kernel[Modules].drop_uses, module)
         find_module_sections(info, module)
@@ -161,13 +163,15 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
 def module_sig_check(info: LoadInfo) -> None:
     """Find out whether the file is signed; sets aside the signature (module_sig_check)."""
     blob = info.kernel.memory.read(info.copy.address, info.copy.size)
-    outcome = "not looked at"
+    outcome = signing.NOT_LOOKED_AT
     if not info.flags & (_IGNORE_MODVERSIONS | _IGNORE_VERMAGIC):
         blob, signature = signing.split_signature(blob, info.printk)
-        outcome = "unsigned"
+        outcome = signing.UNSIGNED
         if signature is not None:
             outcome = signing.verify(blob, signature, info.kernel.profile.certificates)
     info.signed = outcome == signing.TRUSTED
+    if not info.signed:
+        signing.may_be_untrusted(info.kernel, outcome)
     info.blob = blob
     info.kernel.events.emit("signature", outcome=outcome)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
@@ -55,6 +55,16 @@ class Region:
         self.sealed = start, end
 
 
+class Parameter(NamedTuple):
+    """One `struct kernel_param` of a module."""
+
+    name: str
+    address: int
+    ops: int
+    permissions: int
+    flags: int
+
+
 class Module:
     """One module: its struct in guest memory and what the kernel knows besides.
 
@@ -66,6 +76,7 @@ class Module:
         symbols: (address, type letter, name) in symbol-table order, as /proc/kallsyms lists them.
         exports: What later modules may import: name -> (address, crc, gpl, namespace).
         uses: Modules whose symbols it imports.
+        in_sysfs: Whether it has a directory in /sys/module.
     """
 
     def __init__(self, kernel: KernelCore, address: int) -> None:
@@ -83,6 +94,8 @@ class Module:
         self.modinfo: dict[str, str] = {}
         self.owned: list[int] = []  # heap memory freed with the module: arguments, parameter strings
         self.percpu = 0
+        self.in_sysfs = False
+        self.parameters: list[Parameter] = []  # those that /sys/module/NAME/parameters shows
 
     @property
     def view(self) -> StructView:
@@ -167,6 +180,7 @@ class Modules:
         self.latest: Module | None = None  # the one that the last load_module put on the list
         self.last_unloaded = ""
         self.disabled = "nomodule" in kernel.cmdline
+        self.sig_enforce = kernel.cmdline.get("module.sig_enforce") in ("", "1", "y", "Y")
         self.told: set[str] = set()  # messages that are printed once a boot
         self._waiters: list[_Waiter] = []  # module_wq
         lists.init(kernel.memory, self.head)
@@ -302,6 +316,7 @@ class Modules:
             "modules": [_module_state(module) for module in self.known.values()],
             "last_unloaded": self.last_unloaded,
             "disabled": self.disabled,
+            "sig_enforce": self.sig_enforce,
             "told": sorted(self.told),
         }
 
@@ -319,12 +334,15 @@ class Modules:
             module.core_symbols = [(a, t, n) for a, t, n in item["core_symbols"]]
             module.exports = {name: (a, c, g, n) for name, (a, c, g, n) in item["exports"].items()}
             module.owned = list(item["owned"])
+            module.in_sysfs = item["in_sysfs"]
+            module.parameters = [Parameter(*row) for row in item["parameters"]]
         for item in state["modules"]:
             module = self.known[item["address"]]
             module.uses = [self.known[address] for address in item["uses"]]
             module.users = [self.known[address] for address in item["users"]]
         self._waiters.clear()
         self.last_unloaded, self.disabled = state["last_unloaded"], state["disabled"]
+        self.sig_enforce = state["sig_enforce"]
         self.told = set(state["told"])
 
 
@@ -341,6 +359,8 @@ def _module_state(module: Module) -> dict[str, Any]:
         "core_symbols": module.core_symbols,
         "exports": module.exports,
         "owned": list(module.owned),
+        "in_sysfs": module.in_sysfs,
+        "parameters": [list(parameter) for parameter in module.parameters],
         "uses": [other.address for other in module.uses],
         "users": [other.address for other in module.users],
     }

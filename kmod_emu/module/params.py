@@ -58,7 +58,7 @@ async def _parse_one(kernel: KernelCore, module: Module, argument: Argument) -> 
         if not place and not operations(kernel, parameter).noarg:
             result = -errno.EINVAL
         else:
-            result = await set_parameter(kernel, parameter, place)
+            result = await set_parameter(kernel, module, parameter, place)
         value = text(kernel.memory.read_cstring(place, _MAX_TEXT)) if place else ""
         _complain(kernel, name, text(argument.name), value, result)
         return result
@@ -81,7 +81,8 @@ def _complain(kernel: KernelCore, module: str, name: str, value: str, result: in
 def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
     """unknown_module_param_cb(): two names are every module's, the rest is only worth a warning."""
     name = text(argument.name)
-    if parameq(argument.name, b"async_probe"):
+    if argument.name == b"async_probe":  # bad text, too, means yes
+        module.view.async_probe_requested = int((argument.value or b"y")[0] not in b"nNfF0")
         return
     head, _, tail = name.partition(".")
     if name == "dyndbg" or tail == "dyndbg":

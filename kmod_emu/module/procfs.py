@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.procfs import sysctl_number
+from kmod_emu.fs.sysctl import numbers
 from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.symbols import Origin
-from kmod_emu.kernel.tasks import CAP_SYS_MODULE, CAP_SYSLOG
+from kmod_emu.kernel.tasks import CAP_SYSLOG
 from kmod_emu.module.modules import STATE_NAMES, Module, Modules, ModuleState
 from kmod_emu.uapi import errno
 
@@ -21,8 +21,12 @@ _LETTERS = {Origin.IMAGE: "T", Origin.TRAP: "T", Origin.DATA: "D", Origin.ABSENT
 
 
 def shows_value(task: Task) -> bool:
-    """Whether a task may see kernel addresses (kallsyms_show_value): with Debian's settings, CAP_SYSLOG."""
-    return task.capable(CAP_SYSLOG)
+    """Whether a task may see kernel addresses (kallsyms_show_value)."""
+    sysctl = task.kernel.sysctl
+    restricted = sysctl["kptr_restrict"]
+    if restricted == 0 and sysctl["perf_event_paranoid"] <= 1:
+        return True
+    return restricted <= 1 and task.capable(CAP_SYSLOG)
 
 
 class ModuleProcfs:
@@ -57,10 +61,8 @@ class ModuleProcfs:
         return "".join(lines)
 
     def _write_disabled(self, task: Task, data: bytes) -> None:
-        """kernel.modules_disabled: 1 can be written, once, by who may load modules."""
-        if not task.capable(CAP_SYS_MODULE):
-            raise KernelError(errno.EPERM, "disabling module loading needs CAP_SYS_MODULE")
-        if sysctl_number(data) != 1:
+        """kernel.modules_disabled: 1 can be written, and never another value."""
+        if numbers(data) != [1]:
             raise KernelError(errno.EINVAL, "kernel.modules_disabled can only be set to 1")
         self._modules.disabled = True
 

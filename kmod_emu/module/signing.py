@@ -10,17 +10,23 @@ import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.abi.der import BadMessage
+from kmod_emu.kernel.exports import export
 from kmod_emu.module import pkcs7
 from kmod_emu.module.errors import LoadError
+from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kmod_emu.kernel.kernel import KernelCore
+
 MARKER = b"~Module signature appended~\n"
 _TRAILER = struct.Struct(">BBBBB3sI")  # algo, hash, id_type, signer_len, key_id_len, pad, sig_len
 _PKEY_ID_PKCS7 = 2
 TRUSTED = "signed by a trusted key"
+UNKNOWN_KEY, UNSIGNED, NOT_LOOKED_AT = "signed by an unknown key", "unsigned", "not looked at"
+_REASONS = {UNKNOWN_KEY: "module with unavailable key"}
 
 
 def split_signature(blob: bytes, printk: Callable[[int, str], None]) -> tuple[bytes, bytes | None]:
@@ -79,4 +85,23 @@ def verify(module: bytes, signature: bytes, certificates: Sequence[bytes]) -> st
             if pkcs7.matches(module, parsed, certificate):
                 return TRUSTED
             raise LoadError(errno.EKEYREJECTED, "the module was changed after it was signed")
-    return "signed by an unknown key"
+    return UNKNOWN_KEY
+
+
+def may_be_untrusted(kernel: KernelCore, outcome: str) -> None:
+    """Whether a module that no trusted key has signed is tolerated (module_sig_check).
+
+    Raises:
+        LoadError: EKEYREJECTED, signatures are enforced.
+        KernelError: EPERM, the kernel is locked down.
+    """
+    if kernel[Modules].sig_enforce:
+        reason = _REASONS.get(outcome, "unsigned module")
+        raise LoadError(errno.EKEYREJECTED, "", (5, f"Loading of {reason} is rejected"))
+    kernel.lockdown.check("unsigned module loading")
+
+
+@export("bool is_module_sig_enforced(void)")
+def is_module_sig_enforced(kernel: KernelCore) -> int:
+    """Whether only signed modules are loaded."""
+    return int(kernel[Modules].sig_enforce)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.taint import module_letters
-from kmod_emu.module.kernel_param import Parameter, get_parameter, parameters, store_parameter
-from kmod_emu.module.modules import Module, Modules, ModuleState
+from kmod_emu.module.builtin import builtin_directories
+from kmod_emu.module.errors import LoadError
+from kmod_emu.module.kernel_param import get_parameter, parameters, store_parameter
+from kmod_emu.module.modules import Module, Modules, ModuleState, Parameter
 from kmod_emu.module.procfs import shows_value
 from kmod_emu.uapi import errno
 
@@ -26,29 +28,40 @@ def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
     """Create the module's directory; the files are computed when read, so only refusals happen here.
 
     Raises:
+        LoadError: EINVAL, there is a directory of that name already.
         KernelError: EEXIST, two parameters have one name.
     """
-    seen: set[str] = set()
-    for parameter in parameters(kernel, module):
-        if parameter.permissions and parameter.name in seen:
+    if module.name in kernel[ModuleSysfs].names():
+        raise LoadError(errno.EINVAL, "", (3, f"{module.name}: module is already loaded"))
+    shown: dict[str, Parameter] = {}
+    for parameter in parameters(kernel, module, shown=True):
+        if parameter.name in shown:
             path = f"/module/{module.name}/parameters/{parameter.name}"
             kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
             kernel.faults.dump_stack()
             raise KernelError(errno.EEXIST, f"the module has two parameters named {parameter.name}")
-        seen.add(parameter.name)
+        shown[parameter.name] = parameter
+    module.parameters = list(shown.values())
+    module.in_sysfs = True
     kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
 
 
 class ModuleSysfs:
-    """The directory /sys/module."""
+    """The directory /sys/module. A module that hides from the list of modules is still in here."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
+        self._builtin = builtin_directories(kernel)
         self.root = directory(self._list)
 
+    def names(self) -> set[str]:
+        """Who has a directory."""
+        return set(self._list())
+
     def _list(self) -> dict[str, Node]:
-        modules = self._kernel[Modules].formed()
-        return {module.name: directory(partial(self._files, module)) for module in modules}
+        modules = [module for module in self._kernel[Modules].known.values() if module.in_sysfs]
+        found = {module.name: directory(partial(self._files, module)) for module in modules}
+        return self._builtin | found
 
     def _files(self, module: Module) -> dict[str, Node]:
         core = sum(region.size for name, region in module.regions.items() if not name.startswith("init"))
@@ -74,9 +87,8 @@ class ModuleSysfs:
             files["notes"] = directory(
                 {name: self._note(address, size) for name, address, size in module.notes}
             )
-        shown = {p.name: self._parameter(p) for p in parameters(self._kernel, module) if p.permissions}
-        if shown:
-            files["parameters"] = directory(shown)
+        if module.parameters:
+            files["parameters"] = directory({p.name: self._parameter(module, p) for p in module.parameters})
         return files
 
     def _section(self, address: int) -> Node:
@@ -85,14 +97,14 @@ class ModuleSysfs:
     def _note(self, address: int, size: int) -> Node:
         return Node(0o444, read=lambda task: self._kernel.memory.read(address, size))
 
-    def _parameter(self, parameter: Parameter) -> Node:
+    def _parameter(self, module: Module, parameter: Parameter) -> Node:
         kernel = self._kernel
 
         async def read(task: Task) -> bytes:
-            return await get_parameter(kernel, parameter)
+            return await get_parameter(kernel, module, parameter)
 
         async def write(task: Task, data: bytes) -> None:
-            await store_parameter(kernel, parameter, data)
+            await store_parameter(kernel, module, parameter, data)
 
         return Node(parameter.permissions, read=read, write=write)
 
