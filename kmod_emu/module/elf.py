@@ -1,16 +1,11 @@
-"""Verification of the ELF image (kernel/module/main.c: elf_validity_check, setup_load_info).
-
-The image is untrusted. Every check is the kernel's, in its order, with its message; what the kernel does not
-check here it does not check, and later steps must expect anything.
-"""
+"""The ELF image of a module. It is untrusted: verify.py checks what the kernel checks, and no more."""
 
 from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.module.errors import KernelWouldCrash, LoadError
-from kmod_emu.uapi import errno
+from kmod_emu.module.errors import KernelWouldCrash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +30,26 @@ STB_WEAK = 2
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
 SYM = struct.Struct("<IBBHQQ")
-_KERN_ERR, _KERN_WARNING = 3, 4
+
+
+class Header(NamedTuple):
+    """What of the ELF header is looked at."""
+
+    ident: bytes
+    type: int
+    machine: int
+    shoff: int
+    shentsize: int
+    shnum: int
+    shstrndx: int
+
+    @classmethod
+    def read(cls, blob: bytes) -> Header:
+        """From the start of a file that is long enough."""
+        ident, type_, machine, _, _, _, shoff, _, _, _, _, shentsize, shnum, shstrndx = _EHDR.unpack_from(
+            blob
+        )
+        return cls(ident, type_, machine, shoff, shentsize, shnum, shstrndx)
 
 
 class Section:
@@ -54,6 +68,12 @@ class Section:
     def allocated(self) -> bool:
         """Whether it gets memory."""
         return bool(self.flags & SHF_ALLOC)
+
+
+def read_sections(blob: bytes, header: Header) -> list[Section]:
+    """All section headers."""
+    headers = blob[header.shoff : header.shoff + header.shnum * SHDR_SIZE]
+    return [Section(index, fields) for index, fields in enumerate(_SHDR.iter_unpack(headers))]
 
 
 class Symbol(NamedTuple):
@@ -91,6 +111,7 @@ class Image:
         self.symbols: Sequence[Symbol] = ()
         self._strings = b""
         self.symtab = self.strtab = self.modinfo = self.this_module = self.versions = self.percpu = 0
+        self.version_ext_crcs = self.version_ext_names = 0
         self.name = ""
 
     def raw(self, section: Section) -> bytes:
@@ -109,6 +130,10 @@ class Image:
             if section.flags & SHF_ALLOC and section.name == name:
                 return section.index
         return 0
+
+    def find_all(self, name: str) -> list[int]:
+        """Indices of all sections of that name, allocated or not."""
+        return [section.index for section in self.sections[1:] if section.name == name]
 
     def find_last(self, name: str) -> int:
         """Index of the last section of that name, allocated or not, 0 if there is none.
@@ -178,105 +203,3 @@ def cstring(data: bytes, offset: int) -> str:
 def text(raw: bytes) -> str:
     """Bytes as text that encodes back to the same bytes."""
     return raw.decode("utf-8", "surrogateescape")
-
-
-def _refuse(message: str, level: int = _KERN_ERR) -> LoadError:
-    return LoadError(errno.ENOEXEC, "", (level, message))
-
-
-def elf_validity_check(blob: bytes) -> Image:
-    """All checks of the ELF header and the section headers, in the kernel's order.
-
-    Raises:
-        LoadError: ENOEXEC with the kernel's message.
-    """
-    if len(blob) < EHDR_SIZE:
-        raise _refuse(f"Invalid ELF header len {len(blob)}")
-    header = _EHDR.unpack_from(blob)
-    ident, type_, machine, _, _, _, shoff, _, _, _, _, shentsize, shnum, shstrndx = header
-    if ident[:4] != b"\x7fELF":
-        raise _refuse("Invalid ELF header magic: != \x7fELF")
-    if type_ != ET_REL:
-        raise _refuse(f"Invalid ELF header type: {type_} != {ET_REL}")
-    if machine != EM_X86_64:
-        raise _refuse(f"Invalid architecture in ELF header: {machine}")
-    if shentsize != SHDR_SIZE:
-        raise _refuse("Invalid ELF section header size")
-    if shoff >= len(blob) or shnum * SHDR_SIZE > len(blob) - shoff:
-        raise _refuse("Invalid ELF section header overflow")
-    headers = _SHDR.iter_unpack(blob[shoff : shoff + shnum * SHDR_SIZE])
-    sections = [Section(index, fields) for index, fields in enumerate(headers)]
-    if not 0 < shstrndx < shnum:
-        raise _refuse(
-            f"Invalid ELF section name index: {shstrndx} || e_shstrndx ({shstrndx}) >= e_shnum ({shnum})"
-        )
-    _check_section_names(blob, sections[shstrndx])
-    first = sections[0]
-    if first.type != SHT_NULL or first.size or first.address:
-        type_ = first.type - (1 << 32) if first.type >> 31 else first.type
-        raise _refuse(f"ELF Spec violation: section 0 type({type_})!=SH_NULL or non-zero len or addr")
-    for section in sections[1:]:
-        _check_section(blob, section, shnum, sections[shstrndx].size)
-    return Image(blob, type_, machine, sections, shstrndx)
-
-
-def _outside(blob: bytes, section: Section) -> bool:
-    """validate_section_offset()."""
-    return section.offset + section.size >= 1 << 64 or section.offset + section.size > len(blob)
-
-
-def _check_section_names(blob: bytes, names: Section) -> None:
-    if _outside(blob, names):
-        raise _refuse(f"Invalid ELF section hdr(type {names.type})")
-    if not names.size:
-        raise _refuse("empty section name table")
-    if blob[names.offset + names.size - 1]:
-        raise _refuse("ELF Spec violation: section name table isn't null terminated")
-
-
-def _check_section(blob: bytes, section: Section, shnum: int, names_size: int) -> None:
-    if section.type in (SHT_NULL, SHT_NOBITS):
-        return
-    if section.type == SHT_SYMTAB and not 0 < section.link < shnum:
-        link = section.link - (1 << 32) if section.link >> 31 else section.link
-        raise _refuse(f"Invalid ELF sh_link!=SHN_UNDEF({link}) or (sh_link({link}) >= hdr->e_shnum({shnum})")
-    if _outside(blob, section):
-        raise _refuse(f"Invalid ELF section in module (section {section.index} type {section.type})")
-    if section.flags & SHF_ALLOC and section.name_offset >= names_size:
-        raise _refuse(f"Invalid ELF section name in module (section {section.index} type {section.type})")
-
-
-_NO_NAME = "(missing .modinfo section or name field)"
-
-
-def setup_load_info(image: Image, name_offset: int) -> None:
-    """Find the sections that every module must have.
-
-    Args:
-        image: A verified image; its indices and its name are filled in.
-        name_offset: Offset of `name` in `struct module`.
-
-    Raises:
-        LoadError: ENOEXEC.
-        KernelWouldCrash: `struct module` has no contents to read a name from.
-    """
-    image.modinfo = image.find(".modinfo")
-    name = next((value for tag, value in image.modinfo_tags() if tag == "name"), None)
-    for section in image.sections[1:]:
-        if section.type == SHT_SYMTAB:
-            image.symtab, image.strtab = section.index, section.link
-            break
-    else:
-        raise _refuse(f"{name or _NO_NAME}: module has no symbols (stripped?)", _KERN_WARNING)
-    image.load_symbols()
-    image.this_module = image.find(".gnu.linkonce.this_module")
-    if not image.this_module:
-        raise _refuse(f"{name or _NO_NAME}: No module found in object", _KERN_WARNING)
-    if name is None:
-        start = image.sections[image.this_module].offset + name_offset
-        if start >= len(image.blob):
-            raise KernelWouldCrash(start)
-        name = cstring(image.blob, start)
-    image.name = name
-    image.versions = image.find("__versions")
-    image.percpu = image.find(".data..percpu")

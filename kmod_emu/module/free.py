@@ -9,6 +9,7 @@ from kmod_emu.kernel.taint import Taint, module_letters
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
+from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_TRUNC
 
@@ -51,7 +52,8 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
         await kernel.call_guest(exit_function)
     await kernel.notifiers.call("module", ModuleState.GOING, module.address)
     letters = module_letters(module.taints)
-    modules.last_unloaded = f"{name}({letters})" if letters else name
+    with_letters = letters and not Traits.of(kernel.profile).silent
+    modules.last_unloaded = f"{name}({letters})" if with_letters else name
     await free_module(kernel, module)
 
 

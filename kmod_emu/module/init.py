@@ -8,6 +8,8 @@ from kmod_emu.errors import KernelError
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_init, free_module
 from kmod_emu.module.modules import Modules, ModuleState
+from kmod_emu.module.traits import Traits
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -29,16 +31,14 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
         result = await do_one_initcall(kernel, init)
         module.init_rc = result
         kernel.events.emit("initcall_result", rc=result)
+    traits = Traits.of(kernel.profile)
+    if traits.flagged and result == -errno.EEXIST:
+        result = -errno.EBUSY  # that number is the system call's word for "a module of this name is loaded"
     if result < 0:
         await _fail_init(kernel, module)
         raise KernelError(-result, f"init of {name} returned {result}: it did run, and refused")
     if result > 0:
-        kernel.printk.emit(
-            f"do_init_module: '{module.name}'->init suspiciously returned {result}, it should follow 0/-E "
-            "convention\ndo_init_module: loading module anyway...\n",
-            4,
-        )
-        kernel.faults.dump_stack()
+        _complain(kernel, module.name, result, traits)
     module.state = ModuleState.LIVE
     await kernel.notifiers.call("module", ModuleState.LIVE, module.address)
     modules.put(module)
@@ -48,6 +48,16 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
     kernel.events.emit("free_init", size=free_init(kernel, module))
     modules.wake_all()
     return 0
+
+
+def _complain(kernel: KernelCore, name: str, result: int, traits: Traits) -> None:
+    """The line about an init that returned something positive."""
+    text = f"init suspiciously returned {result}, it should follow 0/-E convention\n"
+    if traits.flagged:
+        kernel.printk.emit(f"{name}: {text}", 4)
+        return
+    kernel.printk.emit(f"do_init_module: '{name}'->{text}do_init_module: loading module anyway...\n", 4)
+    kernel.faults.dump_stack()
 
 
 async def do_one_initcall(kernel: KernelCore, function: int) -> int:

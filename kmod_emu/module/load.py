@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.locking import __mutex_init
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.module import elf, signing
+from kmod_emu.module import elf, signing, verify
 from kmod_emu.module.allocate import layout_and_allocate, percpu_modalloc, percpu_modfree
-from kmod_emu.module.check import check_license_and_versions, check_modinfo, check_modstruct_version
+from kmod_emu.module.check import (
+    augment_kernel_taints,
+    check_export_symbol_versions,
+    check_modinfo,
+    check_modstruct_version,
+    taint_by_name,
+    taint_unsigned,
+)
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.finalize import sort_extable
 from kmod_emu.module.free import free_regions
@@ -24,11 +31,13 @@ from kmod_emu.module.link import apply_relocations
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.module.params import parse_args
 from kmod_emu.module.patch import ftrace_module_init, module_finalize, patch_branches
+from kmod_emu.module.resolve import verify_imports
 from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
 from kmod_emu.module.simplify import simplify_symbols
 from kmod_emu.module.sysfs import mod_sysfs_setup
+from kmod_emu.module.traits import Traits
 from kmod_emu.module.unwind import Unwind
-from kmod_emu.module.version import Versions
+from kmod_emu.module.version import Versions, read_extended
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -52,23 +61,25 @@ class LoadInfo:
     Attributes:
         image: The verified file.
         flags: Of finit_module.
+        traits: How this release loads.
         blob: The file without its signature.
         taints: The module's own flags until its struct is in place.
         signed: Whether its signature counts.
         versions: Its `__versions`.
         modinfo: First value of each `.modinfo` tag.
-        imports: Namespaces it imports.
+        imports: Namespaces it imports, in order.
         values: Symbol values, by index, once resolved.
         layout: Where its sections go.
     """
 
     def __init__(self, kernel: KernelCore, copy: Copy, flags: int) -> None:
         self.kernel, self.copy, self.flags = kernel, copy, flags
+        self.traits = Traits.of(kernel.profile)
         self.image: elf.Image
         self.layout: Layout
         self.versions = Versions(None)
         self.modinfo: dict[str, str] = {}
-        self.imports: set[str] = set()
+        self.imports: list[str] = []
         self.values: list[int] = []
         self.taints = 0
         self.blob = b""
@@ -87,6 +98,13 @@ class LoadInfo:
     def printk(self, level: int, text: str) -> None:
         """A line for dmesg."""
         self.kernel.printk.emit(f"{text}\n", level)
+
+    def once(self, message: str) -> bool:
+        """Whether a message that is printed once a boot has not been yet; now it counts as printed."""
+        told = self.kernel[Modules].told
+        new = message not in told
+        told.add(message)
+        return new
 
     def add_taint(self, flag: Taint) -> None:
         """add_taint_module(): the kernel's and the module's flag."""
@@ -127,19 +145,29 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         rewrite_section_headers(info)
         check_modstruct_version(info)
         check_modinfo(info)
+        if info.traits.early:
+            await module_patient_check_exists(info)
         module = layout_and_allocate(info)
         undo.on_failure(free_regions, kernel, module)
         await add_unformed_module(info, module)
         undo.on_failure(unlink, kernel, module)
-        note_unsigned(info)
+        if info.traits.early:
+            augment_kernel_taints(info)
+        else:
+            taint_unsigned(info)
         percpu_modalloc(info, module)
         undo.on_failure(percpu_modfree, kernel, module)
         __mutex_init(kernel, module.view.addressof("param_lock"), 0, 0)
         module.view.set("refcnt", MODULE_REF_BASE + 1)
         undo.on_failure(kernel[Modules].drop_uses, module)
         find_module_sections(info, module)
-        check_license_and_versions(info)
+        if not info.traits.early:
+            taint_by_name(info, kernel.taint.test(Taint.PROPRIETARY_MODULE))
+        check_export_symbol_versions(info)
+        verify_imports(info)
         module.modinfo = {tag: info.modinfo[tag] for tag in ("version", "srcversion") if tag in info.modinfo}
+        if info.imports:
+            module.modinfo["import_ns"] = "\n".join(info.imports)
         await simplify_symbols(info, module)
         apply_relocations(info, module)
         post_relocation(info, module)
@@ -163,12 +191,13 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
 def module_sig_check(info: LoadInfo) -> None:
     """Find out whether the file is signed; sets aside the signature (module_sig_check)."""
     blob = info.kernel.memory.read(info.copy.address, info.copy.size)
-    outcome = signing.NOT_LOOKED_AT
+    outcome, size = signing.NOT_LOOKED_AT, len(blob)
     if not info.flags & (_IGNORE_MODVERSIONS | _IGNORE_VERMAGIC):
         blob, signature = signing.split_signature(blob, info.printk)
-        outcome = signing.UNSIGNED
         if signature is not None:
             outcome = signing.verify(blob, signature, info.kernel.profile.certificates)
+        else:
+            outcome = signing.UNSIGNED if len(blob) == size else signing.NO_PKCS7
     info.signed = outcome == signing.TRUSTED
     if not info.signed:
         signing.may_be_untrusted(info.kernel, outcome)
@@ -178,7 +207,7 @@ def module_sig_check(info: LoadInfo) -> None:
 
 def elf_validity_check(info: LoadInfo) -> None:
     """Verify headers and section headers."""
-    info.image = image = elf.elf_validity_check(info.blob)
+    info.image = image = verify.elf_validity_check(info.blob, info.traits)
     info.kernel.events.emit(
         "elf_validity_check",
         size=len(image.blob), type=image.type, machine=image.machine, sections=len(image.sections),
@@ -188,19 +217,27 @@ def elf_validity_check(info: LoadInfo) -> None:
 def setup_load_info(info: LoadInfo) -> None:
     """Find `.modinfo`, the symbol table and `struct module`."""
     image, profile = info.image, info.kernel.profile
-    elf.setup_load_info(image, profile.offset("module", "name"))
+    verify.setup_load_info(image, profile, info.traits)
     for tag, value in image.modinfo_tags():
         info.modinfo.setdefault(tag, value)
         if tag == "import_ns":
-            info.imports.add(value)
-    if image.versions and not info.flags & _IGNORE_MODVERSIONS:
-        info.versions = Versions(image.raw(image.sections[image.versions]))
+            info.imports.append(value)
+    if not info.flags & _IGNORE_MODVERSIONS:
+        info.versions = _versions(image)
     info.kernel.events.emit(
         "setup_load_info",
         name=image.name,
         symbols=len(image.symbols),
         strings=image.sections[image.strtab].size,
     )
+
+
+def _versions(image: elf.Image) -> Versions:
+    plain = image.raw(image.sections[image.versions]) if image.versions else None
+    if not image.version_ext_crcs:
+        return Versions(plain)
+    crcs, names = image.sections[image.version_ext_crcs], image.sections[image.version_ext_names]
+    return Versions(plain, read_extended(image.raw(crcs), image.raw(names)))
 
 
 def check_blacklist(info: LoadInfo) -> None:
@@ -214,34 +251,46 @@ def check_blacklist(info: LoadInfo) -> None:
 
 
 def rewrite_section_headers(info: LoadInfo) -> None:
-    """Section addresses become those of the temporary copy; two sections are not kept in memory."""
+    """Section addresses become those of the temporary copy; some sections are not kept in memory."""
     image = info.image
     for section in image.sections[1:]:
         section.address = info.copy.address + section.offset
-    for index in (image.versions, image.modinfo):
+    if info.flags & _IGNORE_MODVERSIONS:
+        image.versions = image.version_ext_crcs = image.version_ext_names = 0
+    for index in (image.versions, image.version_ext_crcs, image.version_ext_names, image.modinfo):
         image.sections[index].flags &= ~elf.SHF_ALLOC
 
 
 # --- the list of modules ------------------------------------------------------------------------------
 
 
-async def add_unformed_module(info: LoadInfo, module: Module) -> None:
-    """Put the module on the list, not yet visible; one of that name that is being loaded is waited for.
+async def module_patient_check_exists(info: LoadInfo) -> None:
+    """No module of that name may be loaded; if one is just being loaded, wait for how that ends.
 
     Raises:
         KernelError: EEXIST, EBUSY (also when the other one failed), EINTR.
     """
-    modules = info.kernel[Modules]
-    module.state = ModuleState.UNFORMED
-    name = module.name
+    modules, name = info.kernel[Modules], info.name
     old = modules.find(name, even_unformed=True)
-    if old is not None:
-        while old is not None and old.state in (ModuleState.COMING, ModuleState.UNFORMED):
-            await modules.wait()
-            old = modules.find(name, even_unformed=True)
-        if old is not None and old.state is ModuleState.LIVE:
-            raise KernelError(errno.EEXIST, f"a module {name} is loaded already: remove it first")
-        raise KernelError(errno.EBUSY, f"a module {name} was just being loaded or removed: try again")
+    if old is None:
+        return
+    while old is not None and old.state in (ModuleState.COMING, ModuleState.UNFORMED):
+        await modules.wait()
+        old = modules.find(name, even_unformed=True)
+    if old is not None and old.state is ModuleState.LIVE:
+        raise KernelError(errno.EEXIST, f"a module {name} is loaded already: remove it first")
+    raise KernelError(errno.EBUSY, f"a module {name} was just being loaded or removed")
+
+
+async def add_unformed_module(info: LoadInfo, module: Module) -> None:
+    """Put the module on the list, not yet visible.
+
+    Raises:
+        KernelError: EEXIST, EBUSY (also when the other one failed), EINTR.
+    """
+    modules, name = info.kernel[Modules], module.name
+    module.state = ModuleState.UNFORMED
+    await module_patient_check_exists(info)
     modules.insert(module)
     modules.latest = module
     info.kernel.events.emit("add_unformed_module", name=name, list=[other.name for other in modules])
@@ -253,18 +302,6 @@ def unlink(kernel: KernelCore, module: Module) -> None:
     kernel[Modules].wake_all()
 
 
-def note_unsigned(info: LoadInfo) -> None:
-    """A module without a trusted signature taints, which is said once a boot."""
-    if info.signed:
-        return
-    told = info.kernel[Modules].told
-    if "unsigned" not in told:
-        told.add("unsigned")
-        missing = "signature and/or required key missing"
-        info.printk(5, f"{info.name}: module verification failed: {missing} - tainting kernel")
-    info.add_taint(Taint.UNSIGNED_MODULE)
-
-
 # --- finishing ----------------------------------------------------------------------------------------
 
 
@@ -273,8 +310,10 @@ def post_relocation(info: LoadInfo, module: Module) -> None:
     kernel, image, view = info.kernel, info.image, module.view
     sort_extable(kernel.memory, view.extable, view.num_exentries * 12)
     if module.percpu:
-        data = image.contents(image.sections[image.percpu])
-        kernel.memory.write(kernel.percpu.address(module.percpu), data)
+        section = image.sections[image.percpu]
+        if section.type != elf.SHT_NOBITS:
+            data = kernel.memory.read(section.address, section.size)
+            kernel.memory.write(kernel.percpu.address(module.percpu), data)
     add_kallsyms(info, module)
     patches = module_finalize(info, module)
     kernel.events.emit("post_relocation", patches=patches)

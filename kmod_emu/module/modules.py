@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
+Exported = tuple[int, int | None, bool, str]  # address, crc, gpl, namespace
 MODULE_NAME_LEN = 56
 MODULE_REF_BASE = 1
 
@@ -88,7 +89,7 @@ class Module:
         self.notes: list[tuple[str, int, int]] = []
         self.symbols: list[tuple[int, str, str]] = []
         self.core_symbols: list[tuple[int, str, str]] = []
-        self.exports: dict[str, tuple[int, int | None, bool, str]] = {}
+        self.exports: dict[str, Exported] = {}
         self.uses: list[Module] = []
         self.users: list[Module] = []
         self.modinfo: dict[str, str] = {}
@@ -183,6 +184,7 @@ class Modules:
         self.sig_enforce = kernel.cmdline.get("module.sig_enforce") in ("", "1", "y", "Y")
         self.told: set[str] = set()  # messages that are printed once a boot
         self._waiters: list[_Waiter] = []  # module_wq
+        self.loading_files: dict[int, list[list[int]]] = {}  # by inode: where waiters get the result
         lists.init(kernel.memory, self.head)
         kernel.locators.append(self.locate)
         kernel.modules_text = self.linked_in

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.oops import Tables
 from kmod_emu.module.elf import SHT_NOTE
 from kmod_emu.module.errors import LoadError
-from kmod_emu.module.modules import Modules
+from kmod_emu.module.modules import Exported, Modules
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ _SECTIONS = (
     ("__kcrctab", "crcs", "", 1),
     ("__ksymtab_gpl", "gpl_syms", "num_gpl_syms", 12),
     ("__kcrctab_gpl", "gpl_crcs", "", 1),
+    ("__ksymtab_gpl_future", "gpl_future_syms", "num_gpl_future_syms", 12),
+    ("__kcrctab_gpl_future", "gpl_future_crcs", "", 1),
+    ("__kflagstab", "flagstab", "", 1),
     (".noinstr.text", "noinstr_text_start", "noinstr_text_size", 1),
     ("__tracepoints_ptrs", "tracepoints_ptrs", "num_tracepoints", 8),
     ("___srcu_struct_ptrs", "srcu_struct_ptrs", "num_srcu_structs", 8),
@@ -50,6 +53,8 @@ def find_module_sections(info: LoadInfo, module: Module) -> None:
         view.set(pointer, section.address if section.index else 0)
         if count:
             view.set(count, section.size // size if section.index else 0)
+    if info.traits.flagged:
+        _note_flags(info)
     if image.find("__obsparm"):
         info.printk(4, f"{info.name}: Ignoring obsolete parameters")
     module.notes = [
@@ -60,6 +65,13 @@ def find_module_sections(info: LoadInfo, module: Module) -> None:
     module.sections = [
         (section.name, section.address, section.size) for section in image.sections[1:] if section.allocated
     ]
+
+
+def _note_flags(info: LoadInfo) -> None:
+    """Where licences are flags, tables of their own are of no use any more."""
+    for name in ("__ksymtab_gpl", "__kcrctab_gpl"):
+        if info.image.find(name):
+            info.printk(4, f"{info.name}: ignoring obsolete section {name}")
 
 
 def note_tables(kernel: KernelCore, module: Module, info: LoadInfo | None) -> None:
@@ -76,22 +88,31 @@ def note_tables(kernel: KernelCore, module: Module, info: LoadInfo | None) -> No
     )
 
 
+# Tables of exports: the section, its member of struct module, CRCs, whether only GPL modules may use them.
+_EXPORTS = (
+    ("__ksymtab", "syms", "__kcrctab", False),
+    ("__ksymtab_gpl", "gpl_syms", "__kcrctab_gpl", True),
+    ("__ksymtab_gpl_future", "gpl_future_syms", "__kcrctab_gpl_future", False),
+)
+_KSYM_FLAG_GPL_ONLY = 1
+
+
 def read_exports(info: LoadInfo, module: Module) -> None:
     """Learn what the module exports; nobody may export it already (verify_exported_symbols).
 
     Raises:
         LoadError: ENOEXEC.
     """
-    kernel, view = info.kernel, module.view
-    tables = [("__ksymtab", "__kcrctab", False), ("__ksymtab_gpl", "__kcrctab_gpl", True)]
-    for table, crcs, gpl in tables:
+    kernel, view, size = info.kernel, module.view, info.kernel.profile.struct("kernel_symbol").size
+    for table, symbols, crcs, gpl in _EXPORTS:
         section = info.image.sections[info.image.find(table)]
-        crc_section = info.image.sections[info.image.find(crcs)]
-        if not section.index:
+        if not section.index or not view.has(symbols):
             continue
-        for position in range(section.size // 12):
-            entry = section.address + 12 * position
-            name, address, namespace = _kernel_symbol(kernel, entry)
+        crc_section = info.image.sections[info.image.find(crcs)]
+        entries: dict[str, Exported] = {}
+        order = []
+        for position in range(section.size // size):
+            name, address, namespace = _kernel_symbol(kernel, section.address + size * position)
             owner = _owner(kernel, name)
             if owner:
                 text = f"{module.name}: exports duplicate symbol {name} (owned by {owner})"
@@ -99,18 +120,54 @@ def read_exports(info: LoadInfo, module: Module) -> None:
             crc = None
             if crc_section.index:
                 crc = kernel.memory.read_u32(crc_section.address + 4 * position)
-            module.exports[name] = (address, crc, gpl, namespace)
-    assert view.address == module.address
+            if info.traits.flagged:
+                gpl = bool(kernel.memory.read_u8(view.flagstab + position) & _KSYM_FLAG_GPL_ONLY)
+            order.append(name)
+            entries.setdefault(name, (address, crc, gpl, namespace))
+        for name in findable(order):
+            module.exports.setdefault(name, entries[name])
+
+
+def findable(names: list[str]) -> list[str]:
+    """Those names of a table that a binary search finds: all of a sorted one.
+
+    >>> findable(["a", "b", "c"]), findable(["b", "c", "a"])
+    (['a', 'b', 'c'], ['b', 'c'])
+    """
+    keys = [name.encode("utf-8", "surrogateescape") for name in names]
+    if all(first <= second for first, second in pairwise(keys)):
+        return names
+    return [name for name, key in zip(names, keys, strict=True) if _bsearch(keys, key)]
+
+
+def _bsearch(keys: list[bytes], key: bytes) -> bool:
+    """lib/bsearch.c, which relies on the order without looking at it."""
+    base, count = 0, len(keys)
+    while count:
+        middle = base + (count >> 1)
+        if keys[middle] == key:
+            return True
+        if key > keys[middle]:
+            base, count = middle + 1, count - 1
+        count >>= 1
+    return False
 
 
 def _kernel_symbol(kernel: KernelCore, entry: int) -> tuple[str, int, str]:
-    """Name, value and namespace of one struct kernel_symbol: self-relative pointers."""
-    value, name, namespace = struct.unpack("<iii", kernel.memory.read(entry, 12))
-    text = kernel.memory.read_cstring(entry + 4 + name)
-    space = kernel.memory.read_cstring(entry + 8 + namespace) if namespace else b""
+    """Name, value and namespace of one struct kernel_symbol: self-relative pointers, or plain ones."""
+    memory, view = kernel.memory, kernel.view("kernel_symbol", entry)
+    if view.has("value_offset"):
+        value, name, namespace = (
+            view.addressof(member) + view.signed(member)
+            for member in ("value_offset", "name_offset", "namespace_offset")
+        )
+        namespace = namespace if view.namespace_offset else 0
+    else:
+        value, name, namespace = view.value, view.name, view.namespace
+    space = memory.read_cstring(namespace) if namespace else b""
     return (
-        text.decode("utf-8", "surrogateescape"),
-        (entry + value) & (1 << 64) - 1,
+        memory.read_cstring(name).decode("utf-8", "surrogateescape"),
+        value & (1 << 64) - 1,
         space.decode("utf-8", "replace"),
     )
 

@@ -1,5 +1,6 @@
 """The signature appended to a module (kernel/module/signing.c).
 
+A module without one that counts taints; a kernel that enforces signatures, or is locked down, refuses it.
 The only key a kernel trusts here is the one its distribution built it with, where the profile has its
 certificate: then the distribution's own modules are as good as on the real kernel.
 """
@@ -26,7 +27,8 @@ _TRAILER = struct.Struct(">BBBBB3sI")  # algo, hash, id_type, signer_len, key_id
 _PKEY_ID_PKCS7 = 2
 TRUSTED = "signed by a trusted key"
 UNKNOWN_KEY, UNSIGNED, NOT_LOOKED_AT = "signed by an unknown key", "unsigned", "not looked at"
-_REASONS = {UNKNOWN_KEY: "module with unavailable key"}
+NO_PKCS7 = "signed with something else than PKCS#7"
+_REASONS = {UNKNOWN_KEY: "module with unavailable key", NO_PKCS7: "module with unsupported crypto"}
 
 
 def split_signature(blob: bytes, printk: Callable[[int, str], None]) -> tuple[bytes, bytes | None]:
@@ -67,7 +69,7 @@ def verify(module: bytes, signature: bytes, certificates: Sequence[bytes]) -> st
         certificates: X.509 certificates as DER.
 
     Returns:
-        TRUSTED, or "signed by an unknown key" (ENOKEY, which is tolerated).
+        TRUSTED, or UNKNOWN_KEY (ENOKEY, which is tolerated).
 
     Raises:
         LoadError: EBADMSG, it is no such message; EKEYREJECTED, the module is not what was signed.

@@ -124,7 +124,7 @@ class _Resolver:
         found = find_symbol(kernel, name, gplok=not module.taints >> Taint.PROPRIETARY_MODULE & 1)
         if found is not None and found.gpl:
             self._using_gpl = True
-        if found is None or not inherit_taint(kernel, module, found, using_gpl=self._using_gpl):
+        if found is None or not inherit_taint(info, found, using_gpl=self._using_gpl):
             if weak or name == "_GLOBAL_OFFSET_TABLE_":
                 return None
             raise KernelError(errno.ENOENT, self._why_unknown(name))
@@ -132,7 +132,7 @@ class _Resolver:
             raise KernelError(
                 errno.EINVAL, f"{name} has another version here than where the module was built"
             )
-        verify_namespace(kernel, module, found, info.imports)
+        verify_namespace(info, found)
         if found.owner is not None:
             ref_module(kernel, module, found.owner)
         return found

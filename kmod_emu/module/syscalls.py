@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, Killed
 from kmod_emu.fs.files import FileTable
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.kernel.tasks import CAP_SYS_MODULE
+from kmod_emu.module.decompress import module_decompress
+from kmod_emu.module.errors import LoadError
 from kmod_emu.module.free import delete_module
 from kmod_emu.module.load import Copy, load_module
 from kmod_emu.module.modules import MODULE_NAME_LEN, Modules
+from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
+    from kmod_emu.fs.files import File
     from kmod_emu.kernel.kernel import KernelCore
 
 ELF_HEADER_SIZE = 64
@@ -71,23 +75,80 @@ def copy_module_from_user(kernel: KernelCore, umod: int, length: int) -> Copy:
 async def sys_finit_module(kernel: KernelCore, fd: int, uargs: int, flags: int) -> int:
     """Load a module from an open file."""
     may_init_module(kernel)
+    traits = Traits.of(kernel.profile)
     flags &= 0xFFFF_FFFF
-    if flags & ~(MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC | MODULE_INIT_COMPRESSED_FILE):
+    known = MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC
+    if not traits.silent:
+        known |= MODULE_INIT_COMPRESSED_FILE
+    if flags & ~known:
         raise KernelError(errno.EINVAL, f"finit_module has no flags {flags:#x}")
-    copy = kernel_read_file(kernel, fd)
-    if flags & MODULE_INIT_COMPRESSED_FILE and not kernel.profile.config.get("MODULE_DECOMPRESS"):
+    file = kernel[FileTable].get(kernel.sched.current, fd)
+    if traits.early:
+        return await idempotent_init_module(kernel, file, uargs, flags)
+    return await init_module_from_file(kernel, file, uargs, flags)
+
+
+async def idempotent_init_module(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:
+    """Of several callers with the same file one loads it, the others wait for the result and share it.
+
+    Raises:
+        KernelError: EBADF, or why the one could not load it.
+    """
+    if not file.readable:
+        raise KernelError(errno.EBADF, "the descriptor is not open for reading")
+    modules, inode = kernel[Modules], id(file.node or file)
+    if inode in modules.loading_files:
+        results: list[int] = []
+        modules.loading_files[inode].append(results)
+        while not results:
+            await modules.wait()
+        if results[0]:
+            raise KernelError(results[0], "somebody else was just loading this file, and failed")
+        return 0
+    modules.loading_files[inode] = []
+    result = 0
+    try:
+        return await init_module_from_file(kernel, file, uargs, flags)
+    except Killed:
+        raise
+    except KernelError as error:
+        result = error.errno
+        raise
+    finally:
+        for results in modules.loading_files.pop(inode, ()):
+            results.append(result)
+        modules.wake_all()
+
+
+async def init_module_from_file(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:
+    """Read the file, decompress it if asked to, load it."""
+    copy = kernel_read_file(kernel, file)
+    if flags & MODULE_INIT_COMPRESSED_FILE:
+        data = kernel.memory.read(copy.address, copy.size)
         kernel.vmalloc.free(copy.address)
-        raise KernelError(errno.EOPNOTSUPP, "this kernel cannot decompress modules itself")
+        try:
+            copy = _temporary(kernel, module_decompress(kernel.profile, data))
+        except LoadError as error:
+            for level, line in error.dmesg:
+                kernel.printk.emit(f"{line}\n", level)
+            raise
     return await load_module(kernel, copy, uargs, flags)
 
 
-def kernel_read_file(kernel: KernelCore, fd: int) -> Copy:
+def _temporary(kernel: KernelCore, data: bytes) -> Copy:
+    address = kernel.vmalloc.allocate(len(data))
+    if not address:
+        raise KernelError(errno.ENOMEM, f"no room for {len(data)} bytes")
+    kernel.memory.write(address, data)
+    return Copy(address, len(data))
+
+
+def kernel_read_file(kernel: KernelCore, file: File) -> Copy:
     """Read a whole file to temporary kernel memory (fs/kernel_read_file.c).
 
     Raises:
         KernelError: EBADF, EINVAL (no regular file, or empty), ETXTBSY, EFBIG, ENOMEM.
     """
-    file = kernel[FileTable].get(kernel.sched.current, fd)
     if not file.readable:
         raise KernelError(errno.EBADF, "the descriptor is not open for reading")
     if not file.regular:
@@ -98,12 +159,9 @@ def kernel_read_file(kernel: KernelCore, fd: int) -> Copy:
         raise KernelError(errno.EINVAL, "the file is empty")
     if len(file.data) > _INT_MAX:
         raise KernelError(errno.EFBIG, "the file is larger than 2 GiB")
-    address = kernel.vmalloc.allocate(len(file.data))
-    if not address:
-        raise KernelError(errno.ENOMEM, f"no room for {len(file.data)} bytes")
-    kernel.memory.write(address, file.data)
-    kernel.events.emit("copy_module_from_user", address=address, size=len(file.data), source=None)
-    return Copy(address, len(file.data))
+    copy = _temporary(kernel, file.data)
+    kernel.events.emit("copy_module_from_user", address=copy.address, size=copy.size, source=None)
+    return copy
 
 
 @syscall(176)

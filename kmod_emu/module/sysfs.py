@@ -76,6 +76,9 @@ class ModuleSysfs:
         for tag in ("version", "srcversion"):
             if tag in module.modinfo:
                 files[tag] = _text(partial(module.modinfo.__getitem__, tag))
+        namespaces = module.modinfo.get("import_ns")
+        if namespaces and module.view.has("imported_namespaces"):
+            files["import_ns"] = _text(lambda: namespaces)
         files["uevent"] = Node(0o200, write=lambda task, data: None)
         files["holders"] = directory(
             lambda: {user.name: Node(0o777, target=f"../../{user.name}") for user in module.users}

@@ -7,13 +7,16 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kmod_emu.module import elf
+from kmod_emu.abi import profile
+from kmod_emu.module import elf, verify
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.layout import Layout, lay_out
-from kmod_emu.module.relocate import Names, SymbolValues, apply_relocate_add
+from kmod_emu.module.relocate import Complaints, SymbolValues, Target, apply_relocate_add
+from kmod_emu.module.traits import Traits
 
 ORACLE = Path(__file__).resolve().parents[1] / "recordings"
-NAME_OFFSET = 24  # of `name` in struct module, 6.1
+PROFILE = profile.load("6.1")
+TRAITS = Traits.of(PROFILE)
 
 # Each case was recorded on a freshly restored machine, so these never change.
 COPY = 0xFF4C2585C004D000  # the temporary copy
@@ -37,8 +40,7 @@ class Linked(NamedTuple):
 
 def link(blob: bytes) -> Linked:
     """From file to linked memory: the package's functions in the order of load_module."""
-    image = elf.elf_validity_check(blob)
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(blob)
     for section in image.sections[1:]:
         section.address = COPY + section.offset
     for index in (image.versions, image.modinfo, image.percpu):
@@ -83,10 +85,10 @@ def _relocate(
     if not target.flags & elf.SHF_ALLOC:
         return {}
     region = "init" if target.address >= bases["init"] else "core"
-    names = Names(image.name, lambda place: "0" * 16)
+    complaints = Complaints(image.name, lambda place: "0" * 16, TRAITS)
     known = SymbolValues(values, lambda index: _stray_value(image, index, memory, bases))
-    view = memoryview(memory[region])
-    return apply_relocate_add(image.contents(section), view, bases[region], target.address, known, names)
+    place = Target(memoryview(memory[region]), bases[region], target.address)
+    return apply_relocate_add(image.contents(section), place, known, complaints)
 
 
 def _stray_value(image: elf.Image, index: int, memory: dict[str, bytearray], bases: dict[str, int]) -> int:
@@ -96,6 +98,14 @@ def _stray_value(image: elf.Image, index: int, memory: dict[str, bytearray], bas
     if not 0 <= offset <= len(memory["init"]) - 8:
         raise KernelWouldCrash(address, "a relocation names a symbol that does not exist")
     return int.from_bytes(memory["init"][offset : offset + 8], "little")
+
+
+def checked(blob: bytes, release: str = "6.1") -> elf.Image:
+    """A file that passed all checks of a release before load_module looks at what it says."""
+    kernel = profile.load(release)
+    image = verify.elf_validity_check(blob, Traits.of(kernel))
+    verify.setup_load_info(image, kernel, Traits.of(kernel))
+    return image
 
 
 def dmesg(error: LoadError) -> list[str]:

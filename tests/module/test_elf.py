@@ -9,7 +9,7 @@ import pytest
 
 from kmod_emu.module import elf
 from kmod_emu.module.errors import LoadError
-from tests.module.linking import NAME_OFFSET, dmesg, module_file
+from tests.module.linking import checked, dmesg, module_file
 
 _TABLE = 0xCB8  # section headers of h_hello.ko
 _FIELDS = {"name": (0, "<I"), "type": (4, "<I"), "flags": (8, "<Q"), "addr": (16, "<Q"), "offset": (24, "<Q"),
@@ -28,13 +28,13 @@ def with_field(blob: bytes, section: int, field: str, value: int) -> bytes:
 
 
 def index_of(blob: bytes, name: str) -> int:
-    image = elf.elf_validity_check(blob)
+    image = checked(blob)
     return next(section.index for section in image.sections if section.name == name)
 
 
 def refusal(blob: bytes) -> list[str]:
     with pytest.raises(LoadError) as error:
-        elf.setup_load_info(elf.elf_validity_check(blob), NAME_OFFSET)
+        checked(blob)
     assert error.value.errno == errno.ENOEXEC
     return dmesg(error.value)
 
@@ -52,7 +52,7 @@ def test_first_failing_check_wins(hello: bytes) -> None:
 
 
 def test_class_and_byte_order_are_not_looked_at(hello: bytes) -> None:
-    assert elf.elf_validity_check(hello[:4] + b"\x01\x02" + hello[6:]).machine == elf.EM_X86_64
+    assert checked(hello[:4] + b"\x01\x02" + hello[6:]).machine == elf.EM_X86_64
 
 
 def test_section_zero_prints_its_type_as_a_signed_number(hello: bytes) -> None:
@@ -70,8 +70,8 @@ def test_section_zero_must_be_empty(hello: bytes, field: str) -> None:
 
 def test_end_of_a_section_may_be_the_end_of_the_file_but_not_behind(hello: bytes) -> None:
     index = index_of(hello, ".comment")
-    offset = elf.elf_validity_check(hello).sections[index].offset
-    elf.elf_validity_check(with_field(hello, index, "size", len(hello) - offset))
+    offset = checked(hello).sections[index].offset
+    checked(with_field(hello, index, "size", len(hello) - offset))
     assert refusal(with_field(hello, index, "size", len(hello) - offset + 1)) == [
         f"<3>Invalid ELF section in module (section {index} type 1)"
     ]
@@ -86,7 +86,7 @@ def test_end_that_overflows_is_outside(hello: bytes) -> None:
 
 def test_names_must_end_in_nul(hello: bytes) -> None:
     index = index_of(hello, ".shstrtab")
-    size = elf.elf_validity_check(hello).sections[index].size
+    size = checked(hello).sections[index].size
     assert refusal(with_field(hello, index, "size", size - 1)) == [
         "<3>ELF Spec violation: section name table isn't null terminated"
     ]
@@ -94,13 +94,12 @@ def test_names_must_end_in_nul(hello: bytes) -> None:
 
 def test_section_table_may_fill_the_file_exactly(hello: bytes) -> None:
     assert len(hello) == _TABLE + 31 * 64
-    elf.elf_validity_check(hello)
+    checked(hello)
     assert refusal(hello[:-1]) == ["<3>Invalid ELF section header overflow"]
 
 
 def test_module_without_modinfo_takes_its_name_from_struct_module(hello: bytes) -> None:
-    image = elf.elf_validity_check(with_field(hello, index_of(hello, ".modinfo"), "flags", 0))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(with_field(hello, index_of(hello, ".modinfo"), "flags", 0))
     assert (image.modinfo, image.name) == (0, "h_hello")
 
 
@@ -117,23 +116,20 @@ def test_messages_of_a_nameless_module(hello: bytes) -> None:
 
 def test_modinfo_is_read_even_if_its_type_says_it_has_no_bytes(hello: bytes) -> None:
     """get_modinfo() looks at sh_offset and sh_size only."""
-    image = elf.elf_validity_check(with_field(hello, index_of(hello, ".modinfo"), "type", elf.SHT_NOBITS))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(with_field(hello, index_of(hello, ".modinfo"), "type", elf.SHT_NOBITS))
     assert ("license", "GPL") in image.modinfo_tags()
 
 
 def test_last_modinfo_string_goes_on_behind_the_section(hello: bytes) -> None:
     """The size limits where a string begins, not where it ends."""
     index = index_of(hello, ".modinfo")
-    size = elf.elf_validity_check(hello).sections[index].size
-    image = elf.elf_validity_check(with_field(hello, index, "size", size - 10))
-    elf.setup_load_info(image, NAME_OFFSET)
+    size = checked(hello).sections[index].size
+    image = checked(with_field(hello, index, "size", size - 10))
     assert ("vermagic", "6.1.0-56-amd64 SMP preempt mod_unload modversions ") in image.modinfo_tags()
 
 
 def test_first_symbol_table_counts(hello: bytes) -> None:
-    image = elf.elf_validity_check(hello)
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(hello)
     assert image.sections[image.symtab].name == ".symtab"
     assert image.sections[image.strtab].name == ".strtab"
     assert len(image.symbols) == 23
@@ -142,7 +138,7 @@ def test_first_symbol_table_counts(hello: bytes) -> None:
 
 
 def test_find_sees_only_what_gets_memory(hello: bytes) -> None:
-    image = elf.elf_validity_check(hello)
+    image = checked(hello)
     assert image.find(".comment") == 0
     assert image.sections[image.find_last(".comment")].name == ".comment"
     assert image.find(".no.such") == image.find_last(".no.such") == 0
@@ -154,6 +150,5 @@ def test_names_keep_bytes_that_are_not_utf8() -> None:
 
 @pytest.mark.parametrize("name", ["h_params", "h_exp", "h_misc", "h_weak", "h_ret", "h_none"])
 def test_real_modules_pass(name: str) -> None:
-    image = elf.elf_validity_check(module_file(name))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(module_file(name))
     assert image.name == name

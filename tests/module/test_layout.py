@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kmod_emu.module import elf
 from kmod_emu.module.layout import Layout, align_up, is_core_symbol, lay_out
-from tests.module.linking import NAME_OFFSET, link, module_file
+from tests.module.linking import checked, link, module_file
 
 PAGE = 4096
 
@@ -22,9 +22,7 @@ def layout_of(image: elf.Image) -> Layout:
 
 
 def image_of(name: str) -> elf.Image:
-    image = elf.elf_validity_check(module_file(name))
-    elf.setup_load_info(image, NAME_OFFSET)
-    return image
+    return checked(module_file(name))
 
 
 # /proc/modules of the recorded kernel: core's size once live.

@@ -5,14 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmod_emu.module import elf
 from kmod_emu.module.elf import parse_modinfo
-from tests.module.linking import NAME_OFFSET, module_file
+from tests.module.linking import checked, module_file
 
 
 def tags_of(name: str) -> list[tuple[str, str]]:
-    image = elf.elf_validity_check(module_file(name))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(module_file(name))
     return image.modinfo_tags()
 
 

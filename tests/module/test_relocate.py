@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
-from kmod_emu.module.relocate import KINDS, Names, SymbolValues, apply_relocate_add
+from kmod_emu.module.relocate import KINDS, Complaints, SymbolValues, Target, apply_relocate_add
 from tests.module.linking import link, module_file
 
 NONE, ABS64, PC32, PLT32, ABS32, ABS32S, PC64 = 0, 1, 2, 4, 10, 11, 24
@@ -17,7 +17,7 @@ BASE = 0xFFFFFFFFC0000000
 SECTION = BASE + 0x40
 SYMBOL = 0xFFFFFFFF81234560
 M64 = (1 << 64) - 1
-NAMES = Names("m", lambda place: f"({place:x})")
+COMPLAINTS = Complaints("m", lambda place: f"({place:x})")
 
 
 def rela(kind: int, offset: int, addend: int = 0, symbol: int = 1) -> bytes:
@@ -30,7 +30,8 @@ def no_symbol(index: int) -> int:
 
 def apply(relas: bytes, value: int = SYMBOL, memory: bytearray | None = None) -> bytearray:
     memory = bytearray(0x100) if memory is None else memory
-    apply_relocate_add(relas, memoryview(memory), BASE, SECTION, SymbolValues([0, value], no_symbol), NAMES)
+    target = Target(memoryview(memory), BASE, SECTION)
+    apply_relocate_add(relas, target, SymbolValues([0, value], no_symbol), COMPLAINTS)
     return memory
 
 
@@ -144,7 +145,9 @@ def test_place_outside_of_the_region_faults_there(offset: int) -> None:
 def test_symbol_behind_the_table_is_whatever_lies_there() -> None:
     memory = bytearray(0x100)
     stray = SymbolValues([0], lambda index: 0x1000 * index)
-    apply_relocate_add(rela(ABS64, 0, 1, symbol=3), memoryview(memory), BASE, SECTION, stray, NAMES)
+    apply_relocate_add(
+        rela(ABS64, 0, 1, symbol=3), Target(memoryview(memory), BASE, SECTION), stray, COMPLAINTS
+    )
     assert memory[0x40:0x48] == (0x3001).to_bytes(8, "little")
 
 

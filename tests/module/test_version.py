@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmod_emu.module import elf
 from kmod_emu.module.version import Match, Versions, same_magic
-from tests.module.linking import NAME_OFFSET, module_file
+from tests.module.linking import checked, module_file
 
 KERNEL = "6.1.0-56-amd64 SMP preempt mod_unload modversions "
 
@@ -20,14 +19,12 @@ def entry(name: bytes, crc: int) -> bytes:
 
 
 def versions_of(name: str) -> Versions:
-    image = elf.elf_validity_check(module_file(name))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(module_file(name))
     return Versions(image.contents(image.sections[image.versions]))
 
 
 def crc_of(name: str) -> int:
-    image = elf.elf_validity_check(module_file("h_hello"))
-    elf.setup_load_info(image, NAME_OFFSET)
+    image = checked(module_file("h_hello"))
     table = image.contents(image.sections[image.versions])
     entries = {
         e[8:].rstrip(b"\0").decode(): int.from_bytes(e[:8], "little")
