@@ -115,10 +115,15 @@ NARROW(kstrtos16, s16, kstrtoll, s64)
 NARROW(kstrtou8, u8, kstrtoull, u64)
 NARROW(kstrtos8, s8, kstrtoll, s64)
 
+/* Older kernels do not take "true" and "false" for such values. */
+INTERNAL int kstrtobool_knows_true = 1;
+
 /* Looks at the first character only (the second after an 'o'): "yellow" is true. */
 int kstrtobool(const char *s, bool *result)
 {
 	if (!s)
+		return -EINVAL;
+	if (!kstrtobool_knows_true && (*s == 't' || *s == 'T' || *s == 'f' || *s == 'F'))
 		return -EINVAL;
 	switch (*s == 'o' || *s == 'O' ? s[1] | 0x100 : *s) {
 	case 'y': case 'Y': case 't': case 'T': case '1':

@@ -119,6 +119,8 @@ class KernelCore:
             handler.function(self, address)
         for name, slot in import_slots(image, memory).items():
             memory.write_u64(slot, self._import(name))
+        if self.profile.has("exception_table_entry.handler"):  # older than the change to kstrtobool
+            memory.write_u32(self.symbols.address("kstrtobool_knows_true"), 0)
         self.tasks.switched(self.tasks.init_task)
         self.lockdown.boot()
         self.snapshots = SnapshotTree(memory)

@@ -92,3 +92,16 @@ def test_saved_and_loaded_machine_still_knows_the_module(release, tmp_path):
     assert again.profile.release == release
     again.rmmod("machine")
     assert again.module_area.allocated == 0
+
+
+def test_true_is_no_bool_to_older_kernels(release):
+    kernel = Kernel(release)
+    params = MODULES / release / "params.ko"
+    if kernel.profile.has("exception_table_entry.handler"):
+        with pytest.raises(KernelError) as error:
+            kernel.insmod(params, "verbose=true")
+        assert error.value.errno == 22
+        assert kernel.dmesg()[-1] == "params: `true' invalid for parameter `verbose'"
+    else:
+        kernel.insmod(params, "verbose=true")
+        assert kernel.cat("/sys/module/params/parameters/verbose") == b"Y\n"
