@@ -7,7 +7,7 @@ processor here has none of the optional features, mitigations are off, and the m
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -61,21 +61,24 @@ def _rel32(opcode: int, place: int, target: int) -> bytes:
     return bytes((opcode,)) + struct.pack("<I", target - (place + 5) & _MASK32)
 
 
-def _entries(start: int, size: int, entry: int) -> range:
-    """Addresses of a table's entries: the kernel goes on while an entry begins before the end."""
-    return range(start, start + size, entry)
+def _entries(
+    memory: Memory, start: int, size: int, form: str, *, whole: bool = False
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """A table's entries as (address, fields).
 
-
-def _relative(memory: Memory, address: int) -> int:
-    """What a 32-bit self-relative pointer points to."""
-    offset: int = struct.unpack("<i", memory.read(address, 4))[0]
-    return address + offset & _MASK64
+    The kernel goes on while an entry begins before the end, unless it counts `whole` ones.
+    """
+    entry = struct.Struct(form)
+    count = size // entry.size if whole else -(-size // entry.size)
+    if count:
+        data = memory.read(start, count * entry.size)
+        yield from zip(range(start, start + len(data), entry.size), entry.iter_unpack(data), strict=True)
 
 
 def mcount(memory: Memory, start: int, size: int) -> Iterator[Patch]:
     """`call __fentry__` becomes a NOP while nobody traces (kernel/trace/ftrace.c)."""
-    for entry in range(start, start + size // 8 * 8, 8):
-        if place := memory.read_u64(entry):  # 0 where the linker dropped a function
+    for _, (place,) in _entries(memory, start, size, "<Q", whole=True):
+        if place:  # 0 where the linker dropped a function
             yield Patch(place, nops(5))
 
 
@@ -91,16 +94,13 @@ def alternatives(
         entry_size: 12, or 14 where flags have a word of their own.
         has: Whether the processor has a feature, by its bit number.
     """
-    for entry in _entries(start, size, entry_size):
-        place, replacement = _relative(memory, entry), _relative(memory, entry + 4)
-        tail = memory.read(entry + 8, entry_size - 8)
-        if entry_size == 12:
-            feature, length, new_length = struct.unpack("<HBB", tail)
-            wanted, flags = not feature & _FLAG_NOT, 0
+    form = "<iiHBB" if entry_size == 12 else "<iiHHBB"
+    for entry, (instr, repl, feature, *flag, length, new_length) in _entries(memory, start, size, form):
+        place, replacement = entry + instr & _MASK64, entry + 4 + repl & _MASK64
+        flags = flag[0] if flag else 0
+        wanted = not flags & 1 if flag else not feature & _FLAG_NOT
+        if not flag:
             feature &= ~_FLAG_NOT
-        else:
-            feature, flags, length, new_length = struct.unpack("<HHBB", tail)
-            wanted = not flags & 1
         if has(feature) is not wanted:
             continue
         code = _moved(memory.read(replacement, new_length), replacement, place)
@@ -135,8 +135,7 @@ def paravirt(memory: Memory, start: int, size: int, native: Mapping[int, bytes])
         size: Its bytes.
         native: Code of an operation by its number; calls of others are left.
     """
-    for entry in _entries(start, size, 16):
-        site, kind, length = struct.unpack("<QBB", memory.read(entry, 10))
+    for _, (site, kind, length) in _entries(memory, start, size, "<QBBxxxxxx"):
         code = native.get(kind)
         if code is not None and len(code) <= length:
             yield Patch(site, code + nops(length - len(code)))
@@ -151,8 +150,8 @@ def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch
         size: Its bytes.
         thunk: Address of __x86_return_thunk.
     """
-    for entry in _entries(start, size, 4):
-        site = _relative(memory, entry)
+    for entry, (offset,) in _entries(memory, start, size, "<i"):
+        site = entry + offset & _MASK64
         code, target = memory.read(site, 5), 0
         if code[0] == 0xE9:
             target = site + 5 + struct.unpack_from("<i", code, 1)[0] & _MASK64
@@ -168,12 +167,12 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         size: Its bytes.
         thunks: Thunk's address -> register number.
     """
-    for entry in _entries(start, size, 4):
-        site = _relative(memory, entry)
-        opcode = memory.read_u8(site)
+    for entry, (offset,) in _entries(memory, start, size, "<i"):
+        site = entry + offset & _MASK64
+        opcode, distance = struct.unpack("<Bi", memory.read(site, 5))
         if opcode not in (0xE8, 0xE9):
             continue
-        register = thunks.get(site + 5 + struct.unpack("<i", memory.read(site + 1, 4))[0] & _MASK64)
+        register = thunks.get(site + 5 + distance & _MASK64)
         if register is None:
             continue
         prefix = b"\x41" if register >= 8 else b""
@@ -193,9 +192,8 @@ def jump_labels(memory: Memory, start: int, size: int, enabled: Callable[[int], 
         size: Its bytes.
         enabled: Whether the static_key at an address is on.
     """
-    for entry in range(start, start + size // 16 * 16, 16):
-        code, target = _relative(memory, entry), _relative(memory, entry + 4)
-        key_offset: int = struct.unpack("<q", memory.read(entry + 8, 8))[0]
+    for entry, (site, destination, key_offset) in _entries(memory, start, size, "<iiq", whole=True):
+        code, target = entry + site & _MASK64, entry + 4 + destination & _MASK64
         key = entry + 8 + key_offset & _MASK64
         short = memory.read_u8(code) in (0xEB, 0x66)
         length = 2 if short else 5
@@ -224,8 +222,8 @@ def static_calls(
         target: Function behind a key or trampoline; 0 for a call that does nothing, None to leave it.
         inlined: Functions whose code takes the place of a call, tail calls excepted.
     """
-    for entry in range(start, start + size // 8 * 8, 8):
-        site, key = _relative(memory, entry), _relative(memory, entry + 4)
+    for entry, (place, pointer) in _entries(memory, start, size, "<ii", whole=True):
+        site, key = entry + place & _MASK64, entry + 4 + pointer & _MASK64
         function, tail = target(key & ~3), bool(key & 1)
         if function is None:
             continue
