@@ -9,7 +9,9 @@ from kmod_emu import handlers as _handlers  # noqa: F401 - importing them regist
 from kmod_emu.fs.files import FileTable
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.securityfs import securityfs_nodes
-from kmod_emu.fs.tree import FileTree, Node, directory
+from kmod_emu.fs.sysfs import Sysfs
+from kmod_emu.fs.tree import FileTree, directory
+from kmod_emu.fs.uevent import Uevents
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
@@ -60,13 +62,13 @@ class Kernel(KernelCore):
         self.add(tree)
         ModuleProcfs(self, procfs)
         tree.mount("proc", procfs.root)
-        module_sysfs = ModuleSysfs(self)
-        self.add(module_sysfs)
-        sysfs: dict[str, Node] = {
-            "module": module_sysfs.root,
-            "kernel": directory({"security": directory(securityfs_nodes(self))}),
-        }
-        tree.mount("sys", directory(sysfs))
+        module_sysfs, sysfs = ModuleSysfs(self), Sysfs(self)
+        for part in (module_sysfs, Uevents(), sysfs):
+            self.add(part)
+        sysfs.make("module").computed = module_sysfs.list
+        security = directory(securityfs_nodes(self))
+        sysfs.make("kernel").computed = lambda: {"security": security}
+        tree.mount("sys", sysfs.node)
         self.snapshots.take()
 
     # --- modules ------------------------------------------------------------------------------------

@@ -1,7 +1,13 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
+import kmod_emu.fs.seq_file
+import kmod_emu.fs.seq_print
+import kmod_emu.fs.sysfs_group
+import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.hrtimer
+import kmod_emu.kernel.kobject
+import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
 import kmod_emu.kernel.locking
 import kmod_emu.kernel.misc

@@ -19,6 +19,7 @@ from kmod_emu.kernel.filemap import PhysicalPages
 from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
+from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.notifier import Notifiers
@@ -112,6 +113,7 @@ class KernelCore:
         self.faults = Faults(self)
         self.faults.permissive = permissive
         self.notifiers = Notifiers(self)
+        self.kobjects = Kobjects(self)
         self.lock_queues = LockQueues()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)

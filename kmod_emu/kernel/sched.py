@@ -542,3 +542,12 @@ def to_int(value: int) -> int:
     -22
     """
     return int(struct.unpack("<i", struct.pack("<I", value & 0xFFFF_FFFF))[0])
+
+
+def to_long(value: int) -> int:
+    """RAX of a guest function that returns `long` or `ssize_t`.
+
+    >>> to_long(0xFFFF_FFFF_FFFF_FFEA)
+    -22
+    """
+    return value - (1 << 64) if value >> 63 else value

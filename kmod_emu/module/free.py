@@ -9,6 +9,7 @@ from kmod_emu.kernel.taint import Taint, module_letters
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
+from kmod_emu.module.sysfs import mod_sysfs_teardown
 from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_TRUNC
@@ -72,6 +73,7 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
 
 def forget(kernel: KernelCore, module: Module) -> None:
     """Unlink a module and give its memory back."""
+    mod_sysfs_teardown(kernel, module)
     kernel[Modules].remove(module)
     kernel.faults.tables.pop(f"{module.address:#x}", None)
     for address in module.owned:

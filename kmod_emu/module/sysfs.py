@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.taint import module_letters
 from kmod_emu.module.builtin import builtin_directories
@@ -43,22 +44,33 @@ def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
         shown[parameter.name] = parameter
     module.parameters = list(shown.values())
     module.in_sysfs = True
+    kernel[Sysfs].adopt(module_kobject(module), module.name, "module")
     kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
 
 
+def mod_sysfs_teardown(kernel: KernelCore, module: Module) -> None:
+    """The directory goes, with what the module put there."""
+    kernel[Sysfs].disown(module_kobject(module))
+
+
+def module_kobject(module: Module) -> int:
+    """Address of the module's kobject, which drivers use as a parent: `&THIS_MODULE->mkobj.kobj`."""
+    return module.view.addressof("mkobj")
+
+
 class ModuleSysfs:
-    """The directory /sys/module. A module that hides from the list of modules is still in here."""
+    """What is in /sys/module. A module that hides from the list of modules is still in here."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self._builtin = builtin_directories(kernel)
-        self.root = directory(self._list)
 
     def names(self) -> set[str]:
         """Who has a directory."""
-        return set(self._list())
+        return set(self.list())
 
-    def _list(self) -> dict[str, Node]:
+    def list(self) -> dict[str, Node]:
+        """A directory for each of them."""
         modules = [module for module in self._kernel[Modules].known.values() if module.in_sysfs]
         found = {module.name: directory(partial(self._files, module)) for module in modules}
         return self._builtin | found
@@ -92,6 +104,7 @@ class ModuleSysfs:
             )
         if module.parameters:
             files["parameters"] = directory({p.name: self._parameter(module, p) for p in module.parameters})
+        files.update(self._kernel[Sysfs].list(module_kobject(module)))
         return files
 
     def _section(self, address: int) -> Node:

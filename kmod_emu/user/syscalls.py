@@ -88,7 +88,8 @@ async def sys_write(kernel: KernelCore, fd: int, buf: int, count: int) -> int:
         raise KernelError(errno.EBADF, "the descriptor is not open for writing")
     data = kernel.user.copy_from(buf, min(count, MAX_RW_COUNT))
     if data and file.node is not None and file.node.write is not None:
-        await finished(file.node.write(task, data))
+        taken = await finished(file.node.write(task, data))
+        return len(data) if taken is None else int(taken)
     return len(data)
 
 
