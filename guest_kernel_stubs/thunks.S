@@ -33,6 +33,22 @@ FUNCTION __static_call_return0
 static_call_nop:
 	ret
 
+/* Paravirt operations as they are without a hypervisor; of the registers they change only RAX. */
+	.macro NATIVE name:req, code:vararg
+	.p2align 4
+	.hidden pv_native_\name
+FUNCTION pv_native_\name
+	.byte \code
+	ret
+	.endm
+
+	NATIVE save_fl, 0x9c, 0x58				/* pushf; pop %rax */
+	NATIVE restore_fl, 0x57, 0x9d				/* push %rdi; popf */
+	NATIVE irq_disable, 0xfa
+	NATIVE irq_enable, 0xfb
+	NATIVE queued_spin_unlock, 0xc6, 0x07, 0x00		/* movb $0,(%rdi) */
+	NATIVE vcpu_is_preempted, 0x31, 0xc0			/* xor %eax,%eax */
+
 /* Retpolines: one every 32 bytes, in the order of the processor's register numbers, rsp included. */
 	.macro THUNKS prefix
 	.irp reg, rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15

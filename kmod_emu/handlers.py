@@ -14,6 +14,7 @@ import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier
 import kmod_emu.kernel.oops
 import kmod_emu.kernel.pages
+import kmod_emu.kernel.paravirt
 import kmod_emu.kernel.percpu
 import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.oops import WARN_TRAP_CODE
 from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
+from kmod_emu.kernel.paravirt import native_code
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import finalize
 from kmod_emu.module.errors import KernelWouldCrash
@@ -47,7 +48,7 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
         return finalize.alternatives(memory, start, size, entry_size, _FEATURES.__contains__)
 
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
-        (".parainstructions", partial(finalize.paravirt, native=_native(kernel))),
+        (".parainstructions", partial(finalize.paravirt, native=native_code(kernel.profile))),
         (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel))),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
@@ -125,26 +126,6 @@ def _write(kernel: KernelCore, patches: Iterable[finalize.Patch]) -> int:
     except PageFault as fault:
         raise KernelWouldCrash(fault.address) from None
     return count
-
-
-def _native(kernel: KernelCore) -> dict[int, bytes]:
-    """Native code of paravirt operations, by their index in pv_ops."""
-    profile = kernel.profile
-    if not profile.has("paravirt_patch_template"):
-        return {}
-    table = profile.struct("paravirt_patch_template")
-    code = {
-        ("irq", "pv_irq_ops", "save_fl"): b"\x9c\x58",  # pushf; pop %rax
-        ("irq", "pv_irq_ops", "irq_disable"): b"\xfa",
-        ("irq", "pv_irq_ops", "irq_enable"): b"\xfb",
-        ("lock", "pv_lock_ops", "queued_spin_unlock"): b"\xc6\x07\x00",  # movb $0,(%rdi)
-        ("lock", "pv_lock_ops", "vcpu_is_preempted"): b"\x31\xc0",
-    }
-    return {
-        (table.offset(group) + profile.offset(struct, member)) // 8: patch
-        for (group, struct, member), patch in code.items()
-        if profile.has(f"paravirt_patch_template.{group}") and profile.has(f"{struct}.{member}")
-    }
 
 
 def _thunks(kernel: KernelCore) -> dict[int, int]:

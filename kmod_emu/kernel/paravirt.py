@@ -1,0 +1,78 @@
+"""Paravirt operations: tables of functions that a hypervisor may replace (arch/x86/kernel/paravirt.c).
+
+Modules call through them where the loader did not patch the call. Those that pure code serves are guest code;
+calling another one reports that it is not implemented, as calling any export that is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.exports import Fidelity, export_data
+from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.abi.profile import Profile
+    from kmod_emu.kernel.kernel import KernelCore
+
+# Operations by the structure that has them: guest function, and the code that stands for a call.
+NATIVE = {
+    ("irq", "pv_irq_ops", "save_fl"): ("pv_native_save_fl", b"\x9c\x58"),  # pushf; pop %rax
+    ("irq", "pv_irq_ops", "restore_fl"): ("pv_native_restore_fl", b"\x57\x9d"),  # push %rdi; popf
+    ("irq", "pv_irq_ops", "irq_disable"): ("pv_native_irq_disable", b"\xfa"),
+    ("irq", "pv_irq_ops", "irq_enable"): ("pv_native_irq_enable", b"\xfb"),
+    ("lock", "pv_lock_ops", "queued_spin_unlock"): ("pv_native_queued_spin_unlock", b"\xc6\x07\x00"),
+    ("lock", "pv_lock_ops", "vcpu_is_preempted"): ("pv_native_vcpu_is_preempted", b"\x31\xc0"),
+}
+_TEMPLATE = "paravirt_patch_template"
+
+
+def native_code(profile: Profile) -> dict[int, bytes]:
+    """Code that may stand for a call of an operation, by the operation's index in pv_ops."""
+    return {offset // 8: code for offset, (_, code) in _operations(profile)}
+
+
+def _operations(profile: Profile) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """Offset in pv_ops of each operation that this release has there."""
+    for (group, struct, member), native in NATIVE.items():
+        if profile.has(f"{_TEMPLATE}.{group}") and profile.has(f"{struct}.{member}"):
+            yield profile.offset(_TEMPLATE, group) + profile.offset(struct, member), native
+
+
+def _fill(kernel: KernelCore, table: str, address: int, size: int, places: dict[str, int]) -> None:
+    """Point every operation of a table to its function."""
+    nobody = ABSENT_BASE + ABSENT_STRIDE * kernel.profile.export_index(table)
+    for offset in range(0, size, 8):
+        kernel.memory.write_u64(address + offset, nobody)
+    for function, offset in places.items():
+        kernel.memory.write_u64(address + offset, kernel.symbols.address(function))
+
+
+@export_data(
+    "struct paravirt_patch_template pv_ops",
+    lambda kernel: kernel.profile.struct(_TEMPLATE).size,
+    Fidelity.APPROXIMATE,
+)
+def pv_ops(kernel: KernelCore, address: int) -> None:
+    """All operations, in groups; spinlocks' are a table of their own in newer kernels."""
+    places = {function: offset for offset, (function, _) in _operations(kernel.profile)}
+    _fill(kernel, "pv_ops", address, kernel.profile.struct(_TEMPLATE).size, places)
+
+
+@export_data(
+    "struct pv_lock_ops pv_ops_lock", lambda kernel: kernel.profile.struct("pv_lock_ops").size,
+    Fidelity.APPROXIMATE,
+)  # fmt: skip
+def pv_ops_lock(kernel: KernelCore, address: int) -> None:
+    """The operations of spinlocks, where they are a table of their own."""
+    if "pv_ops_lock" not in kernel.profile.exports:
+        return
+    layout = kernel.profile.struct("pv_lock_ops")
+    places = {
+        function: layout.offset(member)
+        for (_, struct, member), (function, _) in NATIVE.items()
+        if struct == "pv_lock_ops"
+    }
+    _fill(kernel, "pv_ops_lock", address, layout.size, places)
