@@ -33,6 +33,10 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except ToolError as error:
             if str(error):
                 click.echo(str(error), err=True)
+            for reason in error.reasons:
+                from kmod_emu.kmod.console import tame
+
+                click.echo(f"kmod-emu: {tame(reason)}", err=True)
             sys.exit(error.status)
         except Killed as death:
             from kmod_emu.kernel.printk import escape

@@ -16,6 +16,7 @@ from kmod_emu.errors import KernelError, Killed, Unimplemented
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.explain import loading
 from kmod_emu.kmod.files import module_name
 from kmod_emu.module.modules import STATE_NAMES, Modules
 from kmod_emu.observe.narrator import Narrator
@@ -124,6 +125,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 @click.option(
     "--uid", type=UID, default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules."
 )
+@click.option("--explain", is_flag=True, help="After an error, also name modules that would help.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
@@ -141,6 +143,7 @@ def run(
     as_json: bool,
     quiet: bool,
     uid: int,
+    explain: bool,
     permissive: bool,
     release: str | None,
     time_limit: float,
@@ -165,11 +168,19 @@ def run(
     if not as_json and not quiet:
         kernel.events.listen(Narrator(click.echo, colour))
         click.echo(f"$ insmod {' '.join([module, *params])}    # on a fresh {kernel.profile.release}")
-    _follow(kernel, path, " ".join(params), uid, recorder, as_json=as_json, quiet=quiet)
+    _follow(kernel, path, " ".join(params), uid, recorder, as_json=as_json, quiet=quiet, explain=explain)
 
 
 def _follow(
-    kernel: Kernel, path: str, params: str, uid: int, recorder: Recorder, *, as_json: bool, quiet: bool
+    kernel: Kernel,
+    path: str,
+    params: str,
+    uid: int,
+    recorder: Recorder,
+    *,
+    as_json: bool,
+    quiet: bool,
+    explain: bool,
 ) -> None:
     try:
         with ends_at_once():
@@ -190,7 +201,7 @@ def _follow(
         if not quiet:
             click.echo("\n$ dmesg")
         click.echo(kernel.printk.dmesg(), nl=False)
-        _complain(result)
+        _complain(result, explain=explain)
     sys.exit(result.status)
 
 
@@ -224,7 +235,7 @@ def _tell_outcome(result: Run) -> None:
         click.echo(f"\n$ rmmod {show(result.name)}")
 
 
-def _complain(result: Run) -> None:
+def _complain(result: Run, *, explain: bool) -> None:
     """The tools' own messages, then the reason in a sentence."""
     error = result.error
     if error is not None and not isinstance(error, Killed):
@@ -235,8 +246,11 @@ def _complain(result: Run) -> None:
             click.echo(
                 f"rmmod: ERROR: could not remove module {show(result.name)}: {error.strerror}", err=True
             )
-    if error is not None and error.explanation:
-        click.echo(f"kmod-emu: {show(error.explanation)}", err=True)
+    if error is None:
+        return
+    for reason in loading(result.kernel, result.path, error) if explain else [error.explanation]:
+        if reason:
+            click.echo(f"kmod-emu: {show(reason)}", err=True)
 
 
 def _find(module: str) -> str:

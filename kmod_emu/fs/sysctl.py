@@ -38,7 +38,6 @@ RANGES = {
     "panic_on_oops": Range(),
     "panic_on_warn": Range(0, 1),
     "perf_event_paranoid": Range(-1),
-    "printk": Range(),
     "printk_delay": Range(0, 10000),
     "printk_ratelimit": Range(),
     "printk_ratelimit_burst": Range(),
@@ -68,6 +67,7 @@ def sysctl_nodes(kernel: KernelCore) -> dict[str, Node]:
         )
     for name in TEXTS:
         nodes[name] = Node(0o644, read=partial(_show, kernel, name), write=partial(_write_text, kernel, name))
+    nodes["printk"] = Node(0o644, read=partial(_show_printk, kernel), write=partial(_write_printk, kernel))
     return nodes
 
 
@@ -99,18 +99,17 @@ def _constant(text: str) -> Node:
 
 
 def _show(kernel: KernelCore, name: str, task: Task) -> str:
-    value = kernel.sysctl[name]
-    return "\t".join(map(str, value if isinstance(value, list) else [value])) + "\n"
+    return f"{kernel.sysctl[name]}\n"
 
 
 def _write_numbers(kernel: KernelCore, name: str, task: Task, data: bytes) -> None:
-    allowed, old = RANGES[name], kernel.sysctl[name]
+    allowed = RANGES[name]
     if allowed.sysadmin and not task.capable(CAP_SYS_ADMIN):
         raise KernelError(errno.EPERM, f"changing kernel.{name} needs CAP_SYS_ADMIN")
-    given = numbers(data, len(old) if isinstance(old, list) else 1)
-    if not all(allowed.low <= number <= allowed.high for number in given):
+    (number,) = numbers(data)
+    if not allowed.low <= number <= allowed.high:
         raise KernelError(errno.EINVAL, f"kernel.{name} takes {allowed.low} to {allowed.high}")
-    kernel.sysctl.values[name] = given + old[len(given) :] if isinstance(old, list) else given[0]
+    kernel.sysctl.values[name] = number
 
 
 def _write_text(kernel: KernelCore, name: str, task: Task, data: bytes) -> None:
@@ -119,6 +118,22 @@ def _write_text(kernel: KernelCore, name: str, task: Task, data: bytes) -> None:
     if name == "printk_devkmsg" and text not in _DEVKMSG:
         raise KernelError(errno.EINVAL, f"kernel.{name} is one of: {', '.join(_DEVKMSG)}")
     kernel.sysctl.values[name] = text
+
+
+def _printk_levels(kernel: KernelCore) -> list[int]:
+    return [kernel.printk.console_loglevel, *kernel.sysctl["printk"]]
+
+
+def _show_printk(kernel: KernelCore, task: Task) -> str:
+    return "\t".join(map(str, _printk_levels(kernel))) + "\n"
+
+
+def _write_printk(kernel: KernelCore, task: Task, data: bytes) -> None:
+    """Console level, default level, minimum and default of the console level."""
+    old = _printk_levels(kernel)
+    given = numbers(data, len(old))
+    levels = given + old[len(given) :]
+    kernel.printk.console_loglevel, kernel.sysctl.values["printk"] = levels[0], levels[1:]
 
 
 def _write_tainted(kernel: KernelCore, task: Task, data: bytes) -> None:

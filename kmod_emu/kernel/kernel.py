@@ -96,7 +96,7 @@ class KernelCore:
         data = self._place_exports()
         self.clock = Clock(self)
         self.taint = KernelTaint(self)
-        self.sysctl = Sysctls(self)
+        self.sysctl = Sysctls()
         self.lockdown = Lockdown(self)
         self.pages = PageAllocator(self, _RESERVED_RAM)
         self.user_pages = PhysicalPages(self)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from kmod_emu.kernel.kernel import KernelCore
+from typing import Any
 
 HOSTNAME = "kmod-emu"
 PERF_EVENT_PARANOID = 3  # Debian's default
@@ -14,8 +11,7 @@ PERF_EVENT_PARANOID = 3  # Debian's default
 class Sysctls:
     """Numbers, lists of numbers and texts by name, as a Debian machine boots with them."""
 
-    def __init__(self, kernel: KernelCore) -> None:
-        quiet = "quiet" in kernel.cmdline
+    def __init__(self) -> None:
         self.values: dict[str, Any] = {
             "dmesg_restrict": 1,
             "domainname": "(none)",
@@ -28,7 +24,7 @@ class Sysctls:
             "panic_on_oops": 0,
             "panic_on_warn": 0,
             "perf_event_paranoid": PERF_EVENT_PARANOID,
-            "printk": [4 if quiet else 7, 4, 1, 7],
+            "printk": [4, 1, 7],  # in front of these, the file has the level of the console
             "printk_delay": 0,
             "printk_devkmsg": "on",
             "printk_ratelimit": 5,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, loading
 from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.uapi import errno
@@ -28,6 +29,7 @@ COMMAND = Command(
         "-v, --verbose": "accepted and ignored",
         "-p": "",
         UID: UID_HELP,
+        EXPLAIN: EXPLAIN_HELP,
         "-V, --version": "show the version",
         "-h, --help": "show this text",
     },
@@ -44,19 +46,26 @@ _FORCE = 3  # MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = Getopt(COMMAND, args)
-    force, uid = False, 0
+    force, explain, uid = False, False, 0
     for key, value in console.options(line):
         if key == "f":
             force = True
         elif key == "uid":
             uid = user_id(value)
+        elif key == "explain":
+            explain = True
     if not line.operands:
         raise ToolError("insmod: ERROR: missing filename.")
     path, *params = line.operands
     if path == "-":
         raise ToolError("insmod: ERROR: this tool does not support loading from stdin!")
     with console.machine(change=True) as kernel:
-        insmod(kernel, path, params, force=force, uid=uid)
+        try:
+            insmod(kernel, path, params, force=force, uid=uid)
+        except ToolError as error:
+            if explain:
+                error.reasons = list(loading(kernel, path, error.__cause__))
+            raise
     return 0
 
 

@@ -8,6 +8,7 @@ from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, removing
 from kmod_emu.kmod.files import module_name
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.module.modules import Modules
@@ -29,6 +30,7 @@ COMMAND = Command(
         "-v, --verbose": "accepted; there is no more to tell",
         "-w": "",
         UID: UID_HELP,
+        EXPLAIN: EXPLAIN_HELP,
         "-V, --version": "show the version",
         "-h, --help": "show this text",
     },
@@ -40,12 +42,14 @@ _REMOVE = "rmmod: ERROR: ../libkmod/libkmod-module.c:856 kmod_module_remove_modu
 def main(console: Console, args: Sequence[str]) -> int:
     """The command: tries all modules, and fails if one of them cannot be removed."""
     line = Getopt(COMMAND, args)
-    force, uid, status = False, 0, 0
+    force, explain, uid, status = False, False, 0, 0
     for key, value in console.options(line):
         if key == "f":
             force = True
         elif key == "uid":
             uid = user_id(value)
+        elif key == "explain":
+            explain = True
     if not line.operands:
         raise ToolError("rmmod: ERROR: missing module name.")
     with console.machine(change=True) as kernel:
@@ -54,6 +58,8 @@ def main(console: Console, args: Sequence[str]) -> int:
                 rmmod(kernel, argument, force=force, uid=uid)
             except ToolError as error:
                 console.err(str(error))
+                for reason in removing(kernel, module_name(argument), error) if explain else ():
+                    console.err(f"kmod-emu: {reason}")
                 status = 1
     return status
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.taint import Taint
+from kmod_emu.module import explain
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.version import Match, same_magic
 from kmod_emu.uapi import errno
@@ -56,8 +57,7 @@ def check_modstruct_version(info: LoadInfo) -> None:
     """
     known = info.kernel.symbols.find("module_layout")
     if known is not None and not check_version(info, "module_layout", known.crc):
-        explanation = f"{info.name} was built for another kernel than {info.kernel.profile.release}"
-        raise LoadError(errno.ENOEXEC, explanation)
+        raise LoadError(errno.ENOEXEC, explain.other_struct_module(info.kernel, info.name))
 
 
 def check_modinfo(info: LoadInfo) -> None:
@@ -125,12 +125,7 @@ def _check_vermagic(info: LoadInfo) -> None:
         try_to_force_load(info, "bad vermagic")
     elif not same_magic(vermagic, wanted, info.versions.present and info.kernel.profile.modversions):
         text = f"{info.image.name}: version magic '{vermagic}' should be '{wanted}'"
-        built = vermagic.partition(" ")[0]
-        explanation = (
-            f"built for {built}, this machine runs {info.kernel.profile.release}: "
-            "build it against these headers, or boot another --release"
-        )
-        raise LoadError(errno.ENOEXEC, explanation, (3, text))
+        raise LoadError(errno.ENOEXEC, explain.other_kernel(info.kernel, vermagic), (3, text))
 
 
 def augment_kernel_taints(info: LoadInfo) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint, module_letters
+from kmod_emu.module import explain
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
@@ -31,8 +32,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
         raise KernelError(errno.ENOENT, f"no module {name} is loaded")
     forced = bool(flags & O_TRUNC)  # the only flag that is looked at
     if module.users:
-        who = ", ".join(user.name for user in module.users)
-        raise KernelError(errno.EWOULDBLOCK, f"{name} is used by {who}: remove that first")
+        raise KernelError(errno.EWOULDBLOCK, explain.in_use(module))
     if module.state is not ModuleState.LIVE:
         raise KernelError(errno.EBUSY, f"{name} is not live: its init or exit has not returned")
     view = module.view
@@ -42,7 +42,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
         kernel.taint.add(Taint.FORCED_RMMOD)
     if view.get("refcnt") != MODULE_REF_BASE:
         if not forced:
-            raise KernelError(errno.EWOULDBLOCK, f"{name} is in use: its reference count is {module.refcnt}")
+            raise KernelError(errno.EWOULDBLOCK, explain.in_use(module))
         kernel.taint.add(Taint.FORCED_RMMOD)
     else:
         view.set("refcnt", 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.module import explain
 from kmod_emu.module.elf import text
 from kmod_emu.module.kernel_param import operations, parameters, set_parameter
 from kmod_emu.module.next_arg import arguments, parameq
@@ -37,7 +38,7 @@ async def parse_args(kernel: KernelCore, module: Module) -> None:
         given.append({"name": text(argument.name), "value": text(argument.value or b"")})
         result = await _parse_one(kernel, module, argument)
         if result < 0:
-            failure = KernelError(-result, _explain(kernel, module, argument, -result))
+            failure = KernelError(-result, _why(kernel, module, argument, -result))
         if result > 0:  # no error pointer: the kernel takes it for the text behind `--`
             kernel.printk.emit(f"{name}: parameters '(efault)' after `--' ignored\n", 4)
             break
@@ -90,15 +91,11 @@ def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
     kernel.printk.emit(f"{module.name}: unknown parameter '{head}' ignored\n", 4)
 
 
-def _explain(kernel: KernelCore, module: Module, argument: Argument, number: int) -> str:
-    name, value = text(argument.name), text(argument.value or b"")
-    if argument.value is None:
-        return f"{name} needs a value: {name}=..."
-    why = (
-        "is out of its range"
-        if number == errno.ERANGE
-        else "does not fit"
-        if number == errno.ENOSPC
-        else "is no such value"
-    )
-    return f"{name}={value}: {value!r} {why}"
+def _why(kernel: KernelCore, module: Module, argument: Argument, number: int) -> str:
+    for parameter in parameters(kernel, module):
+        if parameq(parameter.name.encode("utf-8", "surrogateescape"), argument.name):
+            setter, count = operations(kernel, parameter).set, 0
+            if parameter.ops == kernel.symbols.address("param_array_ops"):
+                count = kernel.memory.read_u32(kernel.memory.read_u64(parameter.address + 32))
+            return explain.parameter_refused(kernel, argument, number, setter, count)
+    return ""

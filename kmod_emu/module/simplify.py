@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.module import elf
+from kmod_emu.module import elf, explain
 from kmod_emu.module.check import check_version
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.kallsyms import write_symbols
@@ -40,6 +40,7 @@ async def simplify_symbols(info: LoadInfo, module: Module) -> None:
         addresses[image.percpu] = module.percpu
     count, values, resolved = len(addresses), [0] * bool(image.symbols), []
     failure: KernelError | None = None
+    unresolved: dict[str, KernelError] = {}
     resolver = _Resolver(info, module)
     for symbol in image.symbols[1:]:
         shndx = symbol.shndx
@@ -51,7 +52,8 @@ async def simplify_symbols(info: LoadInfo, module: Module) -> None:
                 if found:
                     resolved.append(found)
             except KernelError as error:
-                failure = error
+                unresolved[name] = error
+                failure = explain.UnresolvedSymbols(unresolved)
                 values.append(0)
                 info.printk(4, f"{info.name}: Unknown symbol {name} (err -{error.errno})")
         elif shndx in (elf.SHN_ABS, elf.SHN_LIVEPATCH):
@@ -127,17 +129,13 @@ class _Resolver:
         if found is None or not inherit_taint(info, found, using_gpl=self._using_gpl):
             if weak or name == "_GLOBAL_OFFSET_TABLE_":
                 return None
-            raise KernelError(errno.ENOENT, self._why_unknown(name))
+            hidden = find_symbol(kernel, name, gplok=True)
+            license_ = info.modinfo.get("license", "unspecified")
+            raise KernelError(errno.ENOENT, explain.unknown_symbol(kernel, name, license_, hidden))
         if not check_version(info, name, found.crc):
-            raise KernelError(
-                errno.EINVAL, f"{name} has another version here than where the module was built"
-            )
+            wanted = info.versions.crc(name)
+            raise KernelError(errno.EINVAL, explain.other_version(name, wanted, found.crc or 0))
         verify_namespace(info, found)
         if found.owner is not None:
             ref_module(kernel, module, found.owner)
         return found
-
-    def _why_unknown(self, name: str) -> str:
-        if find_symbol(self._info.kernel, name, gplok=True) is not None:
-            return f"{name} is for GPL modules only, and this module's licence is none of them"
-        return f"neither the base kernel nor a loaded module exports {name}"

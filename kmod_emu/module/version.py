@@ -31,9 +31,13 @@ class Versions:
         for name, crc in _read(data or b"") if extended is None else extended:
             self._crcs.setdefault(name, crc)
 
+    def crc(self, name: str) -> int | None:
+        """The CRC of a symbol that the module was built against, if it says."""
+        return self._crcs.get(name.encode("utf-8", "surrogateescape"))
+
     def check(self, name: str, crc: int) -> Match:
         """Compare a symbol's CRC with the one the module was built against."""
-        wanted = self._crcs.get(name.encode("utf-8", "surrogateescape"))
+        wanted = self.crc(name)
         if wanted is None:
             return Match.UNLISTED if self.extended else Match.MISSING
         return Match.GOOD if wanted == crc else Match.DIFFERS
