@@ -170,7 +170,7 @@ class Faults:
             Killed: Always.
         """
         stop = Stop(StopReason.EXCEPTION, self._kernel.cpu.rip, vector=_INVALID_OPCODE)
-        head = [(4, report.CUT_HERE), (4, f"invalid opcode: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI")]
+        head = [(4, report.CUT_HERE), report.die_line(self._kernel, "invalid opcode", self.count + 1)]
         self._oops(self._kernel.sched.current, stop, head, None, SIGSEGV, sentence)
 
     def panic(self, text: str) -> NoReturn:
@@ -218,7 +218,7 @@ class Faults:
         stack = f"{task.stack:016x}..{task.stack + THREAD_SIZE - 1:016x}"
         head = [
             (0, f"BUG: TASK stack guard page was hit at {place:016x} (stack is {stack})"),
-            (4, f"stack guard page: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI"),
+            report.die_line(self._kernel, "stack guard page", self.count + 1),
         ]
         self._oops(task, stop, head, None, SIGSEGV, "the kernel stack of 16 KiB is used up")
 
@@ -229,17 +229,15 @@ class Faults:
         fixup = self._fixup(rip, vector or 0)
         if fixup is not None:
             return fixup
-        tail = f"0000 [#{self.count + 1}] PREEMPT SMP NOPTI"
         if vector == 13:
             name, where = "general protection fault", ""
             if stop.fault is not None and stop.fault.access is not Access.FETCH:
                 address = report.fault_address(self._kernel, stop)
                 where = f", probably for non-canonical address {address:#x}"
-            lines = [(4, f"{name}{where}: {tail}")]
         else:
-            name = _TRAP_NAMES.get(vector or 0, f"exception {vector}")
-            lines = [(4, f"{name}: {tail}")]
-        self._oops(task, stop, lines, None, SIGSEGV, name)
+            name, where = _TRAP_NAMES.get(vector or 0, f"exception {vector}"), ""
+        line = report.die_line(self._kernel, f"{name}{where}", self.count + 1)
+        self._oops(task, stop, [line], None, SIGSEGV, name)
 
     def _soft_lockup(self, task: Task, stop: Stop) -> int:
         """Code that never returns: the kernel only complains for ever, here the task is ended."""
@@ -344,7 +342,7 @@ class Faults:
         kernel = self._kernel
         if not bug.flags & _BUGFLAG_WARNING:
             head = [(4, report.CUT_HERE), (2, f"kernel BUG at {bug.file}:{bug.line}!")]
-            head.append((4, f"invalid opcode: 0000 [#{self.count + 1}] PREEMPT SMP NOPTI"))
+            head.append(report.die_line(kernel, "invalid opcode", self.count + 1))
             self._oops(task, stop, head, None, SIGSEGV, f"BUG() at {bug.file}:{bug.line}")
         if bug.flags & _BUGFLAG_ONCE:
             if bug.flags & _BUGFLAG_DONE:

@@ -35,8 +35,16 @@ def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int, number:
     reason = "permissions violation" if fault.present else "not-present page"
     lines.append((1, f"#PF: error_code(0x{code:04x}) - {reason}"))
     lines.append((6, "PGD 0 P4D 0 "))
-    lines.append((4, f"Oops: {code:04x} [#{number}] PREEMPT SMP NOPTI"))
+    lines.append(die_line(kernel, "Oops", number, code))
     return lines
+
+
+def die_line(kernel: KernelCore, what: str, number: int, code: int = 0) -> Line:
+    """The line that counts the oopses of this boot (__die_header)."""
+    profile = kernel.profile
+    later, latest = profile.has("module.mem"), profile.has("bug_entry.format_disp")
+    preempt = " PREEMPT" if profile.preempt_dynamic and not latest else ""
+    return 4, f"{'Oops: ' if later else ''}{what}: {code:04x} [#{number}]{preempt} SMP NOPTI"
 
 
 def fault_address(kernel: KernelCore, stop: Stop) -> int:
@@ -81,8 +89,12 @@ def stack_lines(kernel: KernelCore, task: Task) -> list[Line]:
 
 def _machine_lines(kernel: KernelCore, task: Task) -> list[Line]:
     profile = kernel.profile
-    who = f"CPU: 0 PID: {task.pid} Comm: {task.comm} {kernel.taint}"
-    return [(4, f"{who} {profile.release} #1  {build(profile.version)}"), (4, HARDWARE)]
+    later = profile.has("module.mem")
+    who = f"CPU: 0{f' UID: {task.uid}' if later else ''} PID: {task.pid} Comm: {task.comm} {kernel.taint}"
+    lines = [f"{who} {profile.release} #1  {build(profile.version)}"]
+    if later and kernel.taint.mask:
+        lines.append(kernel.taint.verbose())
+    return [(4, line) for line in (*lines, HARDWARE)]
 
 
 def trace_lines(kernel: KernelCore, task: Task) -> list[Line]:

@@ -31,9 +31,10 @@ class Taint(IntEnum):
     AUX = 16
     RANDSTRUCT = 17
     TEST = 18
+    FWCTL = 19
 
 
-LETTERS = "PFSRMBUDAWCIOELKXTN"
+LETTERS = "PFSRMBUDAWCIOELKXTNJ"
 # Flags that a module carries too, shown behind its name (`taint_flags[].module`).
 MODULE_FLAGS = frozenset("PFCOEKXTN")
 # The first of these ends lock debugging: add_taint(..., LOCKDEP_NOW_UNRELIABLE).
@@ -51,15 +52,15 @@ def module_letters(taints: int) -> str:
     )
 
 
-def taint_string(taints: int) -> str:
-    """The kernel's flags as oopses print them: one place a flag.
+def taint_string(taints: int, count: int = 19) -> str:
+    """The kernel's flags as oopses print them: one place for each of the `count` flags that a release has.
 
     >>> taint_string(1 << Taint.OOT_MODULE), taint_string(0)
     ('Tainted: G           O      ', 'Not tainted')
     """
     if not taints:
         return "Not tainted"
-    places = (letter if taints >> bit & 1 else " " for bit, letter in enumerate(LETTERS))
+    places = (letter if taints >> bit & 1 else " " for bit, letter in enumerate(LETTERS[:count]))
     text = "".join(places)
     return f"Tainted: {text if taints & 1 else 'G' + text[1:]}"
 
@@ -83,8 +84,21 @@ class KernelTaint:
             self._kernel.printk.emit("Disabling lock debugging due to kernel taint\n", 4)
         self.mask |= 1 << flag
 
+    @property
+    def _count(self) -> int:
+        """How many flags this release has, by facts that are about as old as its last one."""
+        profile = self._kernel.profile
+        if profile.has("exception_table_entry.handler"):
+            return Taint.TEST
+        return Taint.FWCTL + profile.has("module.flagstab")
+
     def __str__(self) -> str:
-        return taint_string(self.mask)
+        return taint_string(self.mask, self._count)
+
+    def verbose(self) -> str:
+        """The flags with their names, as newer kernels print them on a line of their own."""
+        names = (f"[{LETTERS[flag]}]={flag.name}" for flag in Taint if self.test(flag))
+        return f"Tainted: {', '.join(names)}"
 
     def save(self) -> Any:
         """State for a snapshot or file."""

@@ -9,7 +9,7 @@ import struct
 
 import pytest
 
-from kmod_emu import Kernel, KernelError
+from kmod_emu import Kernel, KernelError, Killed
 from kmod_emu.fs.files import File, FileTable
 from kmod_emu.machine import memory
 from tests.module.builder import ALLOC, LIVEPATCH, R_32, R_64, WEAK, WRITE, Builder
@@ -470,3 +470,28 @@ def test_code_is_where_it_may_run() -> None:
         for name, region in module.regions.items()
     }
     assert allowed == {"text": [False, True], "data": [True, False], "rodata": [False, False]}
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_oops_while_loading(release: str) -> None:
+    kernel = Kernel(release)
+    module = Builder(release)
+    module.code(".init.text", b"\x0f\x0b")  # ud2
+    module.entry("init", ".init.text")
+    with pytest.raises(Killed):
+        kernel.insmod(module.build())
+    said = kernel.dmesg()
+    head = {
+        OLD: "invalid opcode: 0000 [#1] SMP NOPTI",
+        OURS: "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+        LATER: "Oops: invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+        NEW: "Oops: invalid opcode: 0000 [#1] SMP NOPTI",
+    }
+    start = said.index(head[release])
+    places = {OLD: 4, NEW: 6}.get(release, 5)  # behind "OE": one for each flag that there is
+    user = " UID: 0" if release in (LATER, NEW) else ""
+    taint = f"Tainted: G           OE{' ' * places}"
+    line = f"CPU: 0{user} PID: 100 Comm: insmod {taint} {kernel.profile.release} #1"
+    assert said[start + 1].startswith(line)
+    verbose = "Tainted: [O]=OOT_MODULE, [E]=UNSIGNED_MODULE"
+    assert (said[start + 2] == verbose) is (release in (LATER, NEW))
