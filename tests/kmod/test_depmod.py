@@ -410,8 +410,8 @@ def test_any_circle(tmp_path_factory, modules):
         tree.compare()
     except AssertionError:
         theirs = real("depmod", "-nb", str(tree.base), RELEASE)
-        # kmod 30 runs out of memory where a way leads into another circle, and asserts that ways are few
-        assume(theirs.status >= 0 and "No memory to report cycles" not in theirs.err)
+        # kmod 30 takes all memory where a way leads into another circle, and asserts that ways are few
+        assume(theirs.status == 0 or "modules in dependency cycles!" in theirs.err)
         raise
 
 
