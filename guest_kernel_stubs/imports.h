@@ -34,6 +34,7 @@ IMPORT(void, kfree, (const void *block));
 IMPORT(int, _printk, (const char *fmt, ...));
 IMPORT(ulong, _copy_from_user, (void *to, const void *from, ulong count));
 IMPORT(ulong, _copy_to_user, (void *to, const void *from, ulong count));
+IMPORT(void, list_corruption, (int line));
 
 #define GFP_KERNEL 0xcc0u
 #define KERN_ERR "\001" "3"

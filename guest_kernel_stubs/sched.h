@@ -15,7 +15,7 @@ enum {
 	TASK_KILLABLE = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE, TASK_IDLE = TASK_UNINTERRUPTIBLE | TASK_NOLOAD,
 	TASK_NORMAL = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE,
 };
-enum { EINTR = 4, EAGAIN = 11, ERESTARTSYS = 512 };
+enum { EINTR = 4, EAGAIN = 11, ENOSYS = 38, ERESTARTSYS = 512 };
 
 #define MAX_SCHEDULE_TIMEOUT ((long)(~0ul >> 1))
 
@@ -56,7 +56,33 @@ IMPORT(void, _raw_spin_lock, (spinlock_t *lock));
 IMPORT(void, _raw_spin_unlock, (spinlock_t *lock));
 IMPORT(void, _raw_spin_lock_irq, (spinlock_t *lock));
 IMPORT(void, _raw_spin_unlock_irq, (spinlock_t *lock));
+IMPORT(bool, kthread_should_stop, (void));
+IMPORT(bool, kthread_should_park, (void));
 IMPORT(bool, kthread_should_stop_or_park, (void));
+IMPORT(void, kthread_ask, (struct task_struct *k, int flags, bool on));
+IMPORT(bool, kthread_has, (struct task_struct *k, int flags));
+IMPORT(int, kthread_result, (struct task_struct *k));
+IMPORT(void, kthread_exit, (long result));
+IMPORT(void, __put_task_struct, (struct task_struct *k));
+IMPORT(void, module_put, (void *module));
+IMPORT_VALUE(ulong, offset_usage, "offsetof task_struct.usage");
+struct rcu_head { struct rcu_head *next; void (*func)(struct rcu_head *head); };
+IMPORT(void, call_rcu, (struct rcu_head *head, void (*func)(struct rcu_head *head)));
+IMPORT(void, call_srcu, (void *ssp, struct rcu_head *head, void (*func)(struct rcu_head *head)));
+IMPORT_VALUE(ulong, offset_rcu_nesting, "offsetof task_struct.rcu_read_lock_nesting");
+
+struct work_struct { ulong data; struct list_head entry; void (*func)(struct work_struct *work); };
+struct delayed_work { struct work_struct work; struct timer_list timer; void *wq; int cpu; };
+IMPORT(struct work_struct *, worker_next, (void));
+IMPORT(void, worker_done, (void));
+IMPORT(u64, work_ticket, (struct work_struct *work));
+IMPORT(bool, work_finished, (u64 ticket));
+IMPORT(bool, work_grab, (struct work_struct *work));
+IMPORT(void, work_release, (struct work_struct *work));
+IMPORT(u64, workqueue_ticket, (void *wq));
+IMPORT(bool, workqueue_finished, (void *wq, u64 ticket));
+IMPORT(void, workqueue_free, (void *wq));
+IMPORT(bool, queue_work_on, (int cpu, void *wq, struct work_struct *work));
 IMPORT_VALUE(volatile ulong *, jiffies, "jiffies");
 IMPORT_VALUE(ulong, offset_state, "offsetof task_struct.__state|state");
 IMPORT_VALUE(ulong, offset_pending, "offsetof task_struct.pending");
@@ -137,6 +163,10 @@ long prepare_to_wait_event(struct wait_queue_head *head, struct wait_queue_entry
 void finish_wait(struct wait_queue_head *head, struct wait_queue_entry *entry);
 int default_wake_function(struct wait_queue_entry *entry, uint mode, int flags, void *key);
 int autoremove_wake_function(struct wait_queue_entry *entry, uint mode, int flags, void *key);
+
+/* completion.c */
+void complete(struct completion *x);
+void wait_for_completion(struct completion *x);
 
 /* swait.c */
 void __init_swait_queue_head(struct swait_queue_head *queue, const char *name, void *key);

@@ -12,6 +12,7 @@ from kmod_emu.fs.securityfs import securityfs_nodes
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.tree import FileTree, directory
 from kmod_emu.fs.uevent import Uevents
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
@@ -109,6 +110,18 @@ class Kernel(KernelCore):
     def dmesg(self) -> list[str]:
         """Lines of the kernel log since the last clear, without time stamps."""
         return self.printk.lines()
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass: threads, timers and deferred work go on; nobody waits for it.
+
+        >>> from kmod_emu import Kernel
+        >>> k = Kernel()
+        >>> before = k.clock.now_ns
+        >>> k.advance(3600)
+        >>> k.clock.now_ns - before
+        3600000000000
+        """
+        self.sched.advance(round(seconds * NSEC_PER_SEC))
 
     # --- processes and files --------------------------------------------------------------------------
 

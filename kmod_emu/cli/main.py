@@ -34,6 +34,7 @@ _COMMANDS = {
     "ksyms": _TOOL,
     "cat": ("kmod_emu.cli.tools", "cat"),
     "ls": ("kmod_emu.cli.tools", "ls"),
+    "sleep": ("kmod_emu.cli.tools", "sleep"),
     "shell": ("kmod_emu.cli.shell", "shell"),
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
 }
@@ -51,6 +52,7 @@ _HELP = {
     "ksyms": "List the symbols that modules may use, with their addresses.",
     "cat": "Print files of the kept machine, such as /proc/modules.",
     "ls": "List a directory of the kept machine, such as /sys/module.",
+    "sleep": "Let time pass on the kept machine: its threads and timers go on.",
     "shell": "A prompt with these commands, on the kept machine.",
     "install-tools": "Write the tools under their own names to a directory, for scripts.",
 }

@@ -129,6 +129,14 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(min=0, max=1e9),
+    default=0.0,
+    metavar="SECONDS",
+    help="Let virtual time pass before rmmod, for threads and timers. [default: none]",
+)
+@click.option(
     "--time-limit",
     type=float,
     default=20.0,
@@ -146,6 +154,7 @@ def run(
     explain: bool,
     permissive: bool,
     release: str | None,
+    seconds: float,
     time_limit: float,
 ) -> None:
     """Load MODULE on a fresh machine, show every step, and remove it again.
@@ -168,7 +177,8 @@ def run(
     if not as_json and not quiet:
         kernel.events.listen(Narrator(click.echo, colour))
         click.echo(f"$ insmod {' '.join([module, *params])}    # on a fresh {kernel.profile.release}")
-    _follow(kernel, path, " ".join(params), uid, recorder, as_json=as_json, quiet=quiet, explain=explain)
+    options = {"as_json": as_json, "quiet": quiet, "explain": explain}
+    _follow(kernel, path, " ".join(params), uid, seconds, recorder, **options)
 
 
 def _follow(
@@ -176,6 +186,7 @@ def _follow(
     path: str,
     params: str,
     uid: int,
+    seconds: float,
     recorder: Recorder,
     *,
     as_json: bool,
@@ -190,6 +201,8 @@ def _follow(
             _print_json(_unread(path))
         click.echo(str(error), err=True)
         sys.exit(error.status)
+    with ends_at_once():
+        kernel.advance(seconds)
     result.look()
     if not as_json and not quiet:
         _tell_outcome(result)

@@ -70,6 +70,18 @@ def ls(state: str | None, path: str) -> None:
         click.echo(escape(name.encode("utf-8", "surrogateescape")))
 
 
+@click.command()
+@click.argument("seconds", type=click.FloatRange(min=0, max=1e9))
+@click.pass_obj
+@reports_errors
+def sleep(state: str | None, seconds: float) -> None:
+    """Let time pass on the kept machine: its threads and timers go on. Nobody waits for it."""
+    from kmod_emu.cli.machine import machine
+
+    with machine(state, change=True) as kernel:
+        kernel.advance(seconds)
+
+
 def _printable(contents: bytes) -> bytes | str:
     """A file's contents, where a person reads them without what would command the terminal."""
     if not sys.stdout.isatty():

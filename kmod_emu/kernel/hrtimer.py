@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
 from kmod_emu.kernel.exports import export, export_data
-from kmod_emu.kernel.preempt import EFLAGS_IF, HARDIRQ_OFFSET, SOFTIRQ_OFFSET, preempt_count_add
+from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.schedule import TASK_NORMAL, try_to_wake_up
+from kmod_emu.kernel.softirq import call_hardirq, call_softirq
 
 if TYPE_CHECKING:
     from kmod_emu.abi.structs import StructView
@@ -99,15 +100,8 @@ class HrTimers:
         del self._tickets[timer]
         self._set_idle(timer)
         view = kernel.view("hrtimer", timer)
-        soft = view.is_soft & 1
-        context = SOFTIRQ_OFFSET if soft else HARDIRQ_OFFSET
-        flags = kernel.cpu.read("eflags")
-        preempt_count_add(kernel, context)
-        if not soft:
-            kernel.cpu.write("eflags", flags & ~EFLAGS_IF)
-        again = await kernel.call_guest_int(view.function, timer)
-        kernel.cpu.write("eflags", flags)
-        preempt_count_add(kernel, -context)
+        call = call_softirq if view.is_soft & 1 else call_hardirq
+        again = to_int(await call(kernel, view.function, timer))
         if again == _RESTART and not self.active(timer):
             self.arm(timer)
 

@@ -20,6 +20,7 @@ from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
 from kmod_emu.kernel.kobject import Kobjects
+from kmod_emu.kernel.kthread import Kthreads
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.notifier import Notifiers
@@ -27,8 +28,10 @@ from kmod_emu.kernel.oops import Faults
 from kmod_emu.kernel.pages import PageAllocator
 from kmod_emu.kernel.percpu import PerCpu
 from kmod_emu.kernel.printk import Printk
+from kmod_emu.kernel.rcu import Rcu
 from kmod_emu.kernel.sched import GuestCall, Scheduler, to_int
 from kmod_emu.kernel.slab import Heap
+from kmod_emu.kernel.softirq import SoftIrqs
 from kmod_emu.kernel.symbols import Location, Origin, SymbolTable
 from kmod_emu.kernel.sysctl import Sysctls
 from kmod_emu.kernel.taint import KernelTaint
@@ -36,6 +39,7 @@ from kmod_emu.kernel.tasks import Tasks
 from kmod_emu.kernel.timer import Timers
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
+from kmod_emu.kernel.workqueue import Workqueues
 from kmod_emu.machine.cpu import Cpu
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, Memory, page_align
 from kmod_emu.machine.snapshot import SnapshotTree
@@ -107,8 +111,12 @@ class KernelCore:
         self.user = UserMemory(self)
         self.tasks = Tasks(self)
         self.sched = Scheduler(self)
+        self.kthreads = Kthreads(self)
         self.timers = Timers(self)
         self.hrtimers = HrTimers(self)
+        self.softirqs = SoftIrqs(self)
+        self.rcu = Rcu(self)
+        self.workqueues = Workqueues(self)
         self.printk = Printk(self)
         self.faults = Faults(self)
         self.faults.permissive = permissive
@@ -162,13 +170,16 @@ class KernelCore:
         return data
 
     def _import(self, name: str) -> int:
-        """What guest code of the image asks for: a symbol's address, or "offsetof STRUCT.MEMBER|OTHER"."""
+        """What guest code of the image asks for.
+
+        A symbol's address, or "offsetof STRUCT.MEMBER|OTHER", 0 for none.
+        """
         path = name.removeprefix("offsetof ")
         if path == name:
             return self.symbols.address(name)
         struct, _, members = path.partition(".")
         layout = self.profile.struct(struct)
-        return layout.offset(next(member for member in members.split("|") if member in layout.members))
+        return next((layout.offset(name) for name in members.split("|") if name in layout.members), 0)
 
     # --- subsystems of other rooms -------------------------------------------------------------------
 
@@ -282,8 +293,11 @@ class KernelCore:
             "percpu": self.percpu,
             "tasks": self.tasks,
             "sched": self.sched,
+            "kthreads": self.kthreads,
             "timers": self.timers,
             "hrtimers": self.hrtimers,
+            "rcu": self.rcu,
+            "workqueues": self.workqueues,
             "printk": self.printk,
             "faults": self.faults,
             "notifiers": self.notifiers,

@@ -150,13 +150,3 @@ def _define_spinlocks() -> None:
 
 
 _define_spinlocks()
-
-
-@export("void __rcu_read_lock(void)")
-def __rcu_read_lock(kernel: KernelCore) -> None:
-    """Enter a read-side section: nothing changes under a task that does not give up the processor."""
-
-
-@export("void __rcu_read_unlock(void)")
-def __rcu_read_unlock(kernel: KernelCore) -> None:
-    """Leave a read-side section (kernel/rcu/tree_plugin.h)."""

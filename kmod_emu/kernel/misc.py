@@ -39,6 +39,15 @@ def __stack_chk_fail(kernel: KernelCore) -> None:
     kernel.faults.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
 
 
+@export("void list_corruption(int line)")
+def list_corruption(kernel: KernelCore, line: int) -> None:
+    """A check of a list failed, and has been printed (guest_kernel_stubs/list_debug.c)."""
+    kernel.faults.bug(
+        "a linked list is damaged: an entry was added or deleted twice, or freed while on it",
+        ("lib/list_debug.c", line),
+    )
+
+
 @export("void fortify_panic(const char *name)")
 def fortify_panic(kernel: KernelCore, name: str) -> None:
     """A checked string function would overflow its buffer (lib/string_helpers.c)."""

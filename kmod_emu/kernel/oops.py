@@ -163,14 +163,20 @@ class Faults:
         sentence = f"{function} follows a wild pointer in the module file to {address:#x}"
         self._oops(self._kernel.sched.current, stop, head, address, SIGKILL, sentence)
 
-    def bug(self, sentence: str) -> NoReturn:
+    def bug(self, sentence: str, place: tuple[str, int] | None = None) -> NoReturn:
         """BUG() inside an export.
+
+        Args:
+            sentence: What is wrong, for a person.
+            place: File and line where the real kernel has it, if known.
 
         Raises:
             Killed: Always.
         """
         stop = Stop(StopReason.EXCEPTION, self._kernel.cpu.rip, vector=_INVALID_OPCODE)
-        head = [(4, report.CUT_HERE), report.die_line(self._kernel, "invalid opcode", self.count + 1)]
+        where = [(2, f"kernel BUG at {place[0]}:{place[1]}!")] if place else []
+        opcode = report.die_line(self._kernel, "invalid opcode", self.count + 1)
+        head = [(4, report.CUT_HERE), *where, opcode]
         self._oops(self._kernel.sched.current, stop, head, None, SIGSEGV, sentence)
 
     def panic(self, text: str) -> NoReturn:

@@ -174,6 +174,11 @@ class Scheduler:
             await self._serve()
         clock.jump(end)
 
+    async def serve_due(self) -> None:
+        """From a coroutine: interrupts may come again; those that are due do."""
+        if self._event_due() and self._interruptible():
+            await self._serve()
+
     @property
     def contended(self) -> bool:
         """Whether another task could run now."""
@@ -199,7 +204,7 @@ class Scheduler:
         while not task.finished:
             if not self._step(None):
                 raise SleepsForever(task.comm)
-        self._progress = True
+        self._note_progress()
         self.advance(_SETTLE_NS, idle=False)
         return task.take_result()
 
@@ -224,7 +229,7 @@ class Scheduler:
         if due is not None and due <= self._kernel.clock.now_ns:
             self._interrupt_idle()
         elif self._ready:
-            self._progress = True
+            self._note_progress()
             self._resume(*self._ready.popleft())
         elif self._spinning and self._progress:
             self._progress = False
@@ -245,13 +250,22 @@ class Scheduler:
             clock.jump(due)
         elif not self._spinning:
             return False
-        self._progress = True  # without an event to come: until the watchdog ends it
+        else:  # nothing is to come: until the watchdog ends it
+            for task in self._spinning:
+                task.spin = None
+        self._progress = True
         return True
+
+    def _note_progress(self) -> None:
+        """Something happens that those who spin may be waiting for."""
+        self._progress = True
+        for task in self._spinning:
+            task.busy = 0.0
 
     def _interrupt_idle(self) -> None:
         """Serve what is due while no task runs: the idle task is interrupted."""
         idle = self._kernel.tasks.init_task
-        self._progress = True
+        self._note_progress()
         idle.begin(Activation(self._serve(), idle.stack_top))
         self._resume(idle, None)
 
@@ -370,7 +384,8 @@ class Scheduler:
         if stop.reason is not StopReason.COUNT:
             return stop, 0
         task.spin, task.looks = spin, task.looks + 1
-        if self._preemptible() and (self._ready or (spin and self._spinning)):
+        waits = spin in (Spin.MEMORY, Spin.JIFFIES)
+        if (waits or self._ready) and self._preemptible():
             self._away = Away.SPINNING if spin else Away.READY
             return stop._replace(reason=StopReason.TRAP), 0
         due = self.agenda.next_ns
@@ -413,15 +428,15 @@ class Scheduler:
         away, self._away = self._away, None
         if away is Away.ENDED:
             task.finish()
+            self._kernel.tasks.exit(task)
             return away
         page = self._kernel.traps.save_page() if away is not Away.ASLEEP else None
         task.resume = Continue(stop.rip, self._cpu.read("rsp"))
         task.page = page
-        task.busy = 0.0
         if away is Away.SPINNING:
             self._spinning.append(task)
             return away
-        task.spin, task.looks = None, 0
+        task.spin, task.looks, task.busy = None, 0, 0.0
         if away is Away.READY:
             self._ready.append((task, None))
         else:

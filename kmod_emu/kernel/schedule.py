@@ -125,6 +125,8 @@ def preempt_schedule_notrace(kernel: KernelCore) -> None:
 @export("int try_to_wake_up(struct task_struct *p, unsigned int state)")
 def try_to_wake_up(kernel: KernelCore, p: int, state: int) -> int:
     """Wake a task if it is in one of the states; 1 if it was (kernel/sched/core.c)."""
+    if p in kernel.tasks.gone:
+        return 0
     task = kernel.tasks.at(p)
     if not task_state(kernel, task) & state:
         return 0

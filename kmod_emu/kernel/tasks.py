@@ -10,6 +10,8 @@ from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
+from kmod_emu.kernel.pid import attach as attach_pid
+from kmod_emu.kernel.pid import detach as detach_pid
 from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
 from kmod_emu.machine.memory import Access, PageFault
 
@@ -34,7 +36,8 @@ STACK_END_MAGIC = 0x57AC6E9D
 
 CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYSLOG = 16, 21, 34
 ALL_CAPABILITIES = (1 << 41) - 1
-FIRST_PID = 100
+KTHREADD, FIRST_PID = 2, 100
+SIGKILL = 9
 
 
 class Task:
@@ -131,10 +134,17 @@ class Tasks:
         self._current_offset = kernel.percpu.offset("current_task")
         self._worker: Task | None = None
         self.by_pid: dict[int, Task] = {}
+        self.gone: set[int] = set()  # task_structs that somebody holds though the task has ended
         members = kernel.profile.struct("task_struct").members
         self.state_offset = members["__state" if "__state" in members else "state"].offset
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
         self.init = self._create(1, "init", 0)
+        self._create(KTHREADD, "kthreadd", PF_KTHREAD)
+
+    def create_thread(self, name: str) -> Task:
+        """A new kernel thread, child of kthreadd."""
+        pid, self._next_pid = self._next_pid, self._next_pid + 1
+        return self._create(pid, name, PF_KTHREAD)
 
     def create(self, comm: str, uid: int = 0, gid: int = 0, capabilities: int | None = None) -> Task:
         """A new process, child of init; root has all capabilities, others none unless given."""
@@ -150,8 +160,7 @@ class Tasks:
         """A kernel thread for calls from outside; the same one each time while it is alive and idle."""
         worker = self._worker
         if worker is None or worker.dead or worker.activations or worker.pid not in self.by_pid:
-            pid, self._next_pid = self._next_pid, self._next_pid + 1
-            worker = self._worker = self._create(pid, "kmod-emu", PF_KTHREAD)
+            worker = self._worker = self.create_thread("kmod-emu")
         return worker
 
     def known(self, address: int) -> Task | None:
@@ -183,9 +192,12 @@ class Tasks:
         view.stack, view.flags = stack, flags
         view.prio = view.static_prio = 120
         view.set_bytes("comm", comm.encode("utf-8", "surrogateescape")[:15])
-        parent = self.by_pid[min(pid - 1, 1)].address if pid else address  # init's is the idle task
+        parent = address  # the idle task's own
+        if pid:
+            parent_pid = 0 if pid <= KTHREADD else KTHREADD if flags & PF_KTHREAD else 1
+            parent = self.by_pid[parent_pid].address
         view.real_parent = view.parent = parent
-        view.group_leader = address
+        view.group_leader, view.usage = address, 1
         memory = kernel.memory
         for head in ("children", "sibling", "tasks"):
             lists.init(memory, view.addressof(head))
@@ -195,6 +207,7 @@ class Tasks:
             lists.add_tail(memory, view.addressof("sibling"), parent + offset("children"))
         view.cred = view.real_cred = kernel.heap.kmalloc(kernel.profile.struct("cred").size)
         self._write_credentials(task)
+        attach_pid(kernel, task)
         self.by_pid[pid] = task
         return task
 
@@ -213,19 +226,34 @@ class Tasks:
             with suppress(Killed):
                 kernel.faults.panic("Fatal exception in interrupt")
         preempt_count_reset(kernel)
+        if kernel.kthreads.find(task.address):
+            kernel.kthreads.ended(task, SIGKILL)
+            self.exit(task)
 
     def exit(self, task: Task) -> None:
-        """Free everything a process has."""
+        """Free everything a task has; its task_struct when nobody refers to it."""
         kernel = self._kernel
         del self.by_pid[task.pid]
         view = kernel.view("task_struct", task.address)
         lists.delete(kernel.memory, view.addressof("tasks"))
         lists.delete(kernel.memory, view.addressof("sibling"))
         self.leave_memory(task)
-        kernel.heap.kfree(view.cred)
-        kernel.heap.kfree(task.address)
+        detach_pid(kernel, task)
         kernel.vmalloc.free(task.stack)
         kernel.sched.forget(task)
+        task.dead = True
+        view.usage -= 1
+        self.gone.add(task.address)
+        if not view.usage:
+            self.free_task_struct(task.address)
+
+    def free_task_struct(self, address: int) -> None:
+        """The last reference to a task is gone (kernel/fork.c: __put_task_struct)."""
+        kernel = self._kernel
+        kernel.heap.kfree(kernel.view("task_struct", address).cred)
+        kernel.heap.kfree(address)
+        kernel.kthreads.forget(address)
+        self.gone.discard(address)
 
     def leave_memory(self, task: Task) -> None:
         """Give user memory back, unless others share it (kernel/fork.c: mmput)."""
@@ -250,6 +278,7 @@ class Tasks:
         self._kernel.sched.park()
         return {
             "next_pid": self._next_pid,
+            "gone": sorted(self.gone),
             "tasks": [
                 {
                     "address": task.address,
@@ -285,7 +314,7 @@ class Tasks:
 
     def load(self, state: Any) -> None:
         """Put saved state back; `Task` objects of pids that still exist are reused."""
-        self._next_pid = state["next_pid"]
+        self._next_pid, self.gone = state["next_pid"], set(state["gone"])
         known, self.by_pid = self.by_pid, {}
         for item in state["tasks"]:
             task = known.get(item["pid"]) or Task(

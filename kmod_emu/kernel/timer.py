@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.preempt import SOFTIRQ_OFFSET, preempt_count_add
+from kmod_emu.kernel.softirq import call_softirq
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -91,9 +91,7 @@ class Timers:
         del self._tickets[timer]
         function = kernel.memory.read_u64(timer + self._function)
         self._detach(timer)
-        preempt_count_add(kernel, SOFTIRQ_OFFSET)
-        await kernel.call_guest(function, timer)
-        preempt_count_add(kernel, -SOFTIRQ_OFFSET)
+        await call_softirq(kernel, function, timer)
 
     def save(self) -> Any:
         """State for a snapshot or file."""

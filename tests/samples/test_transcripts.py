@@ -1,0 +1,45 @@
+"""What each sample says, session by session: transcripts/NAME.txt is what a user would see in dmesg."""
+
+from pathlib import Path
+
+import pytest
+
+from kmod_emu import Kernel, samples
+from kmod_emu.errors import KernelError
+
+TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+TAINTS = ("loading out-of-tree module taints kernel", "module verification failed")
+
+
+def replay(path):
+    """The transcript anew, and the log with its time stamps."""
+    kernel, text, seen = Kernel(), [], 0
+    for line in path.read_text().splitlines():
+        if not line.startswith("$ "):
+            continue
+        words = line[2:].split()
+        text.append(line)
+        try:
+            if words[0] == "insmod":
+                kernel.insmod(samples.path(words[1]), " ".join(words[2:]))
+            elif words[0] == "rmmod":
+                kernel.rmmod(words[1])
+            elif words[0] == "sleep":
+                kernel.advance(float(words[1]))
+            elif words[0] == "cat":
+                text += kernel.cat(words[1]).decode().splitlines()
+            else:
+                text += [f"{report['kind']}: {report['text']}" for report in kernel.faults.reports]
+        except KernelError as error:
+            text.append(f"{words[0]}: {error.strerror}")
+        log = kernel.dmesg()
+        text += [line for line in log[seen:] if not any(taint in line for taint in TAINTS)]
+        seen = len(log)
+    return text, kernel.printk.dmesg()
+
+
+@pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)
+def test_sample_says_what_its_transcript_says(path):
+    text, stamped = replay(path)
+    assert text == path.read_text().splitlines()
+    assert replay(path)[1] == stamped  # to the microsecond
