@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmod_emu.errors import KernelError
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.vsprintf import vsnprintf
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.va_list import Arguments
 
 _KEPT = 1000
+_ACTIONS = ("add", "remove", "change", "move", "online", "offline", "bind", "unbind")
 
 
 class Uevent(NamedTuple):
@@ -57,6 +59,19 @@ class Uevents:
         event = Uevent(action, path, facts)
         self.sent.append(event)
         return event
+
+
+def synthesize(kernel: KernelCore, path: str, subsystem: str, data: bytes) -> None:
+    """What was written to a `uevent` file: an action, for udev to see the thing again (kobject_synth_uevent).
+
+    Raises:
+        KernelError: EINVAL, there is no such action.
+    """
+    action = data.removesuffix(b"\n").split(b" ")[0].decode("latin-1")
+    if action not in _ACTIONS:
+        kernel.printk.emit(f"synth uevent: {path}: unknown uevent action string\n", 4)
+        raise KernelError(errno.EINVAL, f"uevents are: {', '.join(_ACTIONS)}")
+    kernel[Uevents].send(action, path, {"SUBSYSTEM": subsystem, "SYNTH_UUID": "0"})
 
 
 async def send_uevent(kernel: KernelCore, kobj: int, action: str, extra: Iterable[str] = ()) -> int:

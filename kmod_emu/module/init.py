@@ -8,6 +8,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_init, free_module
 from kmod_emu.module.modules import Modules, ModuleState
+from kmod_emu.module.sysfs import announce
 from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 
@@ -41,6 +42,7 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
         _complain(kernel, module.name, result, traits)
     module.state = ModuleState.LIVE
     await kernel.notifiers.call("module", ModuleState.LIVE, module.address)
+    announce(kernel, module)
     modules.put(module)
     module.symbols = module.core_symbols
     _seal(kernel, module)

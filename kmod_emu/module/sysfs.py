@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.fs.uevent import Uevents, synthesize
 from kmod_emu.kernel.taint import module_letters
 from kmod_emu.module.builtin import builtin_directories
 from kmod_emu.module.errors import LoadError
@@ -48,8 +49,16 @@ def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
     kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
 
 
+def announce(kernel: KernelCore, module: Module) -> None:
+    """Tell user space that the module is there: add@/module/NAME (kobject_uevent)."""
+    kernel.kobjects.view(module_kobject(module)).set_bit("state_add_uevent_sent", True)
+    kernel[Uevents].send("add", f"/module/{module.name}", {"SUBSYSTEM": "module"})
+
+
 def mod_sysfs_teardown(kernel: KernelCore, module: Module) -> None:
-    """The directory goes, with what the module put there."""
+    """The directory goes, with what the module put there; user space is told if it was told of the module."""
+    if kernel.kobjects.view(module_kobject(module)).bit("state_add_uevent_sent"):
+        kernel[Uevents].send("remove", f"/module/{module.name}", {"SUBSYSTEM": "module"})
     kernel[Sysfs].disown(module_kobject(module))
 
 
@@ -91,7 +100,7 @@ class ModuleSysfs:
         namespaces = module.modinfo.get("import_ns")
         if namespaces and module.view.has("imported_namespaces"):
             files["import_ns"] = _text(lambda: namespaces)
-        files["uevent"] = Node(0o200, write=lambda task, data: None)
+        files["uevent"] = Node(0o200, write=partial(self._synthesize, module))
         files["holders"] = directory(
             lambda: {user.name: Node(0o777, target=f"../../{user.name}") for user in module.users}
         )
@@ -106,6 +115,9 @@ class ModuleSysfs:
             files["parameters"] = directory({p.name: self._parameter(module, p) for p in module.parameters})
         files.update(self._kernel[Sysfs].list(module_kobject(module)))
         return files
+
+    def _synthesize(self, module: Module, task: Task, data: bytes) -> None:
+        synthesize(self._kernel, f"/module/{module.name}", "module", data)
 
     def _section(self, address: int) -> Node:
         return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n")
