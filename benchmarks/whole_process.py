@@ -1,16 +1,18 @@
-"""A whole `kmod-emu run hello`, against the imports that such a program cannot do without."""
+"""Whole processes, against the imports that such a program cannot do without."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from typing import NamedTuple
 
 from benchmarks.timing import Effort, Row, best
+from kmod_emu import samples
 
-RUN_HELLO = "from kmod_emu.cli.main import main; main()"
+RUN = "from kmod_emu.cli.main import main; main()"
 IMPORTS = "import unicorn, elftools.elf.elffile, click"
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
@@ -43,12 +45,17 @@ def measure(effort: Effort) -> list[Row]:
     peaks = []
 
     def ours() -> float:
-        result = run(RUN_HELLO, "run", "hello")
+        result = run(RUN, "run", "hello")
         peaks.append(result.peak_mb)
         return result.seconds
 
     mine, reference = best(effort, ours, lambda: run(IMPORTS).seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        state = f"--state={folder}/machine"
+        run(RUN, state, "insmod", str(samples.path("hello")))
+        listing = best(effort, lambda: run(RUN, state, "lsmod").seconds, lambda: run("import click").seconds)
     return [
+        Row("lsmod, against importing click", "ms", listing[0] * 1e3, listing[1] * 1e3, 1.5, at_most=True),
         Row("run hello, whole process", "ms", mine * 1e3, reference * 1e3, 1.8, at_most=True),
         Row("run hello, peak memory", "MB", min(peaks), None, 80, at_most=True),
     ]

@@ -179,7 +179,12 @@ class Kernel(KernelCore):
         """
         from kmod_emu.kernel import state
 
-        state.save(self, path, self.profile.release)
+        notes = {
+            "release": self.profile.release,
+            "now_ns": self.clock.now_ns,
+            "modules": self[Modules].rows(),
+        }
+        state.save(self, path, self.profile.release, notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Kernel:

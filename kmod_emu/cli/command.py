@@ -34,12 +34,12 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             if str(error):
                 click.echo(str(error), err=True)
             for reason in error.reasons:
-                from kmod_emu.kmod.console import tame
+                from kmod_emu.text import tame
 
                 click.echo(f"kmod-emu: {tame(reason)}", err=True)
             sys.exit(error.status)
         except Killed as death:
-            from kmod_emu.kernel.printk import escape
+            from kmod_emu.text import escape
 
             click.echo("Killed" if death.signal == 9 else "Segmentation fault", err=True)
             click.echo(f"kmod-emu: {escape(death.explanation.encode('utf-8', 'surrogateescape'))}", err=True)

@@ -150,7 +150,7 @@ def _sentence(error: OSError) -> str:
     text = getattr(error, "explanation", "") or error.strerror or str(error)
     if error.filename is not None:
         text = f"{os.fsdecode(error.filename)}: {text}"
-    from kmod_emu.kernel.printk import escape
+    from kmod_emu.text import escape
 
     return escape(text.encode("utf-8", "surrogateescape"))
 

@@ -9,8 +9,8 @@ import click
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.text import escape
 
 
 @click.command()

@@ -1,12 +1,12 @@
-"""printk and the ring buffer behind dmesg (kernel/printk/printk.c)."""
+"""printk (kernel/printk/printk.c)."""
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.clock import NSEC_PER_SEC, PRINTK_NS
+from kmod_emu.kernel.clock import PRINTK_NS
 from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.logbuffer import LogBuffer, Record
 from kmod_emu.kernel.vsprintf import VaList, parse_prefix, vsnprintf
 
 if TYPE_CHECKING:
@@ -14,62 +14,17 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.vsprintf import Arguments
 
 DEFAULT_LEVEL = 4
-CONSOLE_LOGLEVEL, MINIMUM_CONSOLE_LOGLEVEL = 7, 1
+CONSOLE_LOGLEVEL = 7
 RECORD_MAX = 992  # LOG_LINE_MAX: text with prefix and NUL is cut to this
 _PREFIX_LENGTH = 2  # KERN_SOH and the level
-BUFFER_BYTES = 1 << 17  # CONFIG_LOG_BUF_SHIFT=17
-_RECORD_OVERHEAD = 64
 
 
-class Record(NamedTuple):
-    """One message.
-
-    Attributes:
-        sequence: Number since boot.
-        level: 0 (emergency) to 7 (debug).
-        time_ns: When it was stored.
-        text: May hold newlines; the bytes are whatever the module printed.
-        continued: Whether it was put together from several calls.
-    """
-
-    sequence: int
-    level: int
-    time_ns: int
-    text: bytes
-    continued: bool = False
-
-    def lines(self) -> list[str]:
-        r"""The text's lines, printable: control characters as \\xNN, so that no terminal obeys them."""
-        return [escape(line) for line in self.text.split(b"\n")]
-
-    def kmsg(self) -> str:
-        r"""The text as /dev/kmsg has it: bytes that are not printable ASCII, and the backslash, as \xNN."""
-        return "".join(chr(b) if 32 <= b < 127 and b != 0x5C else f"\\x{b:02x}" for b in self.text)
-
-
-def escape(text: bytes) -> str:
-    r"""Bytes as a terminal may show them.
-
-    >>> escape(b"\x1b[31mred\t\xc3\xa9")
-    '\\x1b[31mred\té'
-    """
-    decoded = text.decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" if c < "\u0100" else f"\\u{ord(c):04x}"
-        for c in decoded
-    )
-
-
-class Printk:
-    """The ring buffer; `context` is what vsprintf asks about the kernel."""
+class Printk(LogBuffer):
+    """The kernel's log and what writes it."""
 
     def __init__(self, kernel: KernelCore) -> None:
+        super().__init__()
         self._kernel = kernel
-        self.records: deque[Record] = deque()
-        self._bytes = 0
-        self.sequence = 0  # of the next record
-        self._cleared = 0  # dmesg -c shows from here
-        self._open_by: int | None = None  # pid whose record has no newline yet
         self.console_loglevel = CONSOLE_LOGLEVEL  # messages below it would go to the console
         self._console_saved: int | None = None  # by console_off
 
@@ -101,40 +56,11 @@ class Printk:
         self._kernel.events.emit("printk", level=prefix, text=body)
         return len(body)
 
-    def _store(self, record: Record) -> None:
-        self.sequence += 1
-        self.records.append(record)
-        self._bytes += len(record.text) + _RECORD_OVERHEAD
-        while self._bytes > BUFFER_BYTES and len(self.records) > 1:
-            self._bytes -= len(self.records.popleft().text) + _RECORD_OVERHEAD
-
-    def readable(self) -> list[Record]:
-        """Records that readers get: those since the last clear, without one that still lacks its newline.
-
-        As in Linux, `printk("text")` is not seen before the next message finishes it.
-        """
-        records = [record for record in self.records if record.sequence >= self._cleared]
-        if records and self._open_by is not None:
-            records.pop()
-        return records
-
-    def lines(self) -> list[str]:
-        """Every readable line, without time stamps."""
-        return [line for record in self.readable() for line in record.lines()]
-
-    def dmesg(self) -> str:
-        """What `dmesg` prints: every line with its time stamp."""
-        return "".join(f"{stamp(record)} {line}\n" for record in self.readable() for line in record.lines())
-
-    def clear(self) -> None:
-        """`dmesg -C`: later reads start here."""
-        self._cleared = self.sequence
-
     def console_off(self) -> None:
         """`dmesg -D`: SYSLOG_ACTION_CONSOLE_OFF."""
         if self._console_saved is None:
             self._console_saved = self.console_loglevel
-        self.console_loglevel = MINIMUM_CONSOLE_LOGLEVEL
+        self.console_loglevel = self._minimum()
 
     def console_on(self) -> None:
         """`dmesg -E`: SYSLOG_ACTION_CONSOLE_ON."""
@@ -143,39 +69,20 @@ class Printk:
 
     def set_console_level(self, level: int) -> None:
         """`dmesg -n LEVEL`: SYSLOG_ACTION_CONSOLE_LEVEL."""
-        self.console_loglevel, self._console_saved = max(level, MINIMUM_CONSOLE_LOGLEVEL), None
+        self.console_loglevel, self._console_saved = max(level, self._minimum()), None
+
+    def _minimum(self) -> int:
+        """The lowest level of the console."""
+        return int(self._kernel.sysctl["printk"][1])
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return {
-            "console": [self.console_loglevel, self._console_saved],
-            "records": [
-                (*record[:3], record.text.decode("latin-1"), record.continued) for record in self.records
-            ],
-            "sequence": self.sequence,
-            "cleared": self._cleared,
-            "open_by": self._open_by,
-        }
+        return {**super().save(), "console": [self.console_loglevel, self._console_saved]}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.records = deque(
-            Record(sequence, level, time_ns, text.encode("latin-1"), continued)
-            for sequence, level, time_ns, text, continued in state["records"]
-        )
-        self._bytes = sum(len(record.text) + _RECORD_OVERHEAD for record in self.records)
-        self.sequence, self._cleared = state["sequence"], state["cleared"]
-        self._open_by = state["open_by"]
+        super().load(state)
         self.console_loglevel, self._console_saved = state["console"]
-
-
-def stamp(record: Record) -> str:
-    """Time since boot as dmesg shows it.
-
-    >>> stamp(Record(0, 6, 2_000_001_500, b""))
-    '[    2.000001]'
-    """
-    return f"[{record.time_ns // NSEC_PER_SEC:5d}.{record.time_ns % NSEC_PER_SEC // 1000:06d}]"
 
 
 @export("int _printk(const char *fmt, ...)")

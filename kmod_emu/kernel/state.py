@@ -1,35 +1,28 @@
 """Saving a machine to one file and loading it again.
 
 Booting is deterministic, so the file holds what differs from a machine just booted: the tables of all
-subsystems as JSON and the guest pages written since, compressed, with a checksum over everything. Plain data,
-since labs pass these files around. It is written beside its place and renamed, so a reader sees the old file
-or the new one.
+subsystems as JSON, and the guest pages written since. `statefile.py` is the file itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import struct
-import zlib
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel import statefile
 from kmod_emu.kernel.exports import registered
 from kmod_emu.kernel.image import load_image
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
+    import os
+
     from kmod_emu.kernel.kernel import KernelCore
 
-MAGIC = b"KMODEMU\0"
-VERSION = 2
-_HEADER = struct.Struct("<8sI32sQ")  # magic, version, SHA-256 of the rest, length of the tables
 _PAGE = struct.Struct("<BI")  # arena's number, page number
-_LEVEL = 1  # zlib: the file is written after every command, so speed counts
 
 
 def fingerprint() -> str:
@@ -41,18 +34,14 @@ def fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def save(kernel: KernelCore, path: str | os.PathLike[str], release: str) -> None:
-    """Write the machine to `path`.
+def save(kernel: KernelCore, path: str | os.PathLike[str], release: str, notes: object) -> None:
+    """Write the machine to `path`; `notes` can be read again without loading it.
 
     Raises:
         OSError: The file cannot be written; an older one stays as it was.
     """
     tables = {"release": release, "fingerprint": fingerprint(), "subsystems": kernel.save_tables()}
-    text = json.dumps(tables, separators=(",", ":"), sort_keys=True).encode()
-    body = zlib.compress(text, _LEVEL)
-    rest = body + zlib.compress(_pages(kernel), _LEVEL)
-    header = _HEADER.pack(MAGIC, VERSION, hashlib.sha256(rest).digest(), len(body))
-    _replace(Path(path), header + rest)
+    statefile.write(path, notes, tables, _pages(kernel))
 
 
 def _pages(kernel: KernelCore) -> bytes:
@@ -64,22 +53,6 @@ def _pages(kernel: KernelCore) -> bytes:
     return b"".join(parts)
 
 
-def _replace(path: Path, contents: bytes) -> None:
-    """Write beside the file, then rename over it."""
-    import tempfile
-
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
 class Saved:
     """A parsed file; `apply` puts it into a freshly booted kernel of the same release.
 
@@ -88,23 +61,13 @@ class Saved:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        contents = Path(path).read_bytes()
-        if len(contents) < _HEADER.size or not contents.startswith(MAGIC):
-            raise KernelError(errno.EINVAL, f"{path} is not a saved machine")
-        _, version, digest, length = _HEADER.unpack_from(contents)
-        if version != VERSION:
-            raise KernelError(
-                errno.EINVAL, f"{path} was saved in format {version}, this program reads {VERSION}"
-            )
-        rest = contents[_HEADER.size :]
-        if hashlib.sha256(rest).digest() != digest:
-            raise KernelError(errno.EINVAL, f"{path} is damaged: its checksum is wrong")
-        tables: dict[str, Any] = json.loads(zlib.decompress(rest[:length]))
+        file = statefile.StateFile(path)
+        tables = file.tables
         if tables["fingerprint"] != fingerprint():
             raise KernelError(errno.EINVAL, f"{path} was saved by another version of kmod-emu; boot again")
         self.release: str = tables["release"]
         self._subsystems = tables["subsystems"]
-        self._pages = zlib.decompress(rest[length:])
+        self._pages = file.pages
 
     def apply(self, kernel: KernelCore) -> None:
         """Make the kernel what was saved."""

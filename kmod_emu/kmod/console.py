@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.text import tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kmod_emu.api import Kernel
+    from kmod_emu.kernel.logbuffer import LogBuffer
     from kmod_emu.kmod.getopt import Getopt
 
 _MAX_UID = (1 << 32) - 2  # -1 is no user id
@@ -23,6 +24,20 @@ UID, UID_HELP = "--uid=UID", "who calls; only root, 0, may do this (not in kmod)
 
 class Done(Exception):
     """The command line asked for help or the version, and has got it."""
+
+
+class Log(NamedTuple):
+    """The kernel log.
+
+    Attributes:
+        buffer: Its records.
+        now_ns: The machine's time, since boot.
+        restricted: Only who has CAP_SYSLOG may read it.
+    """
+
+    buffer: LogBuffer
+    now_ns: int
+    restricted: bool
 
 
 class Console:
@@ -70,6 +85,39 @@ class Console:
             return ()
         return status.st_ino, status.st_mtime_ns, status.st_size
 
+    def notes(self) -> dict[str, Any] | None:
+        """What can be known of the kept machine without booting it; None if there is none yet.
+
+        Raises:
+            KernelError: The file is not a machine, or damaged.
+            OSError: It cannot be read.
+        """
+        from kmod_emu.kernel.statefile import StateFile
+
+        try:
+            return StateFile(self._path).notes
+        except FileNotFoundError:
+            return None
+
+    def log(self) -> Log:
+        """The kept machine's log; a machine is booted only if there is none yet.
+
+        Raises:
+            KernelError: The file is not a machine, or damaged.
+            OSError: It cannot be read.
+        """
+        from kmod_emu.kernel.logbuffer import LogBuffer
+        from kmod_emu.kernel.statefile import StateFile
+
+        try:
+            file = StateFile(self._path)
+        except FileNotFoundError:
+            with self.machine(change=False) as kernel:
+                return Log(kernel.printk, kernel.clock.now_ns, bool(kernel.sysctl["dmesg_restrict"]))
+        tables, buffer = file.tables["subsystems"], LogBuffer()
+        buffer.load(tables["printk"])
+        return Log(buffer, file.notes["now_ns"], bool(tables["sysctl"]["dmesg_restrict"]))
+
     def err(self, text: str) -> None:
         """Write a line to standard error."""
         sys.stderr.write(f"{tame(text) if sys.stderr.isatty() else text}\n")
@@ -108,8 +156,3 @@ def user_id(text: str) -> int:
     if not text.isdecimal() or int(text) > _MAX_UID:
         raise ToolError(f"kmod-emu: invalid user id '{text}'", 2)
     return int(text)
-
-
-def tame(text: str) -> str:
-    """Text whose control characters, but for newlines, are shown and not obeyed."""
-    return "\n".join(escape(line.encode("utf-8", "surrogateescape")) for line in text.split("\n"))

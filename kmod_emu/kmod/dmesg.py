@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS, NSEC_PER_SEC
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kmod.dmesg_options import COMMAND, Failure, Settings, parse, timestamp
 from kmod_emu.kmod.kmsg import from_records, parse_syslog, syslog_text
 from kmod_emu.kmod.logprint import Printer, safe
@@ -44,8 +44,7 @@ def _resolve_times(console: Console, settings: Settings) -> None:
     """--since and --until may be relative to the machine's clock."""
     if settings.after is None and settings.before is None:
         return
-    with console.machine(change=False) as kernel:
-        now = (EPOCH_AT_BOOT_NS + kernel.clock.now_ns) // NSEC_PER_SEC
+    now = settings.boot + console.log().now_ns // NSEC_PER_SEC
     if settings.after is not None:
         settings.since = timestamp(settings.after, now)
     if settings.before is not None:
@@ -54,11 +53,10 @@ def _resolve_times(console: Console, settings: Settings) -> None:
 
 def _show_machine(console: Console, settings: Settings) -> None:
     """Print the machine's log, and with --follow what is added to it, until Ctrl-C."""
-    _check_permission(settings, "read kernel buffer")
     printer = Printer(settings)
-    stamp = console.stamp()
-    with console.machine(change=False) as kernel:
-        log = kernel.printk
+    stamp, (log, _, restricted) = console.stamp(), console.log()
+    if settings.uid and restricted:
+        raise _not_permitted("read kernel buffer")
     if settings.source == "syslog":
         _show_text(console, settings, syslog_text(log.readable(), settings.size))
         return
@@ -69,16 +67,11 @@ def _show_machine(console: Console, settings: Settings) -> None:
         if console.stamp() != stamp:
             stamp = console.stamp()
             next_record = log.sequence
-            with console.machine(change=False) as kernel:
-                log = kernel.printk
+            log = console.log().buffer
             if log.sequence < next_record:  # booted again
                 next_record = 0
-            _show(
-                console,
-                settings,
-                printer,
-                from_records(r for r in log.readable() if r.sequence >= next_record),
-            )
+            fresh = (record for record in log.readable() if record.sequence >= next_record)
+            _show(console, settings, printer, from_records(fresh))
 
 
 def _show_text(console: Console, settings: Settings, text: bytes) -> None:
@@ -119,7 +112,8 @@ def _read_file(name: str) -> bytes:
 
 def _control(console: Console, settings: Settings) -> None:
     """Clear the log, or say what goes to the console."""
-    _check_permission(settings, "clear kernel buffer" if settings.action in "Cc" else "klogctl")
+    if settings.uid:
+        raise _not_permitted("clear kernel buffer" if settings.action in "Cc" else "klogctl")
     with console.machine(change=True) as kernel:
         match settings.action:
             case "D":
@@ -132,7 +126,5 @@ def _control(console: Console, settings: Settings) -> None:
                 kernel.printk.clear()
 
 
-def _check_permission(settings: Settings, what: str) -> None:
-    """kernel.dmesg_restrict is 1: only who has CAP_SYSLOG may."""
-    if settings.uid:
-        raise Failure(f"{what} failed: {errno.strerror(errno.EPERM)}")
+def _not_permitted(what: str) -> Failure:
+    return Failure(f"{what} failed: {errno.strerror(errno.EPERM)}")

@@ -10,7 +10,7 @@ from kmod_emu.kmod.loglevel import FACILITIES, LEVELS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from kmod_emu.kernel.printk import Record
+    from kmod_emu.kernel.logbuffer import Record
 
 _NSEC_PER_SEC = 1_000_000_000
 _NUMBER = re.compile(rb"[ \t\n\v\f\r]*([+-]?\d+)")  # as strtol(3) reads it

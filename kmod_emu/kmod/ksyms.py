@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kmod.getopt import Command, Getopt
+from kmod_emu.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

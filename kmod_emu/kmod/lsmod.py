@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kmod.console import tame
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.getopt import Command, Getopt
+from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kmod_emu.api import Kernel
     from kmod_emu.kmod.console import Console
@@ -38,16 +38,27 @@ def main(console: Console, args: Sequence[str]) -> int:
         line.operands.append("")
     if line.operands:
         raise ToolError("Usage: lsmod")
-    with console.machine(change=False) as kernel:
-        console.out(lsmod(kernel))
+    notes = console.notes()
+    console.out(table(notes["modules"] if notes else []))
     return 0
 
 
 def lsmod(kernel: Kernel) -> str:
-    """The table, newest module first."""
+    """The table of a machine, newest module first."""
+    from kmod_emu.module.modules import Modules
+
+    return table(kernel[Modules].rows())
+
+
+def table(rows: Iterable[tuple[str, int, int, list[str]]]) -> str:
+    """The table for name, size, use count and holders of each module.
+
+    >>> print(table([("snd_pcm", 159744, 2, ["snd_hda", "snd"])]), end="")
+    Module                  Size  Used by
+    snd_pcm               159744  2 snd_hda,snd
+    """
     lines = [HEADER]
-    for module in kernel.modules:
-        holders = ",".join(user.name for user in module.users)
-        line = f"{module.name:<19} {module.size:8d}  {module.refcnt}"
-        lines.append(f"{line} {holders}\n" if holders else f"{line}\n")
+    for name, size, count, holders in rows:
+        users = ",".join(holders)
+        lines.append(f"{name:<19} {size:8d}  {count} {users}".rstrip() + "\n")
     return tame("".join(lines))

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from kmod_emu.kmod import signature
-from kmod_emu.kmod.console import tame
 from kmod_emu.kmod.elf import modinfo_strings
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import is_module_file, module_name, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
+from kmod_emu.text import tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

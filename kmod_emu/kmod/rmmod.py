@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, removing
 from kmod_emu.kmod.files import module_name
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.module.modules import Modules
+from kmod_emu.text import escape
 from kmod_emu.uapi.fcntl import O_NONBLOCK, O_TRUNC
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.order import sysfs_key
 from kmod_emu.kernel.exports import export_data
 from kmod_emu.kernel.sched import INTERRUPTED, Block
 from kmod_emu.kernel.symbols import Location
@@ -136,6 +137,11 @@ class Module:
         return sum(region.size for region in self.regions.values())
 
     @property
+    def core_size(self) -> int:
+        """Bytes that stay when init's memory is freed."""
+        return sum(region.size for name, region in self.regions.items() if not name.startswith("init"))
+
+    @property
     def base(self) -> int:
         """The address that /proc/modules shows."""
         region = self.regions.get("core") or self.regions.get("text")
@@ -201,6 +207,13 @@ class Modules:
     def formed(self) -> list[Module]:
         """Modules that anybody may see."""
         return [module for module in self if module.state is not ModuleState.UNFORMED]
+
+    def rows(self) -> list[tuple[str, int, int, list[str]]]:
+        """What lsmod finds in /proc/modules and /sys/module: name, core size, use count, holders."""
+        return [
+            (m.name, m.core_size, m.refcnt, sorted((user.name for user in m.users), key=sysfs_key))
+            for m in self.formed()
+        ]
 
     def find(self, name: str, *, even_unformed: bool = False) -> Module | None:
         """find_module(): by exact name."""

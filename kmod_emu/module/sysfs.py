@@ -85,10 +85,9 @@ class ModuleSysfs:
         return self._builtin | found
 
     def _files(self, module: Module) -> dict[str, Node]:
-        core = sum(region.size for name, region in module.regions.items() if not name.startswith("init"))
         facts: dict[str, Callable[[], str]] = {
-            "coresize": lambda: f"{core}",
-            "initsize": lambda: f"{module.size - core}",
+            "coresize": lambda: f"{module.core_size}",
+            "initsize": lambda: f"{module.size - module.core_size}",
             "initstate": lambda: _INITSTATE.get(module.state, "unformed"),
             "refcnt": lambda: f"{module.refcnt}",
             "taint": lambda: module_letters(module.taints),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmod_emu.kernel.printk import escape
 from kmod_emu.kernel.vsprintf import errname
+from kmod_emu.text import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -85,7 +85,7 @@ def test_a_crash_leaves_its_traces(cli):
     result = cli("insmod", samples.path("oops_null"))
     assert result.exit_code == 3
     assert result.stderr.startswith("Killed\n")
-    assert cli("lsmod").stdout == HEADER + "oops_null              28672  1\n"
+    assert cli("lsmod").stdout == HEADER + "oops_null              16384  1\n"  # coresize: without init
     assert cli("rmmod", "oops_null").stderr == "rmmod: ERROR: Module oops_null is in use\n"
     assert "NULL pointer dereference" in cli("dmesg").stdout
 
@@ -189,7 +189,7 @@ def test_an_error_of_the_emulator_leaves_the_machine_as_it_was(cli, tmp_path, mo
 
 @pytest.mark.parametrize(
     ("state", "message"),
-    [("folder", "folder: Is a directory"), ("file/machine", "file: File exists")],
+    [("folder", "folder: Is a directory"), ("file/machine", "file/machine: Not a directory")],
 )
 def test_a_state_file_that_cannot_be(cli, tmp_path, state, message):
     (tmp_path / "folder").mkdir()

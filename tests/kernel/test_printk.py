@@ -5,7 +5,9 @@ import json
 import pytest
 
 from kmod_emu.kernel.clock import BOOT_NS
-from kmod_emu.kernel.printk import BUFFER_BYTES, RECORD_MAX, escape
+from kmod_emu.kernel.logbuffer import BUFFER_BYTES
+from kmod_emu.kernel.printk import RECORD_MAX
+from kmod_emu.text import escape
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kmod_emu import samples
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS, NSEC_PER_SEC
-from kmod_emu.kernel.printk import Record
+from kmod_emu.kernel.logbuffer import Record
 from kmod_emu.kmod.kmsg import from_records, parse_syslog, syslog_text
 from kmod_emu.kmod.logprint import Printer, Style
 from kmod_emu.kmod.timestamp import parse_timestamp

@@ -1,0 +1,97 @@
+"""The file that holds a saved machine: a checksum and three compressed sections.
+
+It is plain data, since labs pass these files around, and it is written beside its place and renamed, so a
+reader sees the old file or the new one. The notes, which come first, are for those who want to know
+something about the machine without booting one: they, and this module, are quick to read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from typing import Any
+
+from kmod_emu.errors import KernelError
+from kmod_emu.uapi import errno
+
+MAGIC = b"KMODEMU\0"
+VERSION = 3
+_HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of the rest, lengths of notes and tables
+_LEVEL = 1  # zlib: the file is written after every command, so speed counts
+
+
+def write(path: str | os.PathLike[str], notes: object, tables: object, pages: bytes) -> None:
+    """Write a machine.
+
+    Raises:
+        OSError: The file cannot be written; an older one stays as it was.
+    """
+    texts = [json.dumps(part, separators=(",", ":"), sort_keys=True).encode() for part in (notes, tables)]
+    first, second, third = (zlib.compress(part, _LEVEL) for part in (*texts, pages))
+    rest = first + second + third
+    header = _HEADER.pack(MAGIC, VERSION, zlib.crc32(rest), len(first), len(second))
+    _replace(os.fspath(path), header + rest)
+
+
+def _replace(path: str, contents: bytes) -> None:
+    """Write beside the file, then rename over it."""
+    import tempfile
+
+    folder, name = os.path.split(path)
+    handle, temporary = tempfile.mkstemp(dir=folder or ".", prefix=f".{name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+class StateFile:
+    """A file that was written; a section is unpacked when it is asked for.
+
+    Raises:
+        OSError: It cannot be read.
+        KernelError: EINVAL with the reason: not such a file, damaged, or of another version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        with open(path, "rb") as file:
+            contents = file.read()
+        if len(contents) < _HEADER.size or not contents.startswith(MAGIC):
+            raise KernelError(errno.EINVAL, f"{path} is not a saved machine")
+        _, version, checksum, notes, tables = _HEADER.unpack_from(contents)
+        if version != VERSION:
+            raise KernelError(
+                errno.EINVAL, f"{path} was saved in format {version}, this program reads {VERSION}"
+            )
+        if zlib.crc32(memoryview(contents)[_HEADER.size :]) != checksum:
+            raise KernelError(errno.EINVAL, f"{path} is damaged: its checksum is wrong")
+        self.path = path
+        self._contents = contents
+        self._ends = (_HEADER.size, _HEADER.size + notes, _HEADER.size + notes + tables, len(contents))
+
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What `Kernel.save` noted: "release", "now_ns", and "modules" as rows of lsmod."""
+        notes: dict[str, Any] = json.loads(self._section(0))
+        return notes
+
+    @property
+    def tables(self) -> dict[str, Any]:
+        """What all subsystems saved."""
+        tables: dict[str, Any] = json.loads(self._section(1))
+        return tables
+
+    @property
+    def pages(self) -> bytes:
+        """Guest memory, as `kernel/state.py` packs it."""
+        return self._section(2)
+
+    def _section(self, index: int) -> bytes:
+        return zlib.decompress(self._contents[self._ends[index] : self._ends[index + 1]])
