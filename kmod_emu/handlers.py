@@ -5,8 +5,11 @@ import kmod_emu.fs.seq_print
 import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
+import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.kobject
+import kmod_emu.kernel.kprobes
+import kmod_emu.kernel.kretprobes
 import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
 import kmod_emu.kernel.locking

@@ -17,9 +17,12 @@ from kmod_emu.kernel.events import EventBus
 from kmod_emu.kernel.exports import Convention, Fidelity, Handler, registered, symbol_name
 from kmod_emu.kernel.filemap import PhysicalPages
 from kmod_emu.kernel.format_context import FormatContext
+from kmod_emu.kernel.ftrace import Ftrace
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
 from kmod_emu.kernel.kobject import Kobjects
+from kmod_emu.kernel.kprobes import Kprobes
+from kmod_emu.kernel.kretprobes import Kretprobes, Trampoline
 from kmod_emu.kernel.kthread import Kthreads
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
@@ -28,6 +31,7 @@ from kmod_emu.kernel.oops import Faults
 from kmod_emu.kernel.pages import PageAllocator
 from kmod_emu.kernel.percpu import PerCpu
 from kmod_emu.kernel.printk import Printk
+from kmod_emu.kernel.probes import Probes
 from kmod_emu.kernel.rcu import Rcu
 from kmod_emu.kernel.sched import GuestCall, Scheduler, to_int
 from kmod_emu.kernel.slab import Heap
@@ -86,6 +90,7 @@ class KernelCore:
         self.cpu = Cpu(self.memory)
         self._subsystems: dict[type[Any], Any] = {}
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
+        self.name_locators: list[Callable[[str], int | None]] = []  # symbol -> address, of modules
         self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"
         self._boot(permissive)
 
@@ -122,6 +127,11 @@ class KernelCore:
         self.faults.permissive = permissive
         self.notifiers = Notifiers(self)
         self.kobjects = Kobjects(self)
+        self.probes = Probes(self)
+        self.kretprobes = Kretprobes(self)
+        self.ftrace = Ftrace(self)
+        self.probes.kinds = {"kprobe": Kprobes(self), "kretprobe": self.kretprobes, "ftrace": self.ftrace}
+        self.probes.kinds["trampoline"] = Trampoline(self)
         self.lock_queues = LockQueues()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
@@ -209,6 +219,18 @@ class KernelCore:
             if location := locator(address):
                 return location
         return self.symbols.locate(address)
+
+    def lookup_name(self, name: str) -> int:
+        """Address of any symbol, exported or not, of the base kernel or of a module; 0 for none.
+
+        A function of the base kernel that modules may import but nobody serves counts as not there.
+        """
+        if self.symbols.placed(name) or self.symbols.internal(name):
+            return self.symbols.address(name)
+        for locator in self.name_locators:
+            if address := locator(name):
+                return address
+        return 0
 
     def describe(self, address: int) -> str:
         """An address as `%pS` prints it: `symbol+0x1/0x20 [module]`, or the number."""
@@ -301,6 +323,9 @@ class KernelCore:
             "printk": self.printk,
             "faults": self.faults,
             "notifiers": self.notifiers,
+            "probes": self.probes,
+            "kretprobes": self.kretprobes,
+            "ftrace": self.ftrace,
         }
         own.update({kind.__name__: part for kind, part in self._subsystems.items() if hasattr(part, "save")})
         return own

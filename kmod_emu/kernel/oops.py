@@ -18,7 +18,7 @@ from kmod_emu.machine.cpu import Stop, StopReason
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIGKILL, SIGSEGV = 9, 11
 _MASK64 = (1 << 64) - 1
 _LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught in
-_INVALID_OPCODE = 6
+_BREAKPOINT, _INVALID_OPCODE = 3, 6
 _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _UD2 = b"\x0f\x0b"
@@ -90,8 +90,8 @@ class Faults:
 
     # --- entry points -------------------------------------------------------------------------------
 
-    def handle(self, task: Task, stop: Stop) -> int:
-        """Guest code stopped; returns where it goes on, or the task dies.
+    def handle(self, task: Task, stop: Stop) -> int | Coroutine[Any, Any, int]:
+        """Guest code stopped; where it goes on, or a coroutine to run first, or the task dies.
 
         Raises:
             Killed: The task died.
@@ -100,6 +100,8 @@ class Faults:
         if sched.handler_fault is not None:
             fault, sched.handler_fault = sched.handler_fault, None
             return self._page_fault(task, stop._replace(reason=StopReason.FAULT, fault=fault), exact=True)
+        if stop.vector == _BREAKPOINT and (work := self._kernel.probes.hit(stop.rip)):
+            return work
         return self._by_reason[stop.reason](task, stop)
 
     def in_handler(self, task: Task, fault: PageFault) -> NoReturn:

@@ -47,6 +47,7 @@ _COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to 
 _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 INTERRUPTED = object()  # what `Block` returns when a signal ends it
+_FRAME_SIZE = 192  # struct pt_regs, and some
 _ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 
@@ -89,12 +90,13 @@ class Activation:
         rsp: Guest calls made by the coroutine use the stack below it.
         deliver: Leaves the result where the trap's tail reads it; None for the first of a task.
         rip: Where guest code goes on, for the others.
+        stack: Stack pointer of that code: `rsp`, unless something was put on its stack.
     """
 
-    __slots__ = ("deliver", "rip", "rsp", "work")
+    __slots__ = ("deliver", "rip", "rsp", "stack", "work")
 
     def __init__(self, work: Work, rsp: int, deliver: Callable[[Any], None] | None = None) -> None:
-        self.work, self.rsp, self.deliver, self.rip = work, rsp, deliver, 0
+        self.work, self.rsp, self.deliver, self.rip, self.stack = work, rsp, deliver, 0, rsp
 
 
 class Away(Enum):
@@ -324,7 +326,7 @@ class Scheduler:
             task.finish(result)
             return None
         activation.deliver(result)
-        return Continue(activation.rip, activation.rsp)
+        return Continue(activation.rip, activation.stack)
 
     def _execute(self, task: Task, request: GuestCall | Continue) -> GuestCall | Block | Away | None:
         """Run guest code until it returns to Python (None), has to wait, or gives up the processor.
@@ -356,7 +358,11 @@ class Scheduler:
                     task.busy, task.spin = 0.0, None
                     return self._take_request(task, stop.rip)
             elif stop.reason not in _LONG_RUN:
-                rip = self._kernel.faults.handle(task, stop)
+                answer = self._kernel.faults.handle(task, stop)
+                if not isinstance(answer, int):
+                    self._divert(task, stop, answer)
+                    return None
+                rip = answer
                 continue
             if self._event_due() and self._interruptible():
                 self._interrupt(task, stop)
@@ -419,6 +425,21 @@ class Scheduler:
 
         activation = Activation(self._serve(), self._cpu.read("rsp"), back)
         activation.rip = stop.rip
+        task.activations.append(activation)
+        self._returned = None
+
+    def _divert(self, task: Task, stop: Stop, work: Work) -> None:
+        """A coroutine runs where guest code stopped; it returns where that goes on, with the registers then.
+
+        It has room for a struct pt_regs at its `rsp`.
+        """
+
+        def back(rip: Any) -> None:
+            activation.rip, activation.stack = rip, self._cpu.read("rsp")
+
+        stack = self._cpu.read("rsp")
+        activation = Activation(work, (stack - _FRAME_SIZE) & ~15, back)
+        activation.rip, activation.stack = stop.rip, stack
         task.activations.append(activation)
         self._returned = None
 

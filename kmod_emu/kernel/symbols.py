@@ -79,6 +79,10 @@ class SymbolTable:
         """Whether something stands behind the name."""
         return name in self._placed
 
+    def internal(self, name: str) -> bool:
+        """Whether the guest image has a symbol of that name, exported or not."""
+        return name in self._image
+
     def exports(self, name: str) -> bool:
         """Whether modules may import the name."""
         return name in self._profile.exports or name in self._added
@@ -117,6 +121,15 @@ class SymbolTable:
             symbol = self.find(name)
             assert symbol
             yield symbol
+
+    def functions(self) -> Iterator[tuple[str, int]]:
+        """Name and address of every function that is here, exported or not."""
+        for name, (address, letter) in self._image.items():
+            if letter in "tTwW":
+                yield name, address
+        for name, (address, origin) in self._placed.items():
+            if origin is Origin.TRAP:
+                yield name, address
 
     def locate(self, address: int) -> Location | None:
         """The symbol of guest image or trap area that holds `address`."""

@@ -63,7 +63,8 @@ def _start(kernel: KernelCore, task: Task) -> _Place | None:
     if kernel.sched.in_guest:
         return _Place(cpu.rip, cpu.read("rsp"), cpu.read("rbp"))
     if task.activations and task.activations[-1].deliver is not None:
-        return _Place(TRAP_BASE, task.activations[-1].rsp, cpu.read("rbp"))
+        below = task.activations[-1]
+        return _Place(below.rip, below.stack, cpu.read("rbp"))
     return None
 
 
@@ -81,7 +82,8 @@ def _walk(kernel: KernelCore, task: Task, place: _Place) -> Iterator[tuple[int, 
         if rip == kernel.traps.return_address:
             if not activations:
                 return
-            place = _Place(TRAP_BASE, activations.pop().rsp, caller_rbp)  # Python was called from there
+            below = activations.pop()  # Python was called from there, or interrupted it
+            place = _Place(below.rip, below.stack, caller_rbp)
             called = False
             continue
         yield slot, rip

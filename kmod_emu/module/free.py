@@ -86,6 +86,7 @@ def forget(kernel: KernelCore, module: Module) -> None:
 def free_regions(kernel: KernelCore, module: Module) -> None:
     """Free all memory of a module."""
     for region in module.regions.values():
+        kernel.probes.forget(region.base, region.size)
         kernel.module_area.free(region.base)
     module.regions = {}
 
@@ -98,6 +99,7 @@ def free_init(kernel: KernelCore, module: Module) -> int:
         place = description(kernel.profile, module.view, name)
         kernel.memory.write_u64(place.base, 0)
         kernel.memory.write_u32(place.size, 0)
+        kernel.probes.forget(region.base, region.size)
         kernel.module_area.free(region.base)
         freed += region.size
     return freed

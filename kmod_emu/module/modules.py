@@ -193,6 +193,7 @@ class Modules:
         self.loading_files: dict[int, list[list[int]]] = {}  # by inode: where waiters get the result
         lists.init(kernel.memory, self.head)
         kernel.locators.append(self.locate)
+        kernel.name_locators.append(self.lookup_name)
         kernel.modules_text = self.linked_in
 
     def __iter__(self) -> Iterator[Module]:
@@ -317,6 +318,17 @@ class Modules:
         if best is None:
             return None
         return Location(best[1], address - best[0], max(end - best[0], 0), module.name)
+
+    def lookup_name(self, wanted: str) -> int | None:
+        """Address of a symbol `name` or `module:name` (kernel/module/kallsyms.c)."""
+        owner, colon, inner = wanted.rpartition(":")
+        for module in self.formed():
+            if colon and module.name != owner:
+                continue
+            for value, letter, name in module.symbols:
+                if name == inner and letter not in "uU":
+                    return value
+        return None
 
     def linked_in(self) -> str:
         """The list behind "Modules linked in:"."""

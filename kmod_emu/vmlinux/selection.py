@@ -36,6 +36,7 @@ _ALWAYS = """
     timer_list hrtimer work_struct delayed_work workqueue_struct tasklet_struct kthread_work kthread_worker
     wait_queue_head wait_queue_entry irqaction irq_desc kref refcount_struct idr ida xarray xa_node
     kobj_attribute device_attribute class_attribute bus_attribute driver_attribute attribute bin_attribute
+    kretprobe kretprobe_instance kretprobe_holder rethook rethook_node ftrace_regs
     kobj_type kset_uevent_ops kobj_uevent_env sysfs_ops
     proc_dir_entry seq_file kmem_cache page folio vm_area_struct mm_struct pipe_inode_info pipe_buffer
     super_block file_system_type platform_driver va_format timespec64 tm clocksource
