@@ -6,12 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
-from kmod_emu.fs.files import FileTable
-from kmod_emu.fs.procfs import Procfs
-from kmod_emu.fs.securityfs import securityfs_nodes
-from kmod_emu.fs.sysfs import Sysfs
-from kmod_emu.fs.tree import FileTree, directory
-from kmod_emu.fs.uevent import Uevents
+from kmod_emu.fs.mount import mount_all
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
@@ -57,19 +52,12 @@ class Kernel(KernelCore):
 
     def __init__(self, release: str | None = None, *, permissive: bool = False, cmdline: str = "") -> None:
         super().__init__(release, permissive=permissive, cmdline=cmdline)
-        tree, procfs, modules = FileTree(), Procfs(self), Modules(self)
-        self.add(modules)
-        self.add(FileTable())
-        self.add(tree)
+        self.add(Modules(self))
+        procfs, sysfs = mount_all(self)
+        module_sysfs = ModuleSysfs(self)
+        self.add(module_sysfs)
         ModuleProcfs(self, procfs)
-        tree.mount("proc", procfs.root)
-        module_sysfs, sysfs = ModuleSysfs(self), Sysfs(self)
-        for part in (module_sysfs, Uevents(), sysfs):
-            self.add(part)
         sysfs.make("module").computed = module_sysfs.list
-        security = directory(securityfs_nodes(self))
-        sysfs.make("kernel").computed = lambda: {"security": security}
-        tree.mount("sys", sysfs.node)
         self.snapshots.take()
 
     # --- modules ------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
+import kmod_emu.fs.char_dev
+import kmod_emu.fs.libfs
 import kmod_emu.fs.seq_file
 import kmod_emu.fs.seq_print
 import kmod_emu.fs.sysfs_group
@@ -35,4 +37,8 @@ import kmod_emu.kernel.workqueue
 import kmod_emu.module.modules
 import kmod_emu.module.refcount
 import kmod_emu.module.syscalls
-import kmod_emu.user.syscalls  # noqa: F401
+import kmod_emu.user.syscalls_fd
+import kmod_emu.user.syscalls_file
+import kmod_emu.user.syscalls_path
+import kmod_emu.user.syscalls_poll
+import kmod_emu.user.syscalls_stat  # noqa: F401

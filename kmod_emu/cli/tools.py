@@ -58,12 +58,11 @@ def cat(state: str | None, paths: tuple[str, ...], uid: int) -> None:
 def ls(state: str | None, path: str) -> None:
     """List a directory of the kept machine, such as /sys/module."""
     from kmod_emu.cli.machine import machine
-    from kmod_emu.fs.tree import FileTree
+    from kmod_emu.uapi.stat import S_IFDIR, is_type
 
-    with machine(state, change=False) as kernel:
-        tree = kernel[FileTree]
+    with machine(state, change=False) as kernel, kernel.process(comm="ls") as process:
         try:
-            names = sorted(tree.listdir(path)) if tree.lookup(path).children else [path]
+            names = sorted(process.listdir(path)) if is_type(process.stat(path).mode, S_IFDIR) else [path]
         except KernelError as error:
             raise ToolError(f"ls: cannot access '{path}': {error.strerror}", 2) from None
     for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.sysctl import sysctl_nodes
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
@@ -23,9 +24,15 @@ class Procfs:
         self.files: dict[str, Node] = {
             "version": _text((profile.banner or f"Linux version {profile.release} {profile.version}") + "\n"),
             "uptime": Node(0o444, read=self._uptime),
-            "sys": directory({"kernel": directory(self.sysctl_kernel)}),
+            "sys": directory({"kernel": directory(self.sysctl_kernel)}, strict=True),
+            "devices": Node(0o444, read=self._devices),
         }
         self.root = directory(self.files)
+
+    def _devices(self, task: Task) -> str:
+        """Majors and who has them (fs/proc/devices.c)."""
+        lines = [f"{region.major:3d} {region.name}\n" for region in self._kernel[CharDevices]]
+        return "".join(["Character devices:\n", *lines, "\nBlock devices:\n", "259 blkext\n"])
 
     def _uptime(self, task: Task) -> str:
         hundredths = self._kernel.clock.now_ns * 100 // NSEC_PER_SEC

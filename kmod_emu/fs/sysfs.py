@@ -81,7 +81,7 @@ class Sysfs:
         self._kernel = kernel
         self.root = Directory("", None)
         self.of: dict[int, Directory] = {}
-        self.node = directory(lambda: self._list(self.root))
+        self.node = directory(lambda: self._list(self.root), strict=True)
         kernel.kobjects.sysfs = self
         for path in OWN:
             name = path.rpartition("/")[2]

@@ -1,28 +1,34 @@
-"""Virtual files: /proc and /sys as a tree that is computed when somebody looks.
+"""Computed files: /proc and /sys as trees that are made up when somebody looks.
 
 A directory is a function that lists its children at this moment, a file a function that produces its text
-for the reading task. Nothing is stored, so nothing can be out of date.
+for the reading task. Nothing is stored, so nothing can be out of date. `NodeSuperBlock` mounts such a tree.
 """
 
 from __future__ import annotations
 
+import zlib
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.order import proc_key, sysfs_key
+from kmod_emu.fs.file import BufferedOperations
+from kmod_emu.fs.inode import Dentry, Entry, Inode, SuperBlock
+from kmod_emu.fs.readdir import DirectoryOperations
 from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_ACCMODE, O_RDONLY, O_WRONLY
+from kmod_emu.uapi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kmod_emu.fs.file import File
+    from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
     Reader = Callable[[Task], Any]  # str or bytes, or a coroutine that returns them
     Writer = Callable[[Task, bytes], Any]
     Lister = Callable[[], "dict[str, Node]"]
 
-MAX_LINKS = 40
-_S_IFDIR, _S_IFREG, _S_IFLNK = 0o040000, 0o100000, 0o120000
+PROC_SUPER_MAGIC, SYSFS_MAGIC = 0x9FA0, 0x62656572
 
 
 class Node:
@@ -34,6 +40,8 @@ class Node:
         write: Takes what is written to a file. It may be a coroutine function.
         children: Lists a directory.
         target: Where a symbolic link points.
+        strict: Not even root may open it against its mode, nor anything below it (sysfs, sysctls).
+        size: What stat(2) says of a file.
     """
 
     def __init__(
@@ -43,75 +51,134 @@ class Node:
         write: Writer | None = None,
         children: Lister | None = None,
         target: str | None = None,
+        *,
+        strict: bool = False,
+        size: int = 0,
     ) -> None:
         self.permissions = mode
         self.read, self.write, self.children, self.target = read, write, children, target
+        self.strict, self.size = strict, size
 
     @property
     def mode(self) -> int:
         """st_mode: type and permissions."""
-        kind = _S_IFDIR if self.children else _S_IFLNK if self.target is not None else _S_IFREG
+        kind = S_IFDIR if self.children else S_IFLNK if self.target is not None else S_IFREG
         return kind | self.permissions
 
-    def allows(self, task: Task, bit: int) -> bool:
-        """Whether the permission bits let a task read (4) or write (2); the files belong to root."""
-        if task.uid == 0:
-            return True
-        return bool(self.permissions >> (3 if task.gid == 0 else 0) & bit)
 
-
-def directory(children: dict[str, Node] | Lister, mode: int = 0o555) -> Node:
+def directory(children: dict[str, Node] | Lister, mode: int = 0o555, *, strict: bool = False) -> Node:
     """A directory with fixed children, or with those a function lists."""
-    return Node(mode, children=children if callable(children) else lambda: children)
+    return Node(mode, children=children if callable(children) else lambda: children, strict=strict)
 
 
-class FileTree:
-    """The root directory and what is mounted on it."""
+class NodeOperations(BufferedOperations):
+    """Files whose text is produced when they are read from the start, and again after going back there."""
 
-    def __init__(self) -> None:
-        self._mounts: dict[str, Node] = {}
-        self.root = directory(lambda: self._mounts)
+    async def get(self, file: File, count: int, pos: int) -> bytes:
+        """A piece of the text."""
+        if pos == 0 or file.private is None:
+            read = _node(file.inode).read
+            if read is None:
+                raise KernelError(errno.EIO, "the file cannot be read")
+            text = await finished(read(self.kernel.sched.current))
+            file.private = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        text = file.private
+        assert isinstance(text, bytes)
+        return text[pos : pos + count]
 
-    def mount(self, name: str, node: Node) -> None:
-        """Put a directory into the root."""
-        self._mounts[name] = node
+    async def put(self, file: File, data: bytes, pos: int) -> int:
+        """One call of the writer, whatever the position."""
+        write = _node(file.inode).write
+        if write is None:
+            raise KernelError(errno.EIO, "the file cannot be written")
+        taken = await finished(write(self.kernel.sched.current, data)) if data else None
+        return len(data) if taken is None else int(taken)
 
-    def listdir(self, path: str) -> list[str]:
-        """Names in a directory, in the order of its file system.
+    async def llseek(self, file: File, offset: int, whence: int) -> int:
+        """Where the text ends is not known beforehand (fs/seq_file.c: seq_lseek)."""
+        if whence > 1:
+            raise KernelError(errno.EINVAL, "the end of the file is not known")
+        position = offset + (file.pos if whence else 0)
+        if position < 0:
+            raise KernelError(errno.EINVAL, "the position would be negative")
+        file.pos = position
+        return position
 
-        Raises:
-            KernelError: ENOENT, ENOTDIR, ELOOP.
-        """
-        node = self.lookup(path)
-        if node.children is None:
-            raise KernelError(errno.ENOTDIR, f"{path} is not a directory")
-        mount = path.strip("/").partition("/")[0]
-        return sorted(node.children(), key=sysfs_key if mount == "sys" else proc_key)
 
-    def lookup(self, path: str, *, follow: bool = True) -> Node:
-        """Walk a path from the root.
+async def finished(result: Any) -> Any:
+    """What a function returned, or what its coroutine returns."""
+    return await result if hasattr(result, "__await__") else result
 
-        Raises:
-            KernelError: ENOENT, ENOTDIR, ELOOP.
-        """
-        return self._walk(path, follow, MAX_LINKS)
 
-    def _walk(self, path: str, follow: bool, links: int) -> Node:
-        names = [name for name in path.split("/") if name and name != "."]
-        trail = [self.root]
-        for position, name in enumerate(names):
-            if name == "..":
-                trail = trail[:-1] or trail
-                continue
-            if trail[-1].children is None:
-                raise KernelError(errno.ENOTDIR, f"{path}: a component is not a directory")
-            child = trail[-1].children().get(name)
-            if child is None:
-                raise KernelError(errno.ENOENT, f"{path} does not exist on this machine")
-            if child.target is not None and (follow or position + 1 < len(names)):
-                if not links:
-                    raise KernelError(errno.ELOOP, f"{path}: too many symbolic links")
-                base = "/" + "/".join(names[:position])
-                child = self._walk(f"{base}/{child.target}", True, links - 1)
-            trail.append(child)
-        return trail[-1]
+def _node(inode: Inode) -> Node:
+    assert isinstance(inode, NodeInode)
+    return inode.node
+
+
+class NodeInode(Inode):
+    """What a `Node` is to the VFS; made anew at each lookup."""
+
+    sb: NodeSuperBlock
+
+    def __init__(self, sb: NodeSuperBlock, node: Node, ino: int, strict: bool) -> None:
+        super().__init__(sb, node.mode)
+        self.node, self.ino, self.strict = node, ino, strict or node.strict
+        self.fop = sb.directories if node.children else sb.files
+
+    @property
+    def size(self) -> int:
+        """As the node says."""
+        return self.node.size
+
+    def lookup(self, parent: Dentry, name: str) -> Dentry | None:
+        """List and look."""
+        if self.node.children is None:
+            raise KernelError(errno.ENOTDIR)
+        child = self.node.children().get(name)
+        if child is None:
+            return None
+        inode = NodeInode(self.sb, child, _ino(self.ino, name), self.strict)
+        return Dentry(name, parent, inode)
+
+    def entries(self, dentry: Dentry) -> list[Entry]:
+        """In the file system's order."""
+        if self.node.children is None:
+            raise KernelError(errno.ENOTDIR)
+        children = self.node.children()
+        return [
+            Entry(name, _ino(self.ino, name), children[name].mode & S_IFMT)
+            for name in sorted(children, key=self.sb.order)
+        ]
+
+    def readlink(self) -> str:
+        """The node's target."""
+        return self.node.target if self.node.target is not None else super().readlink()
+
+    def check_open(self, flags: int) -> None:
+        """Sysfs and sysctls ask the mode once more, and whether there is a method (fs/kernfs/file.c)."""
+        if not self.strict or self.node.children:
+            return
+        node, access = self.node, flags & O_ACCMODE
+        for unwanted, bits, method in ((O_WRONLY, 0o444, node.read), (O_RDONLY, 0o222, node.write)):
+            if access != unwanted and (method is None or not node.permissions & bits):
+                raise KernelError(errno.EACCES, "the file cannot be opened this way, not even by root")
+
+
+def _ino(parent: int, name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "surrogateescape"), parent) or 1
+
+
+class NodeSuperBlock(SuperBlock):
+    """A mounted tree of nodes.
+
+    Args:
+        order: Sort key of names, see order.py.
+    """
+
+    def __init__(
+        self, kernel: KernelCore, kind: str, magic: int, dev: int, root: Node, order: Callable[[str], Any]
+    ) -> None:
+        super().__init__(kind, magic, dev)
+        self.order = order
+        self.files, self.directories = NodeOperations(kernel), DirectoryOperations(kernel)
+        self.root = Dentry("", None, NodeInode(self, root, 1, root.strict))

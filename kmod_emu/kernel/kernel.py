@@ -47,6 +47,7 @@ from kmod_emu.kernel.workqueue import Workqueues
 from kmod_emu.machine.cpu import Cpu
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, Memory, page_align
 from kmod_emu.machine.snapshot import SnapshotTree
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -67,6 +68,11 @@ class Subsystem(Protocol):
 
 
 S = TypeVar("S")
+
+
+async def _no_modprobe(name: str) -> int:
+    """There is no modprobe to ask for a module."""
+    return -errno.ENOENT
 
 
 class KernelCore:
@@ -92,6 +98,10 @@ class KernelCore:
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
         self.name_locators: list[Callable[[str], int | None]] = []  # symbol -> address, of modules
         self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"
+        # What the module room answers for an owner's address; NULL, the base kernel, is always there.
+        self.try_module_get: Callable[[int], bool] = lambda owner: True
+        self.module_put: Callable[[int], None] = lambda owner: None
+        self.request_module: Callable[[str], Coroutine[Any, Any, int]] = _no_modprobe
         self._boot(permissive)
 
     # --- boot ---------------------------------------------------------------------------------------

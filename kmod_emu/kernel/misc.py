@@ -61,7 +61,7 @@ def dump_stack(kernel: KernelCore) -> None:
     kernel.faults.dump_stack()
 
 
-def _random(kernel: KernelCore, size: int) -> bytes:
+def random_bytes(kernel: KernelCore, size: int) -> bytes:
     """Bytes that look random and depend on the virtual clock only, so that runs repeat."""
     import hashlib
 
@@ -73,13 +73,13 @@ def _random(kernel: KernelCore, size: int) -> bytes:
 def get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
     """Random bytes (drivers/char/random.c)."""
     for offset in range(0, len, PAGE_SIZE):
-        kernel.memory.write(buf + offset, _random(kernel, min(PAGE_SIZE, len - offset)))
+        kernel.memory.write(buf + offset, random_bytes(kernel, min(PAGE_SIZE, len - offset)))
 
 
 @export("u32 get_random_u32(void)", Fidelity.APPROXIMATE)
 def get_random_u32(kernel: KernelCore) -> int:
     """A random number (drivers/char/random.c)."""
-    return int.from_bytes(_random(kernel, 4), "little")
+    return int.from_bytes(random_bytes(kernel, 4), "little")
 
 
 @export_data("unsigned long page_offset_base")

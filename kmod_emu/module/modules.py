@@ -195,6 +195,7 @@ class Modules:
         kernel.locators.append(self.locate)
         kernel.name_locators.append(self.lookup_name)
         kernel.modules_text = self.linked_in
+        kernel.try_module_get, kernel.module_put = self._get_owner, self._put_owner
 
     def __iter__(self) -> Iterator[Module]:
         """Modules on the list, newest first, unformed ones too; where a module has broken it, it ends."""
@@ -251,6 +252,15 @@ class Modules:
             return False
         self._count(module, -1)
         return True
+
+    def _get_owner(self, owner: int) -> bool:
+        module = self.known.get(owner)
+        return module is None or self.get(module)
+
+    def _put_owner(self, owner: int) -> None:
+        module = self.known.get(owner)
+        if module is not None:
+            self.put(module)
 
     def _count(self, module: Module, change: int) -> None:
         module.view.set("refcnt", module.view.get("refcnt") + change)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.fs.files import FileTable
+from kmod_emu.fs.file import BufferedOperations
+from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.kernel.tasks import CAP_SYS_MODULE
 from kmod_emu.module.decompress import module_decompress
@@ -17,7 +18,7 @@ from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from kmod_emu.fs.files import File
+    from kmod_emu.fs.file import File
     from kmod_emu.kernel.kernel import KernelCore
 
 ELF_HEADER_SIZE = 64
@@ -82,7 +83,7 @@ async def sys_finit_module(kernel: KernelCore, fd: int, uargs: int, flags: int) 
         known |= MODULE_INIT_COMPRESSED_FILE
     if flags & ~known:
         raise KernelError(errno.EINVAL, f"finit_module has no flags {flags:#x}")
-    file = kernel[FileTable].get(kernel.sched.current, fd)
+    file = kernel[Vfs].files(kernel.sched.current).get(fd)
     if traits.early:
         return await idempotent_init_module(kernel, file, uargs, flags)
     return await init_module_from_file(kernel, file, uargs, flags)
@@ -96,7 +97,7 @@ async def idempotent_init_module(kernel: KernelCore, file: File, uargs: int, fla
     """
     if not file.readable:
         raise KernelError(errno.EBADF, "the descriptor is not open for reading")
-    modules, inode = kernel[Modules], id(file.node or file)
+    modules, inode = kernel[Modules], id(file.inode)
     if inode in modules.loading_files:
         results: list[int] = []
         modules.loading_files[inode].append(results)
@@ -122,7 +123,7 @@ async def idempotent_init_module(kernel: KernelCore, file: File, uargs: int, fla
 
 async def init_module_from_file(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:
     """Read the file, decompress it if asked to, load it."""
-    copy = kernel_read_file(kernel, file)
+    copy = await kernel_read_file(kernel, file)
     if flags & MODULE_INIT_COMPRESSED_FILE:
         data = kernel.memory.read(copy.address, copy.size)
         kernel.vmalloc.free(copy.address)
@@ -143,23 +144,27 @@ def _temporary(kernel: KernelCore, data: bytes) -> Copy:
     return Copy(address, len(data))
 
 
-def kernel_read_file(kernel: KernelCore, file: File) -> Copy:
+async def kernel_read_file(kernel: KernelCore, file: File) -> Copy:
     """Read a whole file to temporary kernel memory (fs/kernel_read_file.c).
 
     Raises:
-        KernelError: EBADF, EINVAL (no regular file, or empty), ETXTBSY, EFBIG, ENOMEM.
+        KernelError: EBADF, EINVAL (no regular file, or empty), ETXTBSY, EFBIG, ENOMEM, EIO.
     """
     if not file.readable:
         raise KernelError(errno.EBADF, "the descriptor is not open for reading")
     if not file.regular:
         raise KernelError(errno.EINVAL, "a module must be a regular file")
-    if file.writable or file.writers:
+    if file.inode.writers > 0:
         raise KernelError(errno.ETXTBSY, "the file is open for writing")
-    if not file.data:
+    size = file.inode.size
+    if not size:
         raise KernelError(errno.EINVAL, "the file is empty")
-    if len(file.data) > _INT_MAX:
+    if size > _INT_MAX:
         raise KernelError(errno.EFBIG, "the file is larger than 2 GiB")
-    copy = _temporary(kernel, file.data)
+    data = await file.op.get(file, size, 0) if isinstance(file.op, BufferedOperations) else b""
+    if len(data) != size:
+        raise KernelError(errno.EIO, f"the file gave {len(data)} of its {size} bytes")
+    copy = _temporary(kernel, data)
     kernel.events.emit("copy_module_from_user", address=copy.address, size=copy.size, source=None)
     return copy
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError, SleepsForever
-from kmod_emu.fs.files import File, FileTable
-from kmod_emu.fs.tree import FileTree
+from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.fs.open import exit_files
 from kmod_emu.kernel.syscalls import do_syscall, number_of
-from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY
+from kmod_emu.uapi.fcntl import O_NONBLOCK
+from kmod_emu.user.files import Buffers, FileCalls
 from kmod_emu.user.memory import UserMappings
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
 
+_MAX_ERRNO = 4095
 
-class Process:
+
+class Process(FileCalls):
     """A process of the machine: a task with user memory and file descriptors.
 
     Get one from `Kernel.process`. Used as a context manager it exits at the end.
@@ -45,7 +47,7 @@ class Process:
         comm: str = "sh",
         capabilities: int | None = None,
     ) -> None:
-        self._kernel = kernel
+        self.kernel = kernel
         self.task = kernel.tasks.create(comm, uid, gid, capabilities)
         self.memory = UserMappings(self.task)
 
@@ -64,14 +66,20 @@ class Process:
 
     def exit(self) -> None:
         """End the process and free what it has; one that an oops killed leaves its task behind."""
-        self._kernel[FileTable].forget(self.task)
         if self.task.activations and not self.task.dead:  # killed while it waits
-            self._kernel.sched.interrupt(self.task)
+            self.kernel.sched.interrupt(self.task)
             with suppress(KernelError):
                 self.wait()
         if not self.task.dead:
-            self._kernel.tasks.exit(self.task)
+            self._close_all()
+        if not self.task.dead:
+            self.kernel.tasks.exit(self.task)
             self.task.dead = True
+
+    def _close_all(self) -> None:
+        """do_exit() closes all files, also after an oops."""
+        with suppress(KernelError):
+            self.kernel.sched.run(self.task, exit_files(self.kernel, self.task))
 
     # --- user memory --------------------------------------------------------------------------------
 
@@ -96,19 +104,32 @@ class Process:
             Killed: The process died in the kernel.
         """
         try:
-            return self._enter(call, *arguments)
+            return self.enter(call, *arguments)
         except KernelError as error:
             if self.task.dead:
                 raise
             return -error.errno
 
-    def _enter(self, call: str | int, *arguments: int) -> int:
+    def enter(self, call: str | int, *arguments: int) -> int:
+        """A system call: its result.
+
+        Raises:
+            KernelError: The errno it fails with.
+            Killed: The process died in the kernel.
+        """
         self._check_alive()
-        return int(self._kernel.sched.run(self.task, self._call(call, arguments)))
+        try:
+            result = int(self.kernel.sched.run(self.task, self._call(call, arguments)))
+        except Killed:
+            self._close_all()
+            raise
+        if -_MAX_ERRNO <= result < 0:
+            raise KernelError(-result)
+        return result
 
     def _call(self, call: str | int, arguments: tuple[int, ...]) -> Coroutine[Any, Any, int]:
         number = call if isinstance(call, int) else number_of(call)
-        return do_syscall(self._kernel, number, arguments)
+        return do_syscall(self.kernel, number, arguments)
 
     def _check_alive(self) -> None:
         if self.task.dead:
@@ -124,7 +145,7 @@ class Process:
         -14
         """
         self._check_alive()
-        self._kernel.sched.start(self.task, self._call(call, arguments))
+        self.kernel.sched.start(self.task, self._call(call, arguments))
 
     def wait(self) -> int:
         """Wait for the system call that `start` entered: its result, a negative errno on failure.
@@ -133,7 +154,7 @@ class Process:
             Killed: The process died in the kernel.
         """
         try:
-            return int(self._kernel.sched.wait_for(self.task))
+            return int(self.kernel.sched.wait_for(self.task))
         except KernelError as error:
             if self.task.dead or isinstance(error, SleepsForever):
                 raise
@@ -145,8 +166,8 @@ class Process:
         Raises:
             KernelError: As the system call fails.
         """
-        with _Buffers(self) as buffers:
-            self._enter("init_module", buffers.put(image), len(image), buffers.text(params))
+        with Buffers(self) as buffers:
+            self.enter("init_module", buffers.put(image), len(image), buffers.text(params))
 
     def finit_module(self, image: bytes, params: str | bytes = "", flags: int = 0) -> None:
         """finit_module(2): load a module from a file, here one that holds `image`.
@@ -156,8 +177,8 @@ class Process:
         """
         fd = self.memfd(image)
         try:
-            with _Buffers(self) as buffers:
-                self._enter("finit_module", fd, buffers.text(params), flags)
+            with Buffers(self) as buffers:
+                self.enter("finit_module", fd, buffers.text(params), flags)
         finally:
             if not self.task.dead:
                 self.close(fd)
@@ -168,100 +189,5 @@ class Process:
         Raises:
             KernelError: As the system call fails.
         """
-        with _Buffers(self) as buffers:
-            self._enter("delete_module", buffers.text(name), flags)
-
-    def memfd(self, data: bytes, flags: int = O_RDONLY) -> int:
-        """A descriptor of a regular file with the given contents."""
-        return self._kernel[FileTable].install(self.task, File(flags, data))
-
-    def open(self, path: str, flags: int = O_RDONLY, mode: int = 0) -> int:
-        """open(2): a descriptor.
-
-        Raises:
-            KernelError: As the system call fails.
-        """
-        with _Buffers(self) as buffers:
-            return self._enter("open", buffers.text(path), flags, mode)
-
-    def read(self, fd: int, count: int) -> bytes:
-        """read(2): at most `count` bytes.
-
-        Raises:
-            KernelError: As the system call fails.
-        """
-        with _Buffers(self) as buffers:
-            address = buffers.put(bytes(count))
-            return self.get(address, self._enter("read", fd, address, count))
-
-    def write(self, fd: int, data: bytes) -> int:
-        """write(2): how many bytes were written.
-
-        Raises:
-            KernelError: As the system call fails.
-        """
-        with _Buffers(self) as buffers:
-            return self._enter("write", fd, buffers.put(data), len(data))
-
-    def lseek(self, fd: int, offset: int, whence: int) -> int:
-        """lseek(2): the new position.
-
-        Raises:
-            KernelError: As the system call fails.
-        """
-        return self._enter("lseek", fd, offset, whence)
-
-    def listdir(self, path: str) -> list[str]:
-        """Names in a directory, in the order in which getdents(2) gives them.
-
-        Raises:
-            KernelError: ENOENT, ENOTDIR.
-        """
-        return self._kernel[FileTree].listdir(path)
-
-    def close(self, fd: int) -> None:
-        """close(2).
-
-        Raises:
-            KernelError: EBADF.
-        """
-        self._enter("close", fd)
-
-    def read_file(self, path: str) -> bytes:
-        """Open, read to the end, close.
-
-        Raises:
-            KernelError: As the system calls fail.
-        """
-        fd = self.open(path)
-        try:
-            pieces = []
-            while piece := self.read(fd, 1 << 16):
-                pieces.append(piece)
-            return b"".join(pieces)
-        finally:
-            self.close(fd)
-
-
-class _Buffers:
-    """User memory for the length of one system call."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self._addresses: list[int] = []
-
-    def __enter__(self) -> _Buffers:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if not self._process.task.dead:
-            for address in self._addresses:
-                self._process.memory.unmap(address)
-
-    def put(self, data: bytes) -> int:
-        self._addresses.append(self._process.put(data))
-        return self._addresses[-1]
-
-    def text(self, text: str | bytes) -> int:
-        raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        return self.put(raw + b"\0")
+        with Buffers(self) as buffers:
+            self.enter("delete_module", buffers.text(name), flags)

@@ -1,32 +1,35 @@
-"""Paths through virtual directories."""
+"""Paths through computed directories."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from kmod_emu import Kernel, KernelError
+from kmod_emu.fs.inode import permission
 from kmod_emu.fs.order import kernfs_name_hash
-from kmod_emu.fs.tree import FileTree, Node, directory
+from kmod_emu.fs.procfs import Procfs
+from kmod_emu.fs.tree import Node, directory
 from kmod_emu.uapi import errno
 
 
 @pytest.fixture
-def tree():
-    tree = FileTree()
-    files = {
-        "a": Node(0o444, read=lambda task: "A"),
-        "up": Node(0o777, target="../proc/a"),
-        "me": Node(0o777, target="me"),
-    }
-    tree.mount("proc", directory({**files, "deep": directory({"b": Node(0o200)})}))
-    return tree
+def process():
+    kernel = Kernel()
+    kernel[Procfs].files.update(
+        {
+            "a": Node(0o444, read=lambda task: "A"),
+            "up": Node(0o777, target="../proc/a"),
+            "me": Node(0o777, target="me"),
+            "deep": directory({"b": Node(0o200), "cc": Node(0o444), "aa": Node(0o444)}),
+        }
+    )
+    return kernel.process()
 
 
-def test_lookup(tree):
-    assert tree.lookup("/proc/a").read(None) == "A"
-    assert tree.lookup("proc//./deep/../a").read(None) == "A"
-    assert tree.lookup("/../../proc/up").read(None) == "A"
-    assert tree.lookup("/proc/up", follow=False).target == "../proc/a"
+def test_lookup(process):
+    for path in ("/proc/a", "proc//./deep/../a", "/../../proc/up"):
+        assert process.read_file(path) == b"A"
+    assert process.readlink("/proc/up") == "../proc/a"
 
 
 @pytest.mark.parametrize(
@@ -34,20 +37,21 @@ def test_lookup(tree):
     [
         ("/proc/x", errno.ENOENT),
         ("/proc/a/b", errno.ENOTDIR),
+        ("/proc/a/", errno.ENOTDIR),
         ("/proc/me", errno.ELOOP),
         ("/nothing", errno.ENOENT),
     ],
 )
-def test_lookup_fails_as_linux_does(tree, path, number):
+def test_lookup_fails_as_linux_does(process, path, number):
     with pytest.raises(KernelError) as error:
-        tree.lookup(path)
+        process.stat(path)
     assert error.value.errno == number
 
 
-def test_listing_needs_a_directory(tree):
-    assert tree.listdir("/proc") == ["a", "me", "up", "deep"]
+def test_listing_needs_a_directory(process):
+    assert process.listdir("/proc/deep") == ["b", "aa", "cc"]
     with pytest.raises(KernelError) as error:
-        tree.listdir("/proc/a")
+        process.listdir("/proc/a")
     assert error.value.errno == errno.ENOTDIR
 
 
@@ -58,10 +62,14 @@ def test_listing_needs_a_directory(tree):
         (0o400, 1000, 1000, 4, False),
         (0o440, 1000, 0, 4, True),
         (0o442, 1000, 1000, 2, True),
+        (0o022, 0, 0, 2, False),
     ],
 )
 def test_permission_bits(mode, uid, gid, bit, allowed):
-    assert Node(mode).allows(SimpleNamespace(uid=uid, gid=gid), bit) is allowed
+    inode = SimpleNamespace(mode=0o100000 | mode, uid=0, gid=0)
+    task = SimpleNamespace(uid=uid, gid=gid, capable=lambda capability: False)
+    assert permission(task, inode, bit) is allowed
+    assert permission(SimpleNamespace(uid=uid, gid=gid, capable=lambda capability: True), inode, bit)
 
 
 def test_hashes_never_stand_for_the_two_dots():

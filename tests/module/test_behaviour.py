@@ -7,7 +7,6 @@ import errno
 import os
 
 from kmod_emu import Kernel, KernelError
-from kmod_emu.fs.tree import FileTree
 from tests.conftest import RECORDINGS, recording
 from tests.module.replay import comparable
 
@@ -137,8 +136,8 @@ def test_parameters_given_and_written():
     def show(session: Session) -> str:
         with session.kernel.process() as process:
             names = sorted(process.listdir(PARAMETERS))
-        found = {name: f"{PARAMETERS}/{name}" for name in names}
-        modes = {name: session.kernel[FileTree].lookup(path).permissions for name, path in found.items()}
+            found = {name: f"{PARAMETERS}/{name}" for name in names}
+            modes = {name: process.stat(path).mode & 0o7777 for name, path in found.items()}
         return "".join(f"{name} {modes[name]:o} {session.cat(path)}" for name, path in found.items())
 
     def writes(session: Session) -> str:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kmod_emu import Kernel, KernelError, Killed
-from kmod_emu.fs.tree import FileTree
+from kmod_emu.fs.vfs import Vfs
 from tests.module.mutate import EDGES, Fields, patched
 from tests.module.replay import CASES
 
@@ -28,7 +28,7 @@ def traces(kernel: Kernel, name: str) -> tuple:
         kernel.held(),
         kernel.modules,
         kernel.cat("/proc/modules"),
-        name in kernel[FileTree].listdir("/sys/module"),
+        kernel[Vfs].walk(kernel.tasks.init_task, f"/sys/module/{name}").dentry is not None,
     )
 
 

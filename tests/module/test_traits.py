@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import lzma
-import os
 import struct
 
 import pytest
 
 from kmod_emu import Kernel, KernelError, Killed
-from kmod_emu.fs.files import File, FileTable
+from kmod_emu.fs.vfs import Vfs
 from kmod_emu.machine import memory
 from tests.module.builder import ALLOC, LIVEPATCH, R_32, R_64, WEAK, WRITE, Builder
 
@@ -450,10 +449,10 @@ def test_one_file_loaded_twice_at_once(release: str) -> None:
         await kernel.sched.sleep(1_000_000)
         return 0
 
-    file = File(os.O_RDONLY, using(release, "slow", "take_a_nap").build())
     with kernel.process(comm="first") as first, kernel.process(comm="second") as second:
+        fd = first.memfd(using(release, "slow", "take_a_nap").build())
+        kernel[Vfs].fork(first.task, second.task)
         for process in (first, second):
-            fd = kernel[FileTable].install(process.task, file)
             process.start("finit_module", fd, process.put(b"\0"), 0)
         results = [first.wait(), second.wait()]
     assert results == [0, -errno.EEXIST if release in (OLD, OURS) else 0]

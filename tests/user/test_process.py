@@ -51,7 +51,8 @@ def test_reading_a_file_in_pieces(kernel):
         fd = process.open("/proc/modules")
         assert process.read(fd, 5) + process.read(fd, 1000) == whole
         assert process.read(fd, 5) == b""
-        assert process.lseek(fd, -3, os.SEEK_END) == len(whole) - 3
+        assert error_of(process.lseek, fd, -3, os.SEEK_END) == errno.EINVAL, "seq_file knows no end"
+        assert process.lseek(fd, len(whole) - 3, os.SEEK_SET) == len(whole) - 3
         assert process.read(fd, 100) == whole[-3:]
         assert error_of(process.lseek, fd, -1, os.SEEK_SET) == errno.EINVAL
         assert error_of(process.lseek, fd, 0, 9) == errno.EINVAL
@@ -67,7 +68,8 @@ def test_opening_fails_as_linux_does(kernel):
         assert error_of(root.open, "/proc/x") == errno.ENOENT
         assert error_of(root.open, "/" + "x" * 5000) == errno.ENAMETOOLONG
         assert error_of(root.open, "/proc", os.O_RDWR) == errno.EISDIR
-        assert error_of(root.open, "/proc/modules", os.O_WRONLY) == errno.EACCES, "not even root"
+        assert error_of(root.open, "/proc/sys/kernel/osrelease", os.O_WRONLY) == errno.EACCES, "not even root"
+        assert error_of(root.write, root.open("/proc/modules", os.O_WRONLY), b"x") == errno.EIO
         assert error_of(user.open, "/sys/module/hello/sections/.exit.text") == errno.EACCES
         assert error_of(root.read, root.open("/proc"), 10) == errno.EISDIR
         assert root.syscall("open", 8, 0, 0) == -errno.EFAULT

@@ -1,0 +1,292 @@
+"""Files that guest code sees: `struct file`, `struct inode`, `struct dentry` in guest memory.
+
+Modules read and write them (`file->private_data`, `f_pos`, `f_flags`, `iminor(inode)`), so for these files
+guest memory is where the truth is, and the attributes of `GuestFile` are views on it. `GuestOperations` calls
+what the file's `f_op` points to at that moment.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.abi import lists
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.file import File, FileOperations, Position
+from kmod_emu.kernel.sched import to_long
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_ACCMODE, O_PATH
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.fs.inode import Dentry, Inode, SuperBlock
+    from kmod_emu.fs.select import Poll
+    from kmod_emu.kernel.kernel import KernelCore
+
+_FRAME = 64  # bytes at the top of the stack for what a system call hands to guest code by reference
+_NAMES = {"ioctl": ("unlocked_ioctl",), "read": ("read", "read_iter"), "write": ("write", "write_iter"),
+          "entries": ("iterate_shared", "iterate")}  # fmt: skip
+
+
+class GuestFile(File):
+    """An open file whose `struct file` lies in guest memory."""
+
+    def __init__(self, kernel: KernelCore, dentry: Dentry, flags: int) -> None:
+        self.kernel, self.dentry, self.inode = kernel, dentry, dentry.inode
+        layout = kernel.profile.struct("file")
+        self.address = kernel.heap.kmalloc(layout.size)
+        if not self.address:
+            raise KernelError(errno.ENOMEM)
+        offset = layout.offset
+        self._flags, self._mode = self.address + offset("f_flags"), self.address + offset("f_mode")
+        self._pos, self._count = self.address + offset("f_pos"), self.address + offset("f_count")
+        view = kernel.view("file", self.address)
+        view.f_inode = guest_inode(kernel, self.inode)
+        path = view.addressof("f_path")
+        kernel.memory.write_u64(path + 8, guest_dentry(kernel, dentry))
+        kernel.memory.write_u64(path, guest_mount(kernel, self.inode.sb))
+        view.f_mapping = kernel.view("inode", self.inode.address).i_mapping
+        task = kernel.sched.current
+        view.f_cred = kernel.view("task_struct", task.address).cred
+        if view.has("f_pos_lock"):
+            lock = view.addressof("f_pos_lock") + kernel.profile.offset("mutex", "wait_list")
+            lists.init(kernel.memory, lock)
+        self.op: FileOperations = self.inode.fop  # until its open puts GuestOperations in place
+        self.private: object = None
+        self.flags = flags
+        self.mode = 0x4000 if flags & O_PATH else (flags & O_ACCMODE) + 1 & 3
+        self.count = 1
+
+    @property
+    def flags(self) -> int:
+        """f_flags."""
+        return self.kernel.memory.read_u32(self._flags)
+
+    @flags.setter
+    def flags(self, value: int) -> None:
+        self.kernel.memory.write_u32(self._flags, value)
+
+    @property
+    def mode(self) -> int:
+        """f_mode."""
+        return self.kernel.memory.read_u32(self._mode)
+
+    @mode.setter
+    def mode(self, value: int) -> None:
+        self.kernel.memory.write_u32(self._mode, value)
+
+    @property
+    def pos(self) -> int:
+        """f_pos."""
+        return to_long(self.kernel.memory.read_u64(self._pos))
+
+    @pos.setter
+    def pos(self, value: int) -> None:
+        self.kernel.memory.write_u64(self._pos, value & (1 << 64) - 1)
+
+    @property
+    def count(self) -> int:
+        """f_count."""
+        return self.kernel.memory.read_u64(self._count)
+
+    @count.setter
+    def count(self, value: int) -> None:
+        self.kernel.memory.write_u64(self._count, value)
+
+    @property
+    def fops(self) -> int:
+        """f_op: address of the `struct file_operations`."""
+        return self.kernel.view("file", self.address).f_op
+
+    @fops.setter
+    def fops(self, value: int) -> None:
+        self.kernel.view("file", self.address).f_op = value
+
+    def free(self) -> None:
+        """Give the struct back."""
+        self.kernel.heap.kfree(self.address)
+
+
+class GuestOperations(FileOperations):
+    """The functions that a file's `f_op` points to."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        super().__init__(kernel)
+        self._offsets = kernel.profile.struct("file_operations").members
+        self._f_op = kernel.profile.offset("file", "f_op")
+
+    def method(self, file: File, name: str) -> int:
+        """Address of a method, 0 for none."""
+        memory, member = self.kernel.memory, self._offsets.get(name)
+        fops = memory.read_u64(file.address + self._f_op)
+        return memory.read_u64(fops + member.offset) if fops and member is not None else 0
+
+    def can(self, file: File, method: str) -> bool:
+        """Whether the module gave one."""
+        return any(self.method(file, name) for name in _NAMES.get(method, (method,)))
+
+    async def _call(self, file: File, name: str, *arguments: int) -> int:
+        return await self.kernel.call_guest_int(self.method(file, name), *arguments)
+
+    async def open(self, file: File) -> int:
+        """Its `open`, if it has one."""
+        if not self.method(file, "open"):
+            return 0
+        return await self._call(file, "open", file.inode.address, file.address)
+
+    async def flush(self, file: File) -> int:
+        """Its `flush`, if it has one; the owner is the caller's table of descriptors."""
+        if not self.method(file, "flush"):
+            return 0
+        task = self.kernel.view("task_struct", self.kernel.sched.current.address)
+        return await self._call(file, "flush", file.address, task.files if task.has("files") else 0)
+
+    async def release(self, file: File) -> None:
+        """Its `release`, if it has one; what that returns is ignored."""
+        if self.method(file, "release"):
+            await self._call(file, "release", file.inode.address, file.address)
+
+    async def read(self, file: File, buf: int, count: int, pos: Position) -> int:
+        """Its `read`."""
+        return await self._transfer(file, "read", buf, count, pos)
+
+    async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
+        """Its `write`."""
+        return await self._transfer(file, "write", buf, count, pos)
+
+    async def _transfer(self, file: File, name: str, buf: int, count: int, pos: Position) -> int:
+        method = self.method(file, name)
+        if not method:
+            raise KernelError(errno.EINVAL, f"the driver has {name}_iter only, which is not supported yet")
+        with by_reference(self.kernel, pos) as place:
+            value = await self.kernel.call_guest(method, file.address, buf, count, place)
+        return to_long(value)
+
+    async def llseek(self, file: File, offset: int, whence: int) -> int:
+        """Its `llseek`."""
+        method = self.method(file, "llseek")
+        return to_long(await self.kernel.call_guest(method, file.address, offset, whence))
+
+    async def ioctl(self, file: File, cmd: int, arg: int) -> int:
+        """Its `unlocked_ioctl`."""
+        return await self._call(file, "unlocked_ioctl", file.address, cmd, arg)
+
+    async def poll(self, file: File, table: Poll, events: int) -> int:
+        """Its `poll`."""
+        return await self._call(file, "poll", file.address, table.guest(events)) & 0xFFFF_FFFF
+
+    async def mmap(self, file: File, vma: int) -> int:
+        """Its `mmap`."""
+        return await self._call(file, "mmap", file.address, vma)
+
+    async def fsync(self, file: File, start: int, end: int, datasync: int) -> int:
+        """Its `fsync`."""
+        return await self._call(file, "fsync", file.address, start, end, datasync)
+
+    async def fasync(self, file: File, fd: int, on: int) -> int:
+        """Its `fasync`."""
+        return await self._call(file, "fasync", fd, file.address, on)
+
+
+@contextmanager
+def by_reference(kernel: KernelCore, pos: Position) -> Iterator[int]:
+    """The address of a position in guest memory; what is there in the end is the new position."""
+    if pos.address:
+        yield pos.address
+        return
+    task = kernel.sched.current
+    bottom = task.activations[0]
+    on_stack = len(task.activations) == 1
+    place = task.stack_top - _FRAME if on_stack else kernel.heap.kmalloc(8)
+    if on_stack:
+        bottom.rsp = min(bottom.rsp, place)
+    kernel.memory.write_u64(place, pos.value & (1 << 64) - 1)
+    yield place
+    pos.value = to_long(kernel.memory.read_u64(place))
+    if not on_stack:
+        kernel.heap.kfree(place)
+
+
+# --- inodes, dentries and mounts ------------------------------------------------------------------------
+
+
+def guest_inode(kernel: KernelCore, inode: Inode) -> int:
+    """Address of the inode's `struct inode`, made when first asked for."""
+    if inode.address:
+        return inode.address
+    view = kernel.view("inode", kernel.heap.kmalloc(kernel.profile.struct("inode").size))
+    inode.address = view.address
+    view.i_sb = guest_super_block(kernel, inode.sb)
+    view.i_ino, view.i_rdev, view.i_blkbits = inode.ino, inode.rdev, 12
+    view.i_mapping = view.addressof("i_data")
+    kernel.memory.write_u64(view.i_mapping, view.address)  # address_space.host comes first
+    view.i_count = 1
+    for head in ("i_devices", "i_lru", "i_sb_list"):
+        if view.has(head):
+            lists.init(kernel.memory, view.addressof(head))
+    if view.has("i_rwsem"):
+        lists.init(
+            kernel.memory, view.addressof("i_rwsem") + kernel.profile.offset("rw_semaphore", "wait_list")
+        )
+    update_inode(kernel, inode)
+    return inode.address
+
+
+def update_inode(kernel: KernelCore, inode: Inode) -> None:
+    """Python changed the inode: bring the struct up to date."""
+    if not inode.address:
+        return
+    view = kernel.view("inode", inode.address)
+    view.i_mode, view.i_uid, view.i_gid = inode.mode, inode.uid, inode.gid
+    view.i_nlink, view.i_size = inode.nlink, inode.size
+
+
+def guest_dentry(kernel: KernelCore, dentry: Dentry) -> int:
+    """Address of the dentry's `struct dentry`, made when first asked for."""
+    if dentry.address:
+        return dentry.address
+    view = kernel.view("dentry", kernel.heap.kmalloc(kernel.profile.struct("dentry").size))
+    dentry.address = view.address
+    name = (dentry.name or "/").encode("utf-8", "surrogateescape")
+    inline = view.layout.members["d_iname"]
+    place = view.address + inline.offset
+    if len(name) >= inline.size:
+        place = kernel.heap.kmalloc(len(name) + 1)
+    kernel.memory.write(place, name + b"\0")
+    kernel.memory.write(view.addressof("d_name"), struct.pack("<IIQ", 0, len(name), place))
+    view.d_inode, view.d_sb = guest_inode(kernel, dentry.inode), guest_super_block(kernel, dentry.inode.sb)
+    for head in ("d_child", "d_subdirs"):
+        if view.has(head):
+            lists.init(kernel.memory, view.addressof(head))
+    view.d_parent = guest_dentry(kernel, dentry.parent)
+    return dentry.address
+
+
+def guest_super_block(kernel: KernelCore, sb: SuperBlock) -> int:
+    """Address of the `struct super_block`."""
+    if not sb.address:
+        view = kernel.view("super_block", kernel.heap.kmalloc(kernel.profile.struct("super_block").size))
+        sb.address = view.address
+        view.s_dev, view.s_magic, view.s_blocksize, view.s_blocksize_bits = sb.dev, sb.magic, 4096, 12
+        view.s_maxbytes = (1 << 63) - 1
+        view.set_bytes("s_id", sb.kind.encode()[:31])
+        view.s_root = guest_dentry(kernel, sb.root)
+    return sb.address
+
+
+def guest_mount(kernel: KernelCore, sb: SuperBlock) -> int:
+    """Address of the `struct vfsmount` it is mounted by."""
+    if not sb.mount_address:
+        view = kernel.view("vfsmount", kernel.heap.kmalloc(kernel.profile.struct("vfsmount").size))
+        sb.mount_address = view.address
+        view.mnt_sb, view.mnt_root = guest_super_block(kernel, sb), guest_dentry(kernel, sb.root)
+    return sb.mount_address
+
+
+def forget(kernel: KernelCore, thing: Any) -> None:
+    """Give back the struct of an inode or dentry that nobody can reach any more."""
+    if thing.address:
+        kernel.heap.kfree(thing.address)
+        thing.address = 0

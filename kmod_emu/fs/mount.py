@@ -1,0 +1,39 @@
+"""Mounting all file systems of a machine at boot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.fs import mem
+from kmod_emu.fs.char_dev import CharDevices
+from kmod_emu.fs.open import SpecialOperations
+from kmod_emu.fs.order import proc_key, sysfs_key
+from kmod_emu.fs.pipe import Pipes
+from kmod_emu.fs.procfs import Procfs
+from kmod_emu.fs.securityfs import securityfs_nodes
+from kmod_emu.fs.sysfs import Sysfs
+from kmod_emu.fs.tree import PROC_SUPER_MAGIC, SYSFS_MAGIC, NodeSuperBlock, directory
+from kmod_emu.fs.uevent import Uevents
+from kmod_emu.fs.vfs import Vfs
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+
+def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
+    """Install the file systems; /proc and /sys are returned for others to add to."""
+    devices, pipes = CharDevices(kernel), Pipes(kernel)
+    mem.register(kernel, devices)
+    vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
+    procfs, sysfs = Procfs(kernel), Sysfs(kernel)
+    for part in (devices, pipes, vfs, procfs, Uevents(), sysfs):
+        kernel.add(part)
+    security = directory(securityfs_nodes(kernel))
+    sysfs.make("kernel").computed = lambda: {"security": security}
+    mem.make_nodes(vfs)
+    proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)
+    vfs.mount("/proc", proc)
+    vfs.mount(
+        "/sys", NodeSuperBlock(kernel, "sysfs", SYSFS_MAGIC, vfs.anonymous_dev(), sysfs.node, sysfs_key)
+    )
+    return procfs, sysfs

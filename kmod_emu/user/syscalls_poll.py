@@ -1,0 +1,110 @@
+"""System calls that wait for files: poll, ppoll, select, pselect6 (fs/select.c)."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.fdtable import RLIMIT_NOFILE, FilesStruct
+from kmod_emu.fs.file import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDNORM, EPOLLWRNORM
+from kmod_emu.fs.select import poll_files
+from kmod_emu.fs.vfs import Vfs
+from kmod_emu.kernel.syscalls import syscall
+from kmod_emu.uapi import errno
+from kmod_emu.user import arguments
+
+if TYPE_CHECKING:
+    from kmod_emu.fs.file import File
+    from kmod_emu.kernel.kernel import KernelCore
+
+_POLLFD = struct.Struct("<ihH")
+_RDBAND, _WRBAND = 0x80, 0x200
+_IN = EPOLLIN | EPOLLRDNORM | _RDBAND | EPOLLHUP | EPOLLERR
+_OUT = EPOLLOUT | EPOLLWRNORM | _WRBAND | EPOLLERR
+_FD_SETSIZE = 1024
+
+
+@syscall(7)
+async def sys_poll(kernel: KernelCore, ufds: int, nfds: int, timeout_msecs: int) -> int:
+    """Wait until one of several files is ready."""
+    timeout = arguments.signed(timeout_msecs)
+    timeout = timeout if -(1 << 31) <= timeout < 1 << 31 else (timeout + (1 << 31)) % (1 << 32) - (1 << 31)
+    return await _poll(kernel, ufds, nfds, None if timeout < 0 else timeout * 1_000_000)
+
+
+@syscall(271)
+async def sys_ppoll(
+    kernel: KernelCore, ufds: int, nfds: int, tsp: int, sigmask: int = 0, sigsetsize: int = 8
+) -> int:
+    """poll(2) with a timespec."""
+    return await _poll(kernel, ufds, nfds, arguments.timespec(kernel, tsp))
+
+
+async def _poll(kernel: KernelCore, ufds: int, nfds: int, timeout_ns: int | None) -> int:
+    nfds &= 0xFFFF_FFFF
+    if nfds > RLIMIT_NOFILE:
+        raise KernelError(errno.EINVAL, f"more than {RLIMIT_NOFILE} descriptors")
+    raw = kernel.user.copy_from(ufds, nfds * _POLLFD.size)
+    asked = [(fd, events & 0xFFFF) for fd, events, _ in _POLLFD.iter_unpack(raw)]
+    files = kernel[Vfs].files(kernel.sched.current)
+    live = [(index, fd, events) for index, (fd, events) in enumerate(asked) if fd >= 0]
+    ready = await poll_files(kernel, [(_find(files, fd), events) for _, fd, events in live], timeout_ns)
+    answers = [0] * nfds
+    for (index, _, _), mask in zip(live, ready, strict=True):
+        answers[index] = mask & 0xFFFF
+    for index, mask in enumerate(answers):
+        arguments.give(kernel, ufds + index * _POLLFD.size + 6, mask.to_bytes(2, "little"))
+    return sum(map(bool, answers))
+
+
+def _find(files: FilesStruct, fd: int) -> File | None:
+    try:
+        return files.get(fd)
+    except KernelError:
+        return None
+
+
+@syscall(23)
+async def sys_select(kernel: KernelCore, n: int, inp: int, outp: int, exp: int, tvp: int) -> int:
+    """Wait until one of a set of files is ready."""
+    timeout_ns = None
+    if tvp:
+        seconds, microseconds = struct.unpack("<qq", kernel.user.copy_from(tvp, 16))
+        if seconds < 0 or microseconds < 0:
+            raise KernelError(errno.EINVAL)
+        timeout_ns = seconds * 1_000_000_000 + microseconds * 1_000
+    return await _select(kernel, n, (inp, outp, exp), timeout_ns)
+
+
+@syscall(270)
+async def sys_pselect6(
+    kernel: KernelCore, n: int, inp: int, outp: int, exp: int, tsp: int, sig: int = 0
+) -> int:
+    """select(2) with a timespec."""
+    return await _select(kernel, n, (inp, outp, exp), arguments.timespec(kernel, tsp))
+
+
+async def _select(kernel: KernelCore, n: int, sets: tuple[int, int, int], timeout_ns: int | None) -> int:
+    n = arguments.signed(n)
+    if not n >= 0:
+        raise KernelError(errno.EINVAL)
+    n = min(n, _FD_SETSIZE)
+    size = (n + 63) // 64 * 8
+    bits = [int.from_bytes(kernel.user.copy_from(place, size), "little") if place else 0 for place in sets]
+    files = kernel[Vfs].files(kernel.sched.current)
+    wanted, who = [], []
+    for fd in range(n):
+        mask = sum(m for m, have in zip((_IN, _OUT, EPOLLPRI), bits, strict=True) if have >> fd & 1)
+        if mask:
+            wanted.append((files.get(fd), mask))
+            who.append(fd)
+    results = [0, 0, 0]
+    for fd, ready in zip(who, await poll_files(kernel, wanted, timeout_ns), strict=True):
+        for index, mask in enumerate((_IN, _OUT, EPOLLPRI)):
+            if ready & mask and bits[index] >> fd & 1:
+                results[index] |= 1 << fd
+    for place, result in zip(sets, results, strict=True):
+        if place:
+            arguments.give(kernel, place, result.to_bytes(size, "little"))
+    return sum(result.bit_count() for result in results)
