@@ -82,4 +82,9 @@ class Saved:
             memory.put_page(memory.arenas[number], index, self._pages[offset : offset + PAGE_SIZE])
             offset += PAGE_SIZE
         kernel.cpu.flush_tlb()
-        kernel.load_tables(self._subsystems)
+        try:
+            kernel.load_tables(self._subsystems)
+        except (KeyError, TypeError, ValueError) as error:  # the fingerprint does not cover their form
+            raise KernelError(
+                errno.EINVAL, "it was saved by another version of kmod-emu; boot again"
+            ) from error

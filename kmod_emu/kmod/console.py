@@ -99,6 +99,14 @@ class Console:
         except FileNotFoundError:
             return None
 
+    def release(self) -> str:
+        """What `uname -r` says on the kept machine, or would say on a new one."""
+        notes = self.notes()
+        if notes:
+            return str(notes["release"])
+        with self.machine(change=False) as kernel:
+            return kernel.profile.release
+
     def log(self) -> Log:
         """The kept machine's log; a machine is booted only if there is none yet.
 
@@ -109,14 +117,15 @@ class Console:
         from kmod_emu.kernel.logbuffer import LogBuffer
         from kmod_emu.kernel.statefile import StateFile
 
+        buffer = LogBuffer()
         try:
             file = StateFile(self._path)
-        except FileNotFoundError:
+            tables = file.tables["subsystems"]
+            buffer.load(tables["printk"])
+            return Log(buffer, file.notes["now_ns"], bool(tables["sysctl"]["dmesg_restrict"]))
+        except (FileNotFoundError, KeyError):  # none yet, or one of another version
             with self.machine(change=False) as kernel:
                 return Log(kernel.printk, kernel.clock.now_ns, bool(kernel.sysctl["dmesg_restrict"]))
-        tables, buffer = file.tables["subsystems"], LogBuffer()
-        buffer.load(tables["printk"])
-        return Log(buffer, file.notes["now_ns"], bool(tables["sysctl"]["dmesg_restrict"]))
 
     def err(self, text: str) -> None:
         """Write a line to standard error."""

@@ -133,6 +133,15 @@ class Context:
                 return found
         return []
 
+    def lookup_name(self, name: str) -> KmodModule | None:
+        """The module of that name, which is no alias."""
+        normal = _stem(name).replace("-", "_")
+        for place in (self._from_dep, self._from_builtin, self._from_builtin_aliases):
+            found = next(place(normal), None)
+            if found is not None:
+                return found
+        return None
+
     def lookup_softdeps(self, names: list[str]) -> list[KmodModule]:
         """The modules that soft dependencies mean."""
         found = []
