@@ -12,6 +12,7 @@ ROOMS = [
     "kernel",
     "fs",
     "module",
+    "vmlinux",
     "user",
     "kmod",
     "observe",

@@ -264,7 +264,7 @@ class Btf:
             return self.declare(target, name, depth + 1)
         if kind in _QUALIFIERS:
             if self._head(target)[0] == _PTR:
-                return self.declare(target, f" {_QUALIFIERS[kind]} {name}".rstrip(), depth + 1)
+                return self.declare(target, f"{_QUALIFIERS[kind]} {name}".rstrip(), depth + 1)
             return f"{_QUALIFIERS[kind]} {self.declare(target, name, depth + 1)}"
         if kind == _ARRAY:
             table, at = self._type(number)

@@ -34,6 +34,7 @@ __all__ = [
     "contents",
     "for_vermagic",
     "load",
+    "path",
     "user_directory",
 ]
 
@@ -239,10 +240,15 @@ def user_directory() -> Path:
 def _paths() -> dict[str, Path]:
     """Release -> its file; the user's own comes before a shipped one of the same release."""
     return {
-        path.name.removesuffix(SUFFIX): path
+        file.name.removesuffix(SUFFIX): file
         for directory in (SHIPPED, user_directory())
-        for path in directory.glob(f"*{SUFFIX}")
+        for file in directory.glob(f"*{SUFFIX}")
     }
+
+
+def path(release: str) -> Path:
+    """The file of a release that has a profile; KeyError if there is none."""
+    return _paths()[release]
 
 
 def available() -> list[str]:
@@ -272,15 +278,15 @@ def load(release: str | None = None) -> Profile:
             6.1 that is shipped).
 
     Raises:
-        LookupError: There is no such profile; the text lists those there are.
-        ValueError: The file is damaged.
+        LookupError: There is no such profile, and the text lists those there are; or its file is damaged.
 
     >>> load().release, load("7.2").modversions
     ('6.1.0-56-amd64', False)
     """
     if release is None:
-        paths = {path.name.removesuffix(SUFFIX): path for path in SHIPPED.glob(f"{DEFAULT_SERIES}.*{SUFFIX}")}
-        return _read(max(paths.items(), key=lambda item: _release_key(item[0]))[1])
+        return _read(
+            max(SHIPPED.glob(f"{DEFAULT_SERIES}.*{SUFFIX}"), key=lambda file: _release_key(file.name))
+        )
     paths = _paths()
     if release in paths:
         return _read(paths[release])
@@ -291,16 +297,16 @@ def load(release: str | None = None) -> Profile:
     return _read(paths[matches[-1]])
 
 
-def _read(path: Path) -> Profile:
-    return _parse(path, path.stat().st_mtime_ns)
+def _read(file: Path) -> Profile:
+    return _parse(file, file.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _parse(path: Path, changed: int) -> Profile:
+def _parse(file: Path, changed: int) -> Profile:
     try:
-        return Profile.from_bytes(path.read_bytes())
+        return Profile.from_bytes(file.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise LookupError(f"{file}: {error}") from None
 
 
 def for_vermagic(vermagic: str) -> Profile | None:

@@ -37,6 +37,7 @@ _COMMANDS = {
     "sleep": ("kmod_emu.cli.tools", "sleep"),
     "shell": ("kmod_emu.cli.shell", "shell"),
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
+    "profile": ("kmod_emu.cli.profile", "profile"),
 }
 TOOLS = tuple(name for name, place in _COMMANDS.items() if place is _TOOL)
 _HELP = {
@@ -55,6 +56,7 @@ _HELP = {
     "sleep": "Let time pass on the kept machine: its threads and timers go on.",
     "shell": "A prompt with these commands, on the kept machine.",
     "install-tools": "Write the tools under their own names to a directory, for scripts.",
+    "profile": "Make, list and look into kernel profiles.",
 }
 
 

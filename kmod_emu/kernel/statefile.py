@@ -8,13 +8,16 @@ something about the machine without booting one: they, and this module, are quic
 from __future__ import annotations
 
 import json
-import os
 import struct
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kmod_emu import atomic
 from kmod_emu.errors import KernelError
 from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    import os
 
 MAGIC = b"KMODEMU\0"
 VERSION = 3
@@ -32,24 +35,7 @@ def write(path: str | os.PathLike[str], notes: object, tables: object, pages: by
     first, second, third = (zlib.compress(part, _LEVEL) for part in (*texts, pages))
     rest = first + second + third
     header = _HEADER.pack(MAGIC, VERSION, zlib.crc32(rest), len(first), len(second))
-    _replace(os.fspath(path), header + rest)
-
-
-def _replace(path: str, contents: bytes) -> None:
-    """Write beside the file, then rename over it."""
-    import tempfile
-
-    folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(dir=folder or ".", prefix=f".{name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    atomic.write(path, header + rest)
 
 
 class StateFile:

@@ -39,7 +39,9 @@ _ALWAYS = """
     kretprobe kretprobe_instance kretprobe_holder rethook rethook_node ftrace_regs
     kobj_type kset_uevent_ops kobj_uevent_env sysfs_ops
     proc_dir_entry seq_file kmem_cache page folio vm_area_struct mm_struct pipe_inode_info pipe_buffer
-    super_block file_system_type platform_driver va_format timespec64 tm clocksource
+    super_block file_system_type poll_table_struct vm_operations_struct
+    platform_driver urb usb_device subsys_private driver_private device_private
+    va_format timespec64 tm clocksource cpuinfo_x86
 """
 
 

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmod_emu.abi import profile
@@ -191,7 +191,7 @@ def _file(rows, structs=(), **more):
     )
 
 
-@given(entries=st.dictionaries(_NAMES, _ENTRY, min_size=1, max_size=20), modversions=st.booleans())
+@given(entries=st.dictionaries(_NAMES, _ENTRY, min_size=1, max_size=8), modversions=st.booleans())
 def test_what_is_built_is_what_is_loaded(entries, modversions):
     rows = [
         Export(name, crc if modversions else None, gpl, namespace, value)
@@ -224,6 +224,7 @@ _LAYOUTS = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(_LAYOUTS, unique_by=lambda layout: layout.name))
 def test_any_layout_is_kept(layouts):
     loaded = profile.Profile.from_bytes(_file([], layouts))
