@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
-from kmod_emu.fs.mount import mount_all
+from kmod_emu.fs.mount import mount_all, mount_files
+from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.module.modules import Module, Modules
@@ -56,7 +57,9 @@ class Kernel(KernelCore):
         procfs, sysfs = mount_all(self)
         module_sysfs = ModuleSysfs(self)
         self.add(module_sysfs)
-        ModuleProcfs(self, procfs)
+        symbols = ModuleProcfs(self, procfs)
+        system_map = Node(0o600, read=symbols.system_map)
+        mount_files(self, "/boot", {f"System.map-{self.profile.release}": system_map})
         sysfs.make("module").computed = module_sysfs.list
         self.snapshots.take()
 

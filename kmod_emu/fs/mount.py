@@ -10,14 +10,23 @@ from kmod_emu.fs.open import SpecialOperations
 from kmod_emu.fs.order import proc_key, sysfs_key
 from kmod_emu.fs.pipe import Pipes
 from kmod_emu.fs.procfs import Procfs
+from kmod_emu.fs.ramfs import TMPFS_MAGIC
 from kmod_emu.fs.securityfs import securityfs_nodes
 from kmod_emu.fs.sysfs import Sysfs
-from kmod_emu.fs.tree import PROC_SUPER_MAGIC, SYSFS_MAGIC, NodeSuperBlock, directory
+from kmod_emu.fs.syslog import Syslog
+from kmod_emu.fs.tree import PROC_SUPER_MAGIC, SYSFS_MAGIC, Node, NodeSuperBlock, directory
 from kmod_emu.fs.uevent import Uevents
 from kmod_emu.fs.vfs import Vfs
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
+
+
+def mount_files(kernel: KernelCore, path: str, files: dict[str, Node]) -> None:
+    """Cover a directory by files that are computed when somebody reads them."""
+    vfs = kernel[Vfs]
+    root = directory(files, 0o755)
+    vfs.mount(path, NodeSuperBlock(kernel, "tmpfs", TMPFS_MAGIC, vfs.anonymous_dev(), root, proc_key))
 
 
 def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
@@ -26,7 +35,8 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     mem.register(kernel, devices)
     vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
     procfs, sysfs = Procfs(kernel), Sysfs(kernel)
-    for part in (devices, pipes, vfs, procfs, Uevents(), sysfs):
+    syslog = Syslog(kernel)
+    for part in (devices, pipes, vfs, procfs, Uevents(), sysfs, syslog):
         kernel.add(part)
     security = directory(securityfs_nodes(kernel))
     sysfs.make("kernel").computed = lambda: {"security": security}
@@ -36,4 +46,5 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     vfs.mount(
         "/sys", NodeSuperBlock(kernel, "sysfs", SYSFS_MAGIC, vfs.anonymous_dev(), sysfs.node, sysfs_key)
     )
+    mount_files(kernel, "/var/log", {"syslog": Node(0o640, read=lambda task: syslog.text())})
     return procfs, sysfs

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
-_DIRECTORIES = {"dev": 0o755, "etc": 0o755, "lib": 0o755, "lib/modules": 0o755, "proc": 0o555, "root": 0o700,
-                "run": 0o755, "sys": 0o555, "tmp": 0o777 | S_ISVTX, "var": 0o755}  # fmt: skip
+_DIRECTORIES = {"boot": 0o755, "dev": 0o755, "etc": 0o755, "lib": 0o755, "lib/modules": 0o755,
+                "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o777 | S_ISVTX,
+                "var": 0o755, "var/log": 0o755}  # fmt: skip
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
     "group": "root:x:0:\nnogroup:x:65534:\n",

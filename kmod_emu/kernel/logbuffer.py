@@ -55,15 +55,19 @@ class LogBuffer:
         while self._bytes > BUFFER_BYTES and len(self.records) > 1:
             self._bytes -= len(self.records.popleft().text) + _RECORD_OVERHEAD
 
-    def readable(self) -> list[Record]:
-        """Records that readers get: those since the last clear, without one that still lacks its newline.
+    def finished(self) -> list[Record]:
+        """All records there are, without one that still lacks its newline.
 
         As in Linux, `printk("text")` is not seen before the next message finishes it.
         """
-        records = [record for record in self.records if record.sequence >= self._cleared]
+        records = list(self.records)
         if records and self._open_by is not None:
             records.pop()
         return records
+
+    def readable(self) -> list[Record]:
+        """Records that readers get: those since the last clear that are finished."""
+        return [record for record in self.finished() if record.sequence >= self._cleared]
 
     def lines(self) -> list[str]:
         """Every readable line, without time stamps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.fs.syslog import Syslog
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, removing
@@ -42,7 +43,8 @@ _REMOVE = "rmmod: ERROR: ../libkmod/libkmod-module.c:856 kmod_module_remove_modu
 def main(console: Console, args: Sequence[str]) -> int:
     """The command: tries all modules, and fails if one of them cannot be removed."""
     line = Getopt(COMMAND, args)
-    force, explain, uid, status = False, False, 0, 0
+    force = explain = syslog = False
+    uid = status = 0
     for key, value in console.options(line):
         if key == "f":
             force = True
@@ -50,6 +52,8 @@ def main(console: Console, args: Sequence[str]) -> int:
             uid = user_id(value)
         elif key == "explain":
             explain = True
+        elif key == "s":
+            syslog = True
     if not line.operands:
         raise ToolError("rmmod: ERROR: missing module name.")
     with console.machine(change=True) as kernel:
@@ -57,7 +61,10 @@ def main(console: Console, args: Sequence[str]) -> int:
             try:
                 rmmod(kernel, argument, force=force, uid=uid)
             except ToolError as error:
-                console.err(str(error))
+                if syslog:
+                    kernel[Syslog].log("rmmod", str(error).replace("rmmod: ", ""))
+                else:
+                    console.err(str(error))
                 for reason in removing(kernel, module_name(argument), error) if explain else ():
                     console.err(f"kmod-emu: {reason}")
                 status = 1

@@ -45,6 +45,11 @@ class ModuleProcfs:
         """One line a module, newest first (m_show)."""
         return "".join(module_line(module, shows_value(task)) for module in self._modules.formed())
 
+    def system_map(self, task: Task) -> str:
+        """The base kernel's symbols by address, as its build leaves them in System.map."""
+        symbols = sorted(self._kernel.symbols, key=lambda symbol: symbol.address)
+        return "".join(f"{s.address:016x} {_LETTERS[s.origin]} {s.name}\n" for s in symbols)
+
     def kallsyms(self, task: Task) -> str:
         """Symbols of the base kernel, then of the modules."""
         visible = shows_value(task)

@@ -227,3 +227,20 @@ def test_cat_spares_the_terminal(cli, tmp_path):
     shown = os.read(seen, 4096)
     os.close(seen)
     assert shown.replace(b"\r\n", b"\n") == raw.replace(b"\x1b", b"\\x1b")
+
+
+def test_the_system_log(cli):
+    cli("insmod", HELLO)
+    assert cli("rmmod", "-s", "none").stderr == ""
+    cli("dmesg", "-C")
+    lines = cli("cat", "/var/log/syslog").stdout.splitlines()
+    assert lines[-2] == "Nov 14 22:13:22 kmod-emu kernel: [    2.000005] Hello world!"
+    assert lines[-1] == "Nov 14 22:13:22 kmod-emu rmmod: ERROR: Module none is not currently loaded"
+
+
+def test_system_map(cli):
+    lines = cli("cat", "/boot/System.map-6.1.0-56-amd64").stdout.splitlines()
+    addresses = [int(line.split()[0], 16) for line in lines]
+    assert addresses == sorted(addresses)
+    printk = next(line for line in lines if line.endswith(" T _printk"))
+    assert f"{printk.split()[0]}  _printk" in cli("ksyms").stdout.splitlines()
