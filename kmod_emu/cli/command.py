@@ -14,7 +14,7 @@ from kmod_emu.kmod.console import Console, Done
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from click.shell_completion import CompletionItem
 
@@ -61,14 +61,46 @@ class ToolCommand(click.Command):
         sys.exit(run(str(self.name), ctx.args, ctx.obj))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Options by their names, else files."""
+        """Options by their names; modules that are loaded, samples or files for the rest."""
         from click.shell_completion import CompletionItem
 
         if not incomplete.startswith("-"):
-            return [CompletionItem(incomplete, type="file")]
+            names = _loaded(ctx) if self.name == "rmmod" else _samples() if self.name == "modinfo" else []
+            return complete(names, incomplete)
         command: Command = import_module(f"kmod_emu.kmod.{self.name}").COMMAND
         options = command.completions().items()
         return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
+
+
+def complete(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """The names that begin so, else the shell's own completion of files."""
+    from click.shell_completion import CompletionItem
+
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return items or [CompletionItem(incomplete, type="file")]
+
+
+def complete_sample(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Samples, else files."""
+    return complete(_samples(), incomplete)
+
+
+def _samples() -> list[str]:
+    from kmod_emu import samples
+
+    return samples.names()
+
+
+def _loaded(ctx: click.Context) -> list[str]:
+    """Modules of the kept machine; none where it cannot be read."""
+    from kmod_emu.cli.machine import state_path
+    from kmod_emu.kernel.statefile import StateFile
+
+    state = ctx.parent.params.get("state") if ctx.parent else None
+    try:
+        return [name for name, *_ in StateFile(state_path(state)).notes["modules"]]
+    except (OSError, KeyError):
+        return []
 
 
 @reports_errors

@@ -10,6 +10,7 @@ import click
 
 from kmod_emu import samples
 from kmod_emu.api import Kernel
+from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import UID, USAGE_ERROR, colour
 from kmod_emu.errors import KernelError, Killed, Unimplemented
@@ -118,7 +119,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 
 
 @click.command()
-@click.argument("module")
+@click.argument("module", shell_complete=complete_sample)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the story.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the kernel log only.")

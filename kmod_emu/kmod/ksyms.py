@@ -20,32 +20,39 @@ COMMAND = Command(
     "List the symbols that modules may use, with their addresses.",
     {
         "-a, --all": "also symbols that are not implemented here",
+        "-m, --info": "also each module's address and size",
+        "-H, --noheader": "no line with the names of the columns",
         "-V, --version": "show the version",
         "-h, --help": "show this text",
     },
 )
 
+HEADER = "Address           Symbol                            Defined by\n"
+
 
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
-    everything = False
-    for key, _ in console.options(Getopt(COMMAND, args)):
-        everything |= key == "a"
+    given = {key for key, _ in console.options(Getopt(COMMAND, args))}
     with console.machine(change=False) as kernel:
-        console.out(ksyms(kernel, everything=everything))
+        text = ksyms(kernel, everything="a" in given, info="m" in given)
+    console.out(text if "H" in given else HEADER + text)
     return 0
 
 
-def ksyms(kernel: Kernel, *, everything: bool = False) -> str:
+def ksyms(kernel: Kernel, *, everything: bool = False, info: bool = False) -> str:
     """One line a symbol: address, name, and the module that exports it.
 
     Args:
         kernel: The machine.
         everything: Also exports of the base kernel that are not implemented here.
+        info: Also a line a module, with its address and size.
     """
-    lines = ["Address           Symbol                            Defined by\n"]
+    lines = []
     for module in kernel.modules:
         owner = escape(module.name.encode("utf-8", "surrogateescape"))
+        if info:
+            size = f"({module.core_size // 1024}k)"
+            lines.append(f"{module.base:016x}  {size:32}  [{owner}]\n")
         for name, (address, *_) in sorted(module.exports.items(), key=lambda item: item[1][0]):
             shown = escape(name.encode("utf-8", "surrogateescape"))
             lines.append(f"{address:016x}  {shown:32}  [{owner}]\n")

@@ -113,6 +113,11 @@ def test_ksyms_lists_what_modules_may_use(cli):
     assert any(line.endswith("  _printk") for line in lines)
     assert not any(line.endswith("  misc_register") for line in lines)
     assert any(line.endswith("  misc_register") for line in cli("ksyms", "-a").stdout.splitlines())
+    assert lines[0].split() == ["Address", "Symbol", "Defined", "by"]
+    assert cli("ksyms", "-H").stdout.splitlines() == lines[1:]
+    cli("insmod", HELLO)
+    told = "ffffffffc0000000  (16k)                             [hello]"
+    assert cli("ksyms", "-mH").stdout.splitlines()[0] == told
 
 
 def test_ls(cli):

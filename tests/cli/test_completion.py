@@ -1,0 +1,36 @@
+"""What the shell is offered when Tab is pressed."""
+
+import pytest
+from click.shell_completion import ShellComplete
+
+from kmod_emu import samples
+from kmod_emu.cli.main import main
+
+
+def offered(words: list[str], incomplete: str) -> list[str]:
+    items = ShellComplete(main, {}, "kmod-emu", "_KMOD_EMU_COMPLETE").get_completions(words, incomplete)
+    return [item.type if item.type == "file" else item.value for item in items]
+
+
+def test_modules_that_are_loaded(cli):
+    assert offered(["rmmod"], "") == ["file"]
+    cli("insmod", samples.path("hello"))
+    cli("--state", "other", "insmod", samples.path("params"))
+    assert offered(["rmmod"], "") == ["hello"]
+    assert offered(["--state", "other", "rmmod"], "p") == ["params"]
+
+
+@pytest.mark.parametrize(
+    ("words", "incomplete", "wanted"),
+    [
+        ([], "insm", ["insmod"]),
+        (["run"], "hell", ["hello"]),
+        (["modinfo"], "hell", ["hello"]),
+        (["run"], "./x", ["file"]),
+        (["insmod"], "", ["file"]),
+        (["rmmod"], "--fo", ["--force"]),
+        (["dmesg", "-T"], "--fac", ["--facility"]),
+    ],
+)
+def test_names_options_and_files(cli, words, incomplete, wanted):
+    assert offered(words, incomplete) == wanted
