@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
+from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
@@ -17,8 +19,7 @@ from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.process import Process
 
 if TYPE_CHECKING:
-    import os
-
+    from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
 
 
@@ -36,6 +37,7 @@ class Kernel(KernelCore):
         release: A release that has a profile ("6.1.0-56-amd64") or a series ("6.1"); None is the newest 6.1.
         permissive: Let unimplemented functions return 0 instead of ending the calling task.
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
+        modules: A directory of modules with modules.dep and its kin; request_module() loads from there.
 
     Raises:
         LookupError: There is no profile of that release.
@@ -51,9 +53,17 @@ class Kernel(KernelCore):
     []
     """
 
-    def __init__(self, release: str | None = None, *, permissive: bool = False, cmdline: str = "") -> None:
+    def __init__(
+        self,
+        release: str | None = None,
+        *,
+        permissive: bool = False,
+        cmdline: str = "",
+        modules: str | os.PathLike[str] | None = None,
+    ) -> None:
         super().__init__(release, permissive=permissive, cmdline=cmdline)
         self.add(Modules(self))
+        self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
         module_sysfs = ModuleSysfs(self)
         self.add(module_sysfs)
@@ -80,9 +90,15 @@ class Kernel(KernelCore):
         image = module if isinstance(module, bytes) else Path(module).read_bytes()
         with self.process(uid=uid, comm="insmod") as process:
             process.init_module(image, params)
-        loaded = self[Modules].latest
+        loaded = self[Modules].loaded_by(process.pid)
         assert loaded is not None
         return loaded
+
+    def _modprobe(self, name: str) -> Task:
+        """Start the modprobe that request_module() wants."""
+        from kmod_emu.kmod.helper import spawn
+
+        return spawn(self, name)
 
     def rmmod(self, name: str, flags: int = O_NONBLOCK, *, uid: int = 0) -> None:
         """Unload a module with delete_module(2).

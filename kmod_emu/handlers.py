@@ -34,6 +34,7 @@ import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue
+import kmod_emu.module.kmod
 import kmod_emu.module.modules
 import kmod_emu.module.refcount
 import kmod_emu.module.syscalls

@@ -59,8 +59,13 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
             kernel.save(path)
 
 
-def boot(given: str | None, release: str | None) -> Kernel:
+def boot(given: str | None, release: str | None, modules: str | None = None) -> Kernel:
     """Replace the kept machine by a fresh one.
+
+    Args:
+        given: The --state option.
+        release: As `Kernel` takes it.
+        modules: Likewise.
 
     Raises:
         LookupError: There is no profile of that release.
@@ -68,7 +73,7 @@ def boot(given: str | None, release: str | None) -> Kernel:
     from kmod_emu.api import Kernel
 
     path = state_path(given)
-    kernel = Kernel(release)
+    kernel = Kernel(release, modules=modules)
     with locked(path):
         kernel.save(path)
     return kernel

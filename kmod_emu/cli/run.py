@@ -51,7 +51,7 @@ class Run:
                 process.init_module(image, params)
         except KernelError as error:
             self.error = error
-        self.module: Module | None = kernel[Modules].latest
+        self.module: Module | None = kernel[Modules].loaded_by(process.pid)
         self.name = self._name()
 
     def _name(self) -> str:
@@ -128,6 +128,12 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 )
 @click.option("--explain", is_flag=True, help="After an error, also name modules that would help.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where request_module() finds modules: a directory with modules.dep.",
+)
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
     "--for",
@@ -154,6 +160,7 @@ def run(
     uid: int,
     explain: bool,
     permissive: bool,
+    modules: str | None,
     release: str | None,
     seconds: float,
     time_limit: float,
@@ -165,7 +172,7 @@ def run(
     """
     try:
         path = _find(module)
-        kernel = Kernel(release or _release_for(path), permissive=permissive)
+        kernel = Kernel(release or _release_for(path), permissive=permissive, modules=modules)
     except ToolError as error:
         click.echo(str(error), err=True)
         sys.exit(error.status)

@@ -15,14 +15,20 @@ from kmod_emu.text import escape
 
 @click.command()
 @click.option("--release", help="The kernel release, as in `uname -r`, or a series such as 6.1.")
+@click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where its modules are, with modules.dep: for modprobe, and for modules that ask for others.",
+)
 @click.pass_obj
 @reports_errors
-def boot(state: str | None, release: str | None) -> None:
+def boot(state: str | None, release: str | None, modules: str | None) -> None:
     """Start a fresh machine and keep it for the other commands."""
     from kmod_emu.cli import machine
 
     try:
-        kernel = machine.boot(state, release)
+        kernel = machine.boot(state, release, modules)
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)

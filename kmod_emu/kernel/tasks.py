@@ -16,6 +16,8 @@ from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
 from kmod_emu.machine.memory import Access, PageFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.errors import KernelError
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.sched import Activation
@@ -56,6 +58,7 @@ class Task:
         busy: Processor seconds since it last gave up the processor.
         spin: What it was found waiting for in a loop.
         ignored: Signals that it does not get.
+        watchers: Called once when its work has ended, however that came.
         looks: How often it was looked at because it runs long.
     """
 
@@ -73,6 +76,7 @@ class Task:
         self.spin: Spin | None = None
         self.ignored: set[int] = set()
         self.finished = False
+        self.watchers: list[Callable[[], object]] = []
         self.dead = False
         self._result: Any = None
         self._error: KernelError | None = None
@@ -117,6 +121,9 @@ class Task:
         self.context = self.page = self.resume = self.spin = None
         self.blocked = self.asleep = False
         self.finished, self._result, self._error = True, result, error
+        watchers, self.watchers = self.watchers, []
+        for watcher in watchers:
+            watcher()
 
     def take_result(self) -> Any:
         """What the work returned; raises what it raised."""

@@ -15,6 +15,7 @@ from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.kmod.symbols import Symbols
+from kmod_emu.module.kmod import Kmod
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ def _print_symbols(console: Console, log: probe.Log, path: str, what: str) -> in
 
 def module_directory(kernel: Kernel) -> str:
     """Where the machine's modules are: as it was told, else this computer's for the machine's release."""
-    return f"/lib/modules/{kernel.profile.release}"
+    return kernel[Kmod].directory or f"/lib/modules/{kernel.profile.release}"
 
 
 def kernel_command_line(kernel: Kernel) -> str:

@@ -135,7 +135,7 @@ async def load_module(kernel: KernelCore, copy: Copy, uargs: int, flags: int) ->
 
 async def _load(info: LoadInfo, uargs: int) -> Module:
     kernel = info.kernel
-    kernel[Modules].latest = None
+    kernel[Modules].note_load(None)
     async with Unwind(info.printk) as undo:
         undo.on_failure(kernel.vmalloc.free, info.copy.address)
         module_sig_check(info)
@@ -292,7 +292,7 @@ async def add_unformed_module(info: LoadInfo, module: Module) -> None:
     module.state = ModuleState.UNFORMED
     await module_patient_check_exists(info)
     modules.insert(module)
-    modules.latest = module
+    modules.note_load(module)
     info.kernel.events.emit("add_unformed_module", name=name, list=[other.name for other in modules])
 
 

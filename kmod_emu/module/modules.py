@@ -184,7 +184,7 @@ class Modules:
         self._kernel = kernel
         self.head = kernel.symbols.address("modules")
         self.known: dict[int, Module] = {}  # by address of struct module
-        self.latest: Module | None = None  # the one that the last load_module put on the list
+        self._loads: dict[int, Module] = {}  # by pid, what each task's latest load_module put on the list
         self.last_unloaded = ""
         self.disabled = "nomodule" in kernel.cmdline
         self.sig_enforce = kernel.cmdline.get("module.sig_enforce") in ("", "1", "y", "Y")
@@ -223,6 +223,17 @@ class Modules:
             if module.name == name and (even_unformed or module.state is not ModuleState.UNFORMED):
                 return module
         return None
+
+    def note_load(self, module: Module | None) -> None:
+        """The current task loads a module; None while it has made none of the file yet."""
+        pid, alive = self._kernel.sched.current.pid, self._kernel.tasks.by_pid
+        self._loads = {other: made for other, made in self._loads.items() if other in alive and other != pid}
+        if module is not None:
+            self._loads[pid] = module
+
+    def loaded_by(self, pid: int) -> Module | None:
+        """What a process's latest load_module put on the list, whatever came of it; others load meanwhile."""
+        return self._loads.get(pid)
 
     def insert(self, module: Module) -> None:
         """Put a module at the head of the list."""

@@ -136,6 +136,20 @@ def _modinfo(d: dict[str, Any]) -> str:
     return f"vermagic '{magic}' fits; licence {show(d['license'])}; {origin}"
 
 
+def _requested(d: dict[str, Any]) -> str:
+    then = "waits for it" if d["wait"] else "goes on meanwhile"
+    return f"{show(d['comm'])} ({d['pid']}) has /sbin/modprobe -q -- {show(d['name'])} started and {then}"
+
+
+def _modprobe_result(d: dict[str, Any]) -> str:
+    result = d["result"]
+    if result < 0:
+        return f"{errname(-result) or 'an errno'}, it could not be started"
+    if result == 0:
+        return "it exited with 0" if d["wait"] else "it has begun"
+    return f"it exited with {result >> 8}" if result >> 8 else f"signal {result} killed it"
+
+
 STEPS: dict[str, tuple[str, Sentence]] = {
     "syscall": (
         "system call",
@@ -202,6 +216,11 @@ STEPS: dict[str, tuple[str, Sentence]] = {
         lambda d: f"the processor runs {show(d['symbol'])} at {d['address']:#x}",
     ),
     "free_module": ("module freed", lambda d: f"{show(d['name'])} is off the list, its memory is free"),
+    "request_module": ("request_module()", _requested),
+    "request_module_result": (
+        "modprobe ended",
+        lambda d: f"request_module({show(d['name'])!r}) gives {d['result']}: {_modprobe_result(d)}",
+    ),
     "unimplemented": ("not implemented", lambda d: f"{show(d['name'])} was used at {d['caller']:#x}"),
     "oops": ("oops", lambda d: show(d["text"])),
     "soft lockup": ("soft lockup", lambda d: show(d["text"])),

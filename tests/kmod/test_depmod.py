@@ -400,7 +400,7 @@ def test_any_tree(tmp_path_factory, modules, order):
     tree.compare("-w")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(modules=modules(circles=True))
 def test_any_circle(tmp_path_factory, modules):
     tree = Tree(tmp_path_factory.mktemp("tree"))
