@@ -8,10 +8,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu import samples
 from kmod_emu.kmod import signature
-from kmod_emu.kmod.config import Config
-from kmod_emu.kmod.context import Context
 from kmod_emu.kmod.elf import modinfo_strings
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import is_module_file, module_name, read_module
@@ -117,6 +114,10 @@ def _find(console: Console, settings: _Settings, argument: str) -> list[Source]:
     """The modules that an argument means; a sample's name is the last thing it may be."""
     if is_module_file(argument) and not settings.by_name:
         return [Source(module_name(argument), os.path.join(os.getcwd(), argument))]
+    from kmod_emu import samples
+    from kmod_emu.kmod.config import Config
+    from kmod_emu.kmod.context import Context
+
     release = settings.release or console.release()
     context = Context(
         os.path.join(os.getcwd(), f"{settings.root or ''}/lib/modules/{release}"),
