@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.fs.mount import mount_all, mount_files
-from kmod_emu.fs.tree import Node
+from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
+from kmod_emu.module.dynamic_debug import control_node
 from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
@@ -71,6 +72,7 @@ class Kernel(KernelCore):
         system_map = Node(0o600, read=symbols.system_map)
         mount_files(self, "/boot", {f"System.map-{self.profile.release}": system_map})
         sysfs.make("module").computed = module_sysfs.list
+        sysfs.debug["dynamic_debug"] = directory({"control": control_node(self)})
         self.snapshots.take()
 
     # --- modules ------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue
+import kmod_emu.module.dynamic_debug
+import kmod_emu.module.jump_label
 import kmod_emu.module.kmod
 import kmod_emu.module.modules
 import kmod_emu.module.refcount

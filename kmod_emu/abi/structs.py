@@ -128,6 +128,24 @@ class StructView:
         old = self.memory.read_u8(address)
         self.memory.write_u8(address, old | mask if on else old & ~mask & 0xFF)
 
+    def field(self, name: str) -> int:
+        """The value of a bit-field, unsigned."""
+        address, unit, bit, mask = self._field(name)
+        return int.from_bytes(self.memory.read(address, unit), "little") >> bit & mask
+
+    def set_field(self, name: str, value: int) -> None:
+        """Set a bit-field; what does not fit is cut off."""
+        address, unit, bit, mask = self._field(name)
+        old = int.from_bytes(self.memory.read(address, unit), "little")
+        self.memory.write(address, (old & ~(mask << bit) | (value & mask) << bit).to_bytes(unit, "little"))
+
+    def _field(self, name: str) -> tuple[int, int, int, int]:
+        """Address and bytes of its storage unit, its lowest bit in there, the mask of its width."""
+        member = self._member(name)
+        if member.bit is None or member.bits is None:
+            raise TypeError(f"struct {self.layout.name}.{name} is no bit-field")
+        return self.address + member.offset, member.size, member.bit, (1 << member.bits) - 1
+
     def inner(self, name: str, layout: StructLayout) -> StructView:
         """A view on a member that is itself a structure; ValueError if it is smaller than the layout."""
         member = self._member(name)

@@ -39,7 +39,8 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     for part in (devices, pipes, vfs, procfs, Uevents(), sysfs, syslog):
         kernel.add(part)
     security = directory(securityfs_nodes(kernel))
-    sysfs.make("kernel").computed = lambda: {"security": security}
+    debug = directory(sysfs.debug, 0o700)
+    sysfs.make("kernel").computed = lambda: {"debug": debug, "security": security}
     mem.make_nodes(vfs)
     proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)
     vfs.mount("/proc", proc)

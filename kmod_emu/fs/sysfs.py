@@ -81,6 +81,7 @@ class Sysfs:
         self._kernel = kernel
         self.root = Directory("", None)
         self.of: dict[int, Directory] = {}
+        self.debug: dict[str, Node] = {}  # what the kernel itself has in /sys/kernel/debug
         self.node = directory(lambda: self._list(self.root), strict=True)
         kernel.kobjects.sysfs = self
         for path in OWN:

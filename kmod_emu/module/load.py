@@ -21,6 +21,7 @@ from kmod_emu.module.check import (
     taint_by_name,
     taint_unsigned,
 )
+from kmod_emu.module.dynamic_debug import dynamic_debug_setup
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.finalize import sort_extable
 from kmod_emu.module.free import free_regions
@@ -173,6 +174,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         post_relocation(info, module)
         copy_args(info, module, uargs)
         undo.on_failure(free_args, kernel, module)
+        dynamic_debug_setup(info, module)
         ftrace_module_init(info, module)
         complete_formation(info, module)
         undo.on_failure(note_tables, kernel, module, None)

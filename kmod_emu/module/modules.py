@@ -97,6 +97,7 @@ class Module:
         self.owned: list[int] = []  # heap memory freed with the module: arguments, parameter strings
         self.percpu = 0
         self.in_sysfs = False
+        self.dyndbg = (0, 0)  # address and count of its `struct _ddebug`s
         self.parameters: list[Parameter] = []  # those that /sys/module/NAME/parameters shows
 
     @property
@@ -383,6 +384,8 @@ class Modules:
             module.exports = {name: (a, c, g, n) for name, (a, c, g, n) in item["exports"].items()}
             module.owned = list(item["owned"])
             module.in_sysfs = item["in_sysfs"]
+            start, count = item["dyndbg"]
+            module.dyndbg = (start, count)
             module.parameters = [Parameter(*row) for row in item["parameters"]]
         for item in state["modules"]:
             module = self.known[item["address"]]
@@ -408,6 +411,7 @@ def _module_state(module: Module) -> dict[str, Any]:
         "exports": module.exports,
         "owned": list(module.owned),
         "in_sysfs": module.in_sysfs,
+        "dyndbg": list(module.dyndbg),
         "parameters": [list(parameter) for parameter in module.parameters],
         "uses": [other.address for other in module.uses],
         "users": [other.address for other in module.users],

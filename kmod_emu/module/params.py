@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.module import explain
+from kmod_emu.module.dynamic_debug import exec_queries
 from kmod_emu.module.elf import text
 from kmod_emu.module.kernel_param import operations, parameters, set_parameter
 from kmod_emu.module.next_arg import arguments, parameq
@@ -85,8 +87,11 @@ def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
     if argument.name == b"async_probe":  # bad text, too, means yes
         module.view.async_probe_requested = int((argument.value or b"y")[0] not in b"nNfF0")
         return
-    head, _, tail = name.partition(".")
-    if name == "dyndbg" or tail == "dyndbg":
+    head, dot, tail = name.partition(".")
+    if (tail if dot else head) == "dyndbg":  # a bad query is complained of, and no reason not to load
+        query = "+p" if argument.value is None else text(argument.value)
+        with suppress(KernelError):
+            exec_queries(kernel, query, head if dot else module.name)
         return
     kernel.printk.emit(f"{module.name}: unknown parameter '{head}' ignored\n", 4)
 

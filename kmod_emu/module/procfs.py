@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.sysctl import numbers
-from kmod_emu.fs.tree import Node
+from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kernel.tasks import CAP_SYSLOG
+from kmod_emu.module.dynamic_debug import control_node
 from kmod_emu.module.modules import STATE_NAMES, Module, Modules, ModuleState
 from kmod_emu.uapi import errno
 
@@ -35,6 +36,7 @@ class ModuleProcfs:
     def __init__(self, kernel: KernelCore, procfs: Procfs) -> None:
         self._kernel = kernel
         self._modules = kernel[Modules]
+        procfs.files["dynamic_debug"] = directory({"control": control_node(kernel)})
         procfs.files["modules"] = Node(0o444, read=self.modules)
         procfs.files["kallsyms"] = Node(0o444, read=self.kallsyms)
         procfs.sysctl_kernel["modules_disabled"] = Node(
