@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.fs.order import sysfs_key
 from kmod_emu.fs.syslog import Syslog
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
@@ -98,9 +99,21 @@ def _check_in_use(kernel: Kernel, name: str) -> None:
     """What rmmod reads from /sys before it asks the kernel."""
     module = kernel[Modules].find(name)
     if module is None:
-        raise ToolError(f"rmmod: ERROR: Module {name} is not currently loaded")
+        state = "builtin." if _is_builtin(kernel, name) else "not currently loaded"
+        raise ToolError(f"rmmod: ERROR: Module {name} is {state}")
     if module.users:
-        holders = " ".join(escape(user.name.encode("utf-8", "surrogateescape")) for user in module.users)
+        names = sorted((user.name for user in module.users), key=sysfs_key)
+        holders = " ".join(escape(user.encode("utf-8", "surrogateescape")) for user in names)
         raise ToolError(f"rmmod: ERROR: Module {name} is in use by: {holders}")
     if module.refcnt:
         raise ToolError(f"rmmod: ERROR: Module {name} is in use")
+
+
+def _is_builtin(kernel: Kernel, name: str) -> bool:
+    """Whether the module directory says that the kernel has it in itself."""
+    from kmod_emu.kmod.config import Config
+    from kmod_emu.kmod.context import Context
+    from kmod_emu.kmod.modprobe import module_directory
+
+    context = Context(module_directory(kernel), Config(), lambda place, text: None)
+    return context.module(name).is_builtin()

@@ -249,3 +249,14 @@ def test_system_map(cli):
     assert addresses == sorted(addresses)
     printk = next(line for line in lines if line.endswith(" T _printk"))
     assert f"{printk.split()[0]}  _printk" in cli("ksyms").stdout.splitlines()
+
+
+def test_removing_what_is_built_in(cli, tmp_path, monkeypatch):
+    directory = tmp_path / "lib/modules/1.0"
+    directory.mkdir(parents=True)
+    (directory / "modules.builtin").write_text("kernel/inside.ko\n")
+    (directory / "modules.order").touch()
+    (directory / "modules.builtin.modinfo").touch()
+    assert cli("depmod", "-b", tmp_path, "1.0").exit_code == 0
+    monkeypatch.setattr("kmod_emu.kmod.modprobe.module_directory", lambda kernel: str(directory))
+    assert cli("rmmod", "inside").stderr == "rmmod: ERROR: Module inside is builtin.\n"
