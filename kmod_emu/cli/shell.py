@@ -11,7 +11,7 @@ import click
 from kmod_emu.cli import main as group
 
 PROMPT = "kmod-emu# "
-_WORDS = ("boot", "insmod", "rmmod", "lsmod", "dmesg", "modinfo", "ksyms", "cat", "ls")
+_WORDS = ("boot", "insmod", "rmmod", "lsmod", "modprobe", "dmesg", "modinfo", "ksyms", "cat", "ls")
 _HELP = f"Commands: {', '.join(_WORDS)}, exit. `COMMAND --help` says more."
 
 

@@ -57,8 +57,9 @@ _KSYMTAB = b"__ksymtab_"
 
 @dataclass
 class _Options:
-    """The command line."""
+    """The command line, and the module directory that the machine was given."""
 
+    directory: str | None = None
     all: bool = False
     quick: bool = False
     base: str | None = None
@@ -78,15 +79,17 @@ def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = Getopt(COMMAND, args)
     options = _options(console, line)
-    release, *files = line.operands or [_release(console)]
+    if not line.operands and options.base is None:
+        options.directory = _machines_directory(console)
+    release, *files = line.operands or [console.release()]
     if not _RELEASE.match(release):
         raise ToolError(f"depmod: ERROR: Bad version passed {release}")
-    if options.base is None and options.out is None and not options.show:
+    if options.base is options.out is options.directory is None and not options.show:
         raise ToolError(
             f"depmod: FATAL: /{options.moduledir}/{release} belongs to this computer: "
             "name a copy with -b, another place for the files with -o, or print them with -n"
         )
-    directory = _directory(options.base or "", options.moduledir, release)
+    directory = options.directory or _directory(options.base or "", options.moduledir, release)
     options.all |= not files
     if options.quick and (options.show or _up_to_date(console, directory)):
         return 0
@@ -109,9 +112,12 @@ def _options(console: Console, line: Getopt) -> _Options:
     return options
 
 
-def _release(console: Console) -> str:
+def _machines_directory(console: Console) -> str | None:
+    """The module directory that the kept machine was given, if any."""
+    from kmod_emu.module.kmod import Kmod
+
     with console.machine(change=False) as kernel:
-        return kernel.profile.release
+        return kernel[Kmod].directory
 
 
 def _run(console: Console, options: _Options, directory: str, release: str, files: list[str]) -> int:

@@ -82,7 +82,7 @@ async def _modprobe(kernel: KernelCore, process: Process, name: str) -> int:
     config = read_config(directory, (), "", lambda text: None)
     options = probe.Options(level=0)
     console = _Quiet()
-    log = probe.Log(console, options)
+    log = probe.Log(console, options, kernel)
     prober = probe.Prober(console, kernel, Context(directory, config, log.library), options, log, load)
     error = await prober.insert(name)
     await exit_files(kernel, process.task)

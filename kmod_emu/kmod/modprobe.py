@@ -50,7 +50,7 @@ COMMAND = Command(
         "-C, --config=PATH": "read this file or directory instead of /etc/modprobe.d and its like",
         "-d, --dirname=DIR": "where lib/modules is, instead of /",
         "-S, --set-version=RELEASE": "the kernel's release, if not the machine's",
-        "-s, --syslog": "messages go to the system log, which this machine does not keep",
+        "-s, --syslog": "messages go to the machine's system log",
         "-q, --quiet": "no messages",
         "-v, --verbose": "print what is done",
         "--run-commands": "run install and remove commands on this computer (not in kmod)",
@@ -67,6 +67,7 @@ _FLAGS = {
     "remove-holders": "remove_holders",
     "remove-dependencies": "remove_holders",
     "run-commands": "run",
+    "s": "syslog",
 }
 _DOES = {"r": "remove", "c": "config", "show-modversions": "versions", "show-exports": "exports"}
 _IGNORES = {
@@ -136,11 +137,11 @@ class _Line:
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = _Line(console, args)
-    log = probe.Log(console, line.options)
     if not line.operands and "config" not in line.does:
         raise ToolError("modprobe: ERROR: missing parameters. See -h.")
     only_asks = line.options.dry_run or line.options.lookup_only or bool(line.does - {"remove"})
-    with console.machine(change=not only_asks) as kernel:
+    with console.machine(change=not only_asks or line.options.syslog) as kernel:
+        log = probe.Log(console, line.options, kernel)
         context = _context(console, kernel, line, log)
         if "config" in line.does:
             console.out(context.config.dump())

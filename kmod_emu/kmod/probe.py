@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.fs.syslog import Syslog
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import read_module
 from kmod_emu.module.modules import Modules, ModuleState
@@ -44,6 +45,7 @@ class Options:
         level: Up to which priority messages are printed.
         not_found: Priority of messages about names; a CRITICAL one ends the command.
         run: Run install and remove commands on this computer.
+        syslog: Messages go to the machine's system log.
     """
 
     all: bool = False
@@ -59,6 +61,7 @@ class Options:
     remove_holders: bool = False
     wait: int = 0
     run: bool = False
+    syslog: bool = False
     level: int = WARNING
     not_found: int = CRITICAL
 
@@ -69,11 +72,11 @@ class Log:
     Args:
         console: Where they go.
         options: Which are printed.
+        kernel: The machine.
     """
 
-    def __init__(self, console: Console, options: Options) -> None:
-        self._console = console
-        self._options = options
+    def __init__(self, console: Console, options: Options, kernel: KernelCore) -> None:
+        self._console, self._options, self._kernel = console, options, kernel
 
     def say(self, priority: int, text: str) -> None:
         """A message.
@@ -83,10 +86,13 @@ class Log:
         """
         if priority > self._options.level:
             return
-        line = f"{self._console.tool}: {_NAMES[priority]}: {text}"
+        tool, line = self._console.tool, f"{_NAMES[priority]}: {text}"
+        if self._options.syslog:
+            self._kernel[Syslog].log(tool, line)
+        elif priority != CRITICAL:
+            self._console.err(f"{tool}: {line}")
         if priority == CRITICAL:
-            raise ToolError(line)
-        self._console.err(line)
+            raise ToolError("" if self._options.syslog else f"{tool}: {line}")
 
     def about(self, text: str) -> None:
         """A message about what the user named: without -a the last one.

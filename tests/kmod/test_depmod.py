@@ -10,6 +10,7 @@ import zstandard
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from kmod_emu import Kernel
 from kmod_emu.kmod.index import Index
 from tests.kmod.beside import ours, real, real_kmod
 from tests.kmod.kofile import module
@@ -356,6 +357,13 @@ def test_another_place_for_the_files(tree, tmp_path):
     assert ours("depmod", *args) == (0, "", "")
     assert not tree.files()
     assert (tmp_path / "out/lib/modules" / RELEASE / "modules.dep").read_text() == "kernel/a.ko:\n"
+
+
+def test_the_machines_own_directory(tree, tmp_path):
+    tree.add("kernel/a.ko")
+    Kernel(modules=tree.path).save(tmp_path / "machine.kmod")
+    assert ours("depmod", state=tmp_path / "machine.kmod") == (0, "", "")
+    assert tree.files()["modules.dep"] == b"kernel/a.ko:\n"
 
 
 def test_this_computers_own_files_are_left_alone():

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmod_emu import Kernel
+from kmod_emu.fs.syslog import Syslog
 from kmod_emu.kmod import modprobe
 from tests.conftest import RECORDINGS
 from tests.kmod.beside import ours, real, real_kmod
@@ -370,6 +371,7 @@ def machine(tmp_path):
     modprobe.tool = tool
     modprobe.loaded = lambda: [line.split()[0] for line in tool("lsmod").out.splitlines()[1:]]
     modprobe.path = path
+    modprobe.syslog = lambda: Kernel.load(tmp_path / "machine.kmod")[Syslog].text()
     return modprobe
 
 
@@ -452,6 +454,22 @@ def test_soft_dependencies(machine):
     assert machine("-rv", "h_use", configuration="softdep h_use pre: h_hello post: h_params\n").out == (
         "rmmod h_use\nrmmod h_exp\nrmmod h_hello\n"
     )
+
+
+def test_messages_in_the_system_log(machine):
+    assert machine("-s", "nothing") == (1, "", "")
+    assert machine("-s", "-a", "mi_vermagic_other") == (1, "", "")
+    log = [line.partition("modprobe: ")[2] for line in machine.syslog().splitlines() if "modprobe" in line]
+    assert log == [
+        f"FATAL: Module nothing not found in directory {machine.path}",
+        "ERROR: could not insert 'mi_vermagic_other': Exec format error",
+    ]
+
+
+def test_the_machines_own_module_directory(machine, tmp_path):
+    Kernel(modules=machine.path).save(tmp_path / "machine.kmod")
+    assert machine.tool("modprobe", "-C", str(tmp_path), "h_use") == DONE
+    assert machine.loaded() == ["h_use", "h_exp"]
 
 
 def test_commands_are_not_run(machine, tmp_path):
