@@ -2,6 +2,7 @@
 
 import kmod_emu.fs.char_dev
 import kmod_emu.fs.libfs
+import kmod_emu.fs.proc_generic
 import kmod_emu.fs.seq_file
 import kmod_emu.fs.seq_print
 import kmod_emu.fs.sysfs_group

@@ -88,6 +88,11 @@ class Inode:
         self.writers = 0
 
     @property
+    def guest(self) -> bool:
+        """Whether guest code serves it though it is no device, and is to see its `struct file`."""
+        return False
+
+    @property
     def size(self) -> int:
         """Bytes, as in st_size."""
         return 0

@@ -36,7 +36,7 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
     procfs, sysfs = Procfs(kernel), Sysfs(kernel)
     syslog = Syslog(kernel)
-    for part in (devices, pipes, vfs, procfs, Uevents(), sysfs, syslog):
+    for part in (devices, pipes, vfs, procfs, procfs.tree, Uevents(), sysfs, syslog):
         kernel.add(part)
     security = directory(securityfs_nodes(kernel))
     debug = directory(sysfs.debug, 0o700)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.fs.char_dev import CharDevices
+from kmod_emu.fs.proc_generic import ProcTree
 from kmod_emu.fs.sysctl import sysctl_nodes
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
@@ -27,7 +28,8 @@ class Procfs:
             "sys": directory({"kernel": directory(self.sysctl_kernel)}, strict=True),
             "devices": Node(0o444, read=self._devices),
         }
-        self.root = directory(self.files)
+        self.tree = ProcTree(kernel, self.files)
+        self.root = directory(lambda: {**self.tree.root.entries, **self.files})
 
     def _devices(self, task: Task) -> str:
         """Majors and who has them (fs/proc/devices.c)."""

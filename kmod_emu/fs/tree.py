@@ -58,12 +58,17 @@ class Node:
         self.permissions = mode
         self.read, self.write, self.children, self.target = read, write, children, target
         self.strict, self.size = strict, size
+        self.guest = False  # whether guest code serves it, and is to see its struct file
 
     @property
     def mode(self) -> int:
         """st_mode: type and permissions."""
         kind = S_IFDIR if self.children else S_IFLNK if self.target is not None else S_IFREG
         return kind | self.permissions
+
+    def dentry(self, sb: NodeSuperBlock, name: str, parent: Dentry, ino: int, strict: bool) -> Dentry:
+        """Its name in a directory, made anew at each lookup."""
+        return Dentry(name, parent, NodeInode(sb, self, ino, strict))
 
 
 def directory(children: dict[str, Node] | Lister, mode: int = 0o555, *, strict: bool = False) -> Node:
@@ -116,7 +121,7 @@ def _node(inode: Inode) -> Node:
 
 
 class NodeInode(Inode):
-    """What a `Node` is to the VFS; made anew at each lookup."""
+    """What a `Node` is to the VFS."""
 
     sb: NodeSuperBlock
 
@@ -124,6 +129,11 @@ class NodeInode(Inode):
         super().__init__(sb, node.mode)
         self.node, self.ino, self.strict = node, ino, strict or node.strict
         self.fop = sb.directories if node.children else sb.files
+
+    @property
+    def guest(self) -> bool:
+        """As the node says."""
+        return self.node.guest
 
     @property
     def size(self) -> int:
@@ -137,8 +147,7 @@ class NodeInode(Inode):
         child = self.node.children().get(name)
         if child is None:
             return None
-        inode = NodeInode(self.sb, child, _ino(self.ino, name), self.strict)
-        return Dentry(name, parent, inode)
+        return child.dentry(self.sb, name, parent, _ino(self.ino, name), self.strict)
 
     def entries(self, dentry: Dentry) -> list[Entry]:
         """In the file system's order."""
@@ -149,6 +158,12 @@ class NodeInode(Inode):
             Entry(name, _ino(self.ino, name), children[name].mode & S_IFMT)
             for name in sorted(children, key=self.sb.order)
         ]
+
+    def create(self, parent: Dentry, name: str, mode: int, task: Task, rdev: int = 0) -> Dentry:
+        """Not possible; /proc says so when the name is looked up, for files and directories alike."""
+        if self.sb.kind == "proc":
+            raise KernelError(errno.ENOENT, "nothing can be created in /proc")
+        return super().create(parent, name, mode, task, rdev)
 
     def readlink(self) -> str:
         """The node's target."""
@@ -179,6 +194,6 @@ class NodeSuperBlock(SuperBlock):
         self, kernel: KernelCore, kind: str, magic: int, dev: int, root: Node, order: Callable[[str], Any]
     ) -> None:
         super().__init__(kind, magic, dev)
-        self.order = order
+        self.kernel, self.order = kernel, order
         self.files, self.directories = NodeOperations(kernel), DirectoryOperations(kernel)
         self.root = Dentry("", None, NodeInode(self, root, 1, root.strict))

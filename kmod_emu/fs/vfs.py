@@ -150,8 +150,10 @@ class Vfs:
     def new_file(self, dentry: Dentry, flags: int) -> File:
         """A `File` for what is about to be opened, in guest memory if guest code serves it."""
         inode = dentry.inode
-        guest = inode.is_type(S_IFCHR) and not self._devices.is_python(inode.rdev)
-        file = (GuestFile if guest else File)(self._kernel, dentry, flags)
+        device = inode.is_type(S_IFCHR) and not self._devices.is_python(inode.rdev)
+        file = (GuestFile if device or inode.guest else File)(self._kernel, dentry, flags)
+        if inode.guest:
+            file.op = inode.fop
         self.open_files[file] = None
         return file
 

@@ -110,7 +110,8 @@ class Kobjects:
         """Join the kset and get a directory (kobject_add_internal)."""
         view = self.view(address)
         if not view.get("name") or not self.name(address):
-            self._warn(f"kobject: ({address:016x}): attempted to be registered with empty name!")
+            text = f"kobject: ({address:016x}): attempted to be registered with empty name!"
+            self._warn(text, 210, "kobject_add_internal+0x241/0x260")
             return -errno.EINVAL
         parent, kset = self.get(view.parent), view.kset
         if kset:
@@ -205,7 +206,12 @@ class Kobjects:
             self._not_initialized(address, "kobject_put")
         count = view.get("kref")
         if not 0 < count < 1 << 31:
-            self._warn("refcount_t: underflow; use-after-free.")
+            self._kernel.faults.warn(
+                "lib/refcount.c",
+                28,
+                "refcount_t: underflow; use-after-free.",
+                "refcount_warn_saturate+0xba/0x110",
+            )
             return
         view.set("kref", count - 1)
         if count == 1:
@@ -226,10 +232,12 @@ class Kobjects:
 
     def _not_initialized(self, address: int, function: str) -> None:
         what = f"is not initialized, yet {function}() is being called."
-        self._warn(f"kobject: '{self.name(address)}' ({address:016x}): {what}")
+        line, place = (632, "+0x43/0x70") if function == "kobject_get" else (726, "+0xbd/0x1d0")
+        text = f"kobject: '{self.name(address)}' ({address:016x}): {what}"
+        self._warn(text, line, function + place)
 
-    def _warn(self, text: str) -> None:
-        self._kernel.faults.warn("lib/kobject.c", 0, text)
+    def _warn(self, text: str, line: int, function: str) -> None:
+        self._kernel.faults.warn("lib/kobject.c", line, text, function)
 
     def complain(self, address: int, text: str) -> None:
         """An error line with a call trace."""
