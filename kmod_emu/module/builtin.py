@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
 
@@ -26,7 +27,7 @@ def builtin_directories(kernel: KernelCore) -> dict[str, Node]:
 
 
 def _files(kernel: KernelCore, module: str, parameters: Mapping[str, int]) -> dict[str, Node]:
-    files = {"uevent": Node(0o200, write=lambda task, data: None)}
+    files = {"uevent": Node(0o200, write=lambda task, data: None, size=PAGE_SIZE)}
     if parameters:
         shown = {name: _parameter(kernel, f"{module}.{name}", mode) for name, mode in parameters.items()}
         files["parameters"] = directory(shown)
@@ -35,12 +36,17 @@ def _files(kernel: KernelCore, module: str, parameters: Mapping[str, int]) -> di
 
 def _parameter(kernel: KernelCore, name: str, mode: int) -> Node:
     if name == "module.sig_enforce":
-        return Node(mode, read=partial(_show_sig_enforce, kernel), write=partial(_set_sig_enforce, kernel))
+        return Node(
+            mode,
+            read=partial(_show_sig_enforce, kernel),
+            write=partial(_set_sig_enforce, kernel),
+            size=PAGE_SIZE,
+        )
 
     def unknown(*_: object) -> None:
         raise KernelError(errno.EIO, f"this machine does not keep {name}, a parameter of a built-in module")
 
-    return Node(mode, read=unknown, write=unknown)
+    return Node(mode, read=unknown, write=unknown, size=PAGE_SIZE)
 
 
 def _show_sig_enforce(kernel: KernelCore, task: Task) -> str:

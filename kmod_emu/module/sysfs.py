@@ -10,6 +10,7 @@ from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.uevent import Uevents, synthesize
 from kmod_emu.kernel.taint import module_letters
+from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.module.builtin import builtin_directories
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.kernel_param import get_parameter, parameters, store_parameter
@@ -99,7 +100,7 @@ class ModuleSysfs:
         namespaces = module.modinfo.get("import_ns")
         if namespaces and module.view.has("imported_namespaces"):
             files["import_ns"] = _text(lambda: namespaces)
-        files["uevent"] = Node(0o200, write=partial(self._synthesize, module))
+        files["uevent"] = Node(0o200, write=partial(self._synthesize, module), size=PAGE_SIZE)
         files["holders"] = directory(
             lambda: {user.name: Node(0o777, target=f"../../{user.name}") for user in module.users}
         )
@@ -119,10 +120,11 @@ class ModuleSysfs:
         synthesize(self._kernel, f"/module/{module.name}", "module", data)
 
     def _section(self, address: int) -> Node:
-        return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n")
+        size = len("0x\n") + 16
+        return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n", size=size)
 
     def _note(self, address: int, size: int) -> Node:
-        return Node(0o444, read=lambda task: self._kernel.memory.read(address, size))
+        return Node(0o444, read=lambda task: self._kernel.memory.read(address, size), size=size)
 
     def _parameter(self, module: Module, parameter: Parameter) -> Node:
         kernel = self._kernel
@@ -133,8 +135,8 @@ class ModuleSysfs:
         async def write(task: Task, data: bytes) -> None:
             await store_parameter(kernel, module, parameter, data)
 
-        return Node(parameter.permissions, read=read, write=write)
+        return Node(parameter.permissions, read=read, write=write, size=PAGE_SIZE)
 
 
 def _text(fact: Callable[[], str]) -> Node:
-    return Node(0o444, read=lambda task: fact() + "\n")
+    return Node(0o444, read=lambda task: fact() + "\n", size=PAGE_SIZE)

@@ -9,6 +9,7 @@ from elftools.elf.elffile import ELFFile
 
 from kmod_emu import Kernel, KernelError, Killed, Process
 from tests.conftest import RECORDINGS
+from tests.module import scripts
 
 CASES = RECORDINGS / "errno-cases"
 DUMMY = Path("/lib/modules/6.1.0-56-amd64/kernel/drivers/net/dummy.ko")  # signed by Debian
@@ -98,6 +99,8 @@ class Replay:
             )
         if how == "badfd":
             return 99
+        if how == "pipe":
+            return process.pipe()[0]
         return process.open({"devnull": "/dev/null", "devzero": "/dev/zero", "dir": "/proc"}[how])
 
     def _waitbg(self, step: dict) -> None:
@@ -141,6 +144,9 @@ class Replay:
     def _check(result: int) -> None:
         if result < 0:
             raise KernelError(-result)
+
+    def _sh(self, step: dict) -> str:
+        return scripts.run(self.kernel, step["cmd"], step.get("uid", 0))
 
     def _read(self, step: dict) -> str:
         with self._process(step) as process:
