@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kmod_emu.kmod.aliases import normalize
+from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.fnmatch import fnmatch
 from kmod_emu.kmod.index import Index
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.kmod.config import Config
 
-_INDEXES = ("modules.dep", "modules.alias", "modules.symbols", "modules.builtin.alias", "modules.builtin")
+_Answer = TypeVar("_Answer")
 
 
 class KmodModule:
@@ -204,24 +205,32 @@ class Context:
             yield module
 
     def _from_index(self, name: str, alias: str) -> Iterator[KmodModule]:
-        index = self._index(name)
-        if index is not None:
-            for target in index.searchwild(os.fsencode(alias)):
-                yield self.module(os.fsdecode(target), alias)
+        for target in self._ask(name, lambda index: index.searchwild(os.fsencode(alias))) or ():
+            yield self.module(os.fsdecode(target), alias)
 
     # --- indexes ------------------------------------------------------------------------------------------
 
     def search(self, name: str, key: str) -> str | None:
         """What an index has for a key."""
-        index = self._index(name)
-        value = index.search(os.fsencode(key)) if index is not None else None
+        value = self._ask(name, lambda index: index.search(os.fsencode(key)))
         return None if value is None else os.fsdecode(value)
 
     def dump(self, name: str) -> str:
         """An index as `modprobe -c` prints it."""
-        index = self._index(name)
-        entries = index.entries() if index is not None else ()
+        entries = self._ask(name, lambda index: list(index.entries())) or ()
         return "".join(f"alias {os.fsdecode(key)} {os.fsdecode(value)}\n" for key, value in entries)
+
+    def _ask(self, name: str, question: Callable[[Index], _Answer]) -> _Answer | None:
+        """An index's answer, None without the index.
+
+        Raises:
+            ToolError: It is damaged; kmod would follow whatever pointers it finds there.
+        """
+        index = self._index(name)
+        try:
+            return None if index is None else question(index)
+        except ValueError as error:
+            raise ToolError(f"kmod-emu: {self.directory}/{name}.bin is damaged: {error}") from None
 
     def _index(self, name: str) -> Index | None:
         if name not in self._indexes:

@@ -18,7 +18,9 @@ from kmod_emu.kmod import probe
 from kmod_emu.kmod.config import read_config
 from kmod_emu.kmod.console import Console
 from kmod_emu.kmod.context import Context
+from kmod_emu.kmod.errors import ToolError
 from kmod_emu.module.kmod import Kmod
+from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_RDONLY
 from kmod_emu.user.process import Process
 from kmod_emu.user.syscalls_file import memfd
@@ -84,6 +86,9 @@ async def _modprobe(kernel: KernelCore, process: Process, name: str) -> int:
     console = _Quiet()
     log = probe.Log(console, options, kernel)
     prober = probe.Prober(console, kernel, Context(directory, config, log.library), options, log, load)
-    error = await prober.insert(name)
+    try:
+        error = await prober.insert(name)
+    except ToolError:  # a damaged index: its message has nobody to read it
+        error = errno.EINVAL
     await exit_files(kernel, process.task)
     return bool(error) << _EXIT_STATUS

@@ -446,6 +446,15 @@ def test_a_damaged_file(machine):
     )
 
 
+def test_a_damaged_index(machine):
+    path = machine.path / "modules.dep.bin"
+    data = path.read_bytes()
+    path.write_bytes(data[:8] + b"\xff\xff\xff\xf0" + data[12:])
+    result = machine("h_exp")
+    assert result.status == 1
+    assert result.err.startswith(f"kmod-emu: {path} is damaged: ")
+
+
 def test_soft_dependencies(machine):
     assert (
         machine("h_exp", configuration="softdep h_exp pre: h_hello mi_vermagic_other post: h_use\n") == DONE
