@@ -20,6 +20,7 @@ from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.process import Process
 
 if TYPE_CHECKING:
+    from kmod_emu.abi.profile import Profile
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
 
@@ -36,6 +37,7 @@ class Kernel(KernelCore):
 
     Args:
         release: A release that has a profile ("6.1.0-56-amd64") or a series ("6.1"); None is the newest 6.1.
+            Or a profile.
         permissive: Let unimplemented functions return 0 instead of ending the calling task.
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
         modules: A directory of modules with modules.dep and its kin; request_module() loads from there.
@@ -56,7 +58,7 @@ class Kernel(KernelCore):
 
     def __init__(
         self,
-        release: str | None = None,
+        release: str | Profile | None = None,
         *,
         permissive: bool = False,
         cmdline: str = "",

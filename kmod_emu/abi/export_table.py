@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,6 +63,17 @@ class ExportTable(Mapping[str, Export]):
     def _namespaces(self) -> dict[int, str]:
         table = json.loads(self._columns.text("namespaces"))
         return {position: namespace for namespace, positions in table.items() for position in positions}
+
+    def with_crcs(self, crcs: Mapping[str, int], *, present: bool) -> ExportTable:
+        """The same exports; with these CRCs instead of their own, or with none at all."""
+        other = copy(self)
+        words = array("I", self._crcs) if present else array("I")
+        for name, crc in crcs.items():
+            position = self.index.get(name)
+            if words and position is not None:
+                words[position] = crc
+        other._crcs = words
+        return other
 
     def __getitem__(self, name: str) -> Export:
         position = self.index[name]

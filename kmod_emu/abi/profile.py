@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import ChainMap
+from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,6 +127,32 @@ class Profile:
             return cls(Columns(contents))
         except KeyError as error:
             raise ValueError(f"a damaged profile file: it lacks {error}") from None
+
+    def standing_for(
+        self,
+        release: str,
+        vermagic: str,
+        structs: Mapping[str, StructLayout],
+        crcs: Mapping[str, int],
+        *,
+        modversions: bool,
+    ) -> Profile:
+        """This profile under the name of another release, for a module that was built for that one.
+
+        Args:
+            release: Its name.
+            vermagic: Its version magic.
+            structs: Layouts that are known better than this profile's.
+            crcs: CRCs that its exports have; all others stay.
+            modversions: Whether its exports have CRCs at all.
+        """
+        other = copy(self)
+        other.release, other.vermagic, other.series = release, vermagic, _series(release)
+        other.banner = self.banner.replace(self.release, release, 1)
+        other.config = {**self.config, "MODVERSIONS": modversions and self.modversions}
+        other.structs = ChainMap(dict(structs), dict(self.structs))
+        other._export_table = self._export_table.with_crcs(crcs, present=other.modversions)
+        return other
 
     def __repr__(self) -> str:
         return f"<Profile {self.release}>"

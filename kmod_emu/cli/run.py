@@ -16,6 +16,7 @@ from kmod_emu.cli.main import UID, USAGE_ERROR, colour
 from kmod_emu.errors import KernelError, Killed, Unimplemented
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod import insmod as tool
+from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import loading
 from kmod_emu.kmod.files import module_name
@@ -172,7 +173,8 @@ def run(
     """
     try:
         path = _find(module)
-        kernel = Kernel(release or _release_for(path), permissive=permissive, modules=modules)
+        choice = None if release else profile_for(path)
+        kernel = Kernel(choice.profile if choice else release, permissive=permissive, modules=modules)
     except ToolError as error:
         click.echo(str(error), err=True)
         sys.exit(error.status)
@@ -185,6 +187,8 @@ def run(
     if not as_json and not quiet:
         kernel.events.listen(Narrator(click.echo, colour))
         click.echo(f"$ insmod {' '.join([module, *params])}    # on a fresh {kernel.profile.release}")
+        if choice and choice.reason:
+            click.echo(f"# {show(choice.reason)}")
     options = {"as_json": as_json, "quiet": quiet, "explain": explain}
     _follow(kernel, path, " ".join(params), uid, seconds, recorder, **options)
 
@@ -283,16 +287,3 @@ def _find(module: str) -> str:
         names = ", ".join(samples.names())
         raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
     return module
-
-
-def _release_for(path: str) -> str | None:
-    """The release whose version magic the module has, if there is a profile of it."""
-    from kmod_emu.abi import profile
-    from kmod_emu.kmod.modinfo import read_tags
-
-    try:
-        vermagic = dict(reversed(read_tags(path))).get("vermagic")
-    except ToolError:
-        return None
-    known = profile.for_vermagic(vermagic) if vermagic is not None else None
-    return known.release if known else None

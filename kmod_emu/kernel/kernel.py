@@ -79,7 +79,7 @@ class KernelCore:
     """A booted base kernel: machine, memory, symbols, tasks, log.
 
     Args:
-        release: A kernel release that has a profile, or a series; None is the newest 6.1.
+        release: A kernel release that has a profile, or a series; None is the newest 6.1. Or a profile.
         permissive: Let unimplemented functions return 0 instead of ending the task.
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
 
@@ -87,9 +87,11 @@ class KernelCore:
         LookupError: There is no profile of that release.
     """
 
-    def __init__(self, release: str | None = None, *, permissive: bool = False, cmdline: str = "") -> None:
+    def __init__(
+        self, release: str | profiles.Profile | None = None, *, permissive: bool = False, cmdline: str = ""
+    ) -> None:
         self.cmdline = dict(word.partition("=")[::2] for word in cmdline.split())
-        self.profile = profiles.load(release)
+        self.profile = release if isinstance(release, profiles.Profile) else profiles.load(release)
         self.events = EventBus()
         self.memory = Memory()
         self.memory.smep = True

@@ -35,6 +35,10 @@ class Versions:
         """The CRC of a symbol that the module was built against, if it says."""
         return self._crcs.get(name.encode("utf-8", "surrogateescape"))
 
+    def known(self) -> dict[str, int]:
+        """All symbols with the CRCs that the module was built against."""
+        return {name.decode("utf-8", "backslashreplace"): crc for name, crc in self._crcs.items()}
+
     def check(self, name: str, crc: int) -> Match:
         """Compare a symbol's CRC with the one the module was built against."""
         wanted = self.crc(name)

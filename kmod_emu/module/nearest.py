@@ -1,0 +1,124 @@
+"""Which kernel profile a module runs on when there is none of its own release.
+
+What the module brings decides: the size of struct module and where its members lie, the CRCs of what it
+imports, the structures in its debug information. The release's name decides only where all these are equal.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmod_emu.abi import profile as profiles
+from kmod_emu.module.evidence import Evidence
+
+if TYPE_CHECKING:
+    from kmod_emu.abi.layout import StructLayout
+    from kmod_emu.abi.profile import Profile
+
+__all__ = ["Choice", "choose"]
+
+_CRC_FLAG = "modversions"
+_LAYOUT_CRC = "module_layout"  # a symbol whose CRC covers the structures that every module uses
+
+
+class Choice(NamedTuple):
+    """A profile, and in a sentence why it was taken; "" where it is the module's own."""
+
+    profile: Profile
+    reason: str
+
+
+class _Fit(NamedTuple):
+    """How well a profile fits, compared from the first to the last."""
+
+    layouts: bool
+    same_crcs: int
+    exported: int
+    nearness: tuple[int, ...]
+
+
+def choose(blob: bytes, vermagic: str) -> Choice | None:
+    """The profile for a module, by what it brings.
+
+    Args:
+        blob: The module file, uncompressed.
+        vermagic: Its version magic.
+
+    Returns:
+        The profile of its own release; else the nearest that fits, which then stands for that release and has
+        its version magic, and the layouts that the module's own debug information gives; None if none fits.
+    """
+    release, _, flags = vermagic.partition(" ")
+    if release in profiles.available():
+        return Choice(profiles.load(release), "")
+    try:
+        evidence = Evidence(blob)
+    except ValueError:
+        return None
+    candidates = [
+        known for known in map(profiles.load, profiles.available()) if _abi(known.vermagic) == _abi(vermagic)
+    ]
+    if not candidates or not release:
+        return None
+    fits = {known.release: _fit(known, evidence, release) for known in candidates}
+    best = max(candidates, key=lambda known: fits[known.release])
+    own = _own_layouts(best, evidence, release)
+    if not fits[best.release].layouts and "module" not in own:
+        return None
+    crcs = evidence.versions if own else {}
+    adapted = best.standing_for(release, vermagic, own, crcs, modversions=_CRC_FLAG in flags.split())
+    return Choice(adapted, _reason(release, best, fits[best.release], evidence, own))
+
+
+def _abi(vermagic: str) -> list[str]:
+    """The flags that change what inlined code does; that there are CRCs does not."""
+    return [flag for flag in vermagic.split()[1:] if flag != _CRC_FLAG]
+
+
+def _fit(known: Profile, evidence: Evidence, release: str) -> _Fit:
+    module = known.struct("module")
+    struct_module = evidence.module_size == module.size and all(
+        member in module.members and module.offset(member) == offset
+        for member, offset in evidence.module_offsets.items()
+    )
+    layout_crc = _crc(known, _LAYOUT_CRC)
+    same_headers = layout_crc is None or evidence.versions.get(_LAYOUT_CRC, layout_crc) == layout_crc
+    same = sum(1 for name, crc in evidence.versions.items() if _crc(known, name) == crc)
+    exported = sum(1 for name in evidence.imports if name in known.exports)
+    return _Fit(struct_module and same_headers, same, exported, _nearness(known.release, release))
+
+
+def _crc(known: Profile, name: str) -> int | None:
+    export = known.exports.get(name)
+    return export.crc if export else None
+
+
+def _nearness(known: str, release: str) -> tuple[int, ...]:
+    """Larger the nearer two releases' numbers are, the first number weighing most."""
+    numbers = ([int(number) for number in re.findall(r"\d+", text)[:3]] for text in (known, release))
+    return tuple(-abs(left - right) for left, right in zip(*numbers, strict=False))
+
+
+def _own_layouts(known: Profile, evidence: Evidence, release: str) -> dict[str, StructLayout]:
+    """The layouts that the module describes, of structures that the profile has too."""
+    names = (name for name in evidence.layouts.names if name in known.structs)
+    layouts = ((name, evidence.layouts.layout(name, release)) for name in names)
+    return {name: layout for name, layout in layouts if layout is not None}
+
+
+def _reason(release: str, best: Profile, fit: _Fit, evidence: Evidence, own: dict[str, StructLayout]) -> str:
+    parts = []
+    if fit.layouts:
+        parts.append(f"its struct module is the file's ({evidence.module_size} bytes)")
+    if evidence.versions:
+        parts.append(f"{fit.same_crcs} of {len(evidence.versions)} symbol versions are the same")
+    elif evidence.imports:
+        parts.append(f"{fit.exported} of the {len(evidence.imports)} symbols it imports are exported")
+    if own:
+        other = sorted(name for name, layout in own.items() if layout[:3] != best.structs[name][:3])
+        parts.append(
+            f"of {len(own)} structures in its debug information {len(other)} differ and are taken from there"
+            + (f": {', '.join(other[:5])}" + (", ..." if len(other) > 5 else "") if other else "")
+        )
+    return f"there is no profile of {release}; {best.release} stands for it: {', '.join(parts)}"
