@@ -331,7 +331,13 @@ class Faults:
             # In the days of handlers by address, both pointers counted from the start of the record.
             old = self._kernel.profile.has("exception_table_entry.handler")
             base = entry if old else view.addressof(pointer)
-            return self._kernel.memory.read_cstring(base + view.signed(pointer)).decode("utf-8", "replace")
+            place = base + view.signed(pointer) & _MASK64
+            try:
+                return self._kernel.memory.read_cstring(place).decode("utf-8", "replace")
+            except PageFault as fault:  # printk follows it, and nobody catches that
+                stop = Stop(StopReason.FAULT, rip, fault=fault)
+                self._page_fault(self._kernel.sched.current, stop, exact=True)
+                return ""
 
         form = text("format_disp") if view.has("format_disp") and view.format_disp else ""
         return BugEntry(

@@ -3,10 +3,11 @@
 from contextlib import suppress
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kmod_emu import Kernel, KernelError, Killed
+from kmod_emu import Kernel, KernelError, Killed, samples
 from kmod_emu.fs.vfs import Vfs
 from tests.module.mutate import EDGES, Fields, patched
 from tests.module.replay import CASES
@@ -77,6 +78,22 @@ def test_wrong_fields(machine, name, changes):
     for group, place, value, change in changes:
         image = patched(image, FIELDS[name].pick(group, place), value, change)
     try_to_load(machine, image, name)
+
+
+def test_a_warning_with_a_wild_file_name_is_an_oops(machine):
+    """The name in a __bug_table is believed, when the WARN comes."""
+    kernel, clean = machine
+    kernel.restore(clean)
+    image = samples.path("warn").read_bytes()
+    with samples.path("warn").open("rb") as file:
+        elf = ELFFile(file)
+        section = elf.get_section_by_name(".rela__bug_table")
+        offsets = [section["sh_offset"] + 24 * i + 16 for i in range(section.num_relocations())]
+    for offset in offsets[1::2]:  # of each record, the second pointer is the file's
+        image = patched(image, (offset, 8), 1 << 30, "set")
+    with pytest.raises(Killed):
+        kernel.insmod(image)
+    assert any("unable to handle page fault" in line for line in kernel.dmesg())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What a module's life may go wrong with, beyond the recorded cases (kernel/module/main.c, init/main.c)."""
+
+import pytest
+
+from kmod_emu import Kernel, KernelError, samples
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_NONBLOCK, O_TRUNC
+
+
+def warnings(kernel: Kernel) -> list[str]:
+    """Text and place of each warning."""
+    lines = kernel.dmesg()
+    starts = [i for i, line in enumerate(lines) if line.startswith("WARNING:")]
+    return [f"{lines[i - 1]} | {lines[i].partition(' at ')[2]}" for i in starts]
+
+
+def test_init_that_leaves_preemption_off():
+    kernel = Kernel()
+    before = kernel.percpu.read("__preempt_count", 4)
+
+    @kernel.export("int _printk(const char *fmt)")
+    def _printk(kernel, fmt: int) -> int:
+        kernel.percpu.write("__preempt_count", before + 1, 4)
+        return 0
+
+    kernel.insmod(samples.path("hello"))
+    assert warnings(kernel) == [
+        "initcall hello_init+0x0/0x1000 [hello] returned with preemption imbalance  | "
+        "init/main.c:1284 do_one_initcall+0x1d7/0x220"
+    ]
+    assert kernel.percpu.read("__preempt_count", 4) == before
+
+
+def test_a_put_too_many():
+    kernel = Kernel()
+    module = kernel.insmod(samples.path("hello"))
+    put, get = kernel.symbol("module_put"), kernel.symbol("try_module_get")
+    assert kernel.call(get, module.address) & 1
+    assert module.refcnt == 1
+    for _ in range(3):  # the last one is the reference of the list itself
+        kernel.call(put, module.address)
+    assert warnings(kernel)[0].endswith("kernel/module/main.c:857 module_put+0x8b/0x90")
+    assert not kernel.call(get, module.address) & 1, "what is going cannot be got"
+
+
+def test_in_use_is_refused_and_force_overrides_it_with_a_taint():
+    kernel = Kernel()
+    module = kernel.insmod(samples.path("hello"))
+    kernel.call(kernel.symbol("__module_get"), module.address)
+    for flags in (0, O_NONBLOCK):
+        with pytest.raises(KernelError) as error:
+            kernel.rmmod("hello", flags)
+        assert error.value.errno == errno.EWOULDBLOCK
+    kernel.rmmod("hello", O_TRUNC)
+    assert kernel.modules == []
+    assert int(kernel.cat("/proc/sys/kernel/tainted")) >> 3 & 1
+
+
+def test_init_memory_is_gone_and_no_longer_executable():
+    kernel = Kernel()
+    seen = []
+    kernel.events.listen(
+        lambda event: seen.append(event.detail["address"]) if event.name == "do_one_initcall" else None
+    )
+    kernel.insmod(samples.path("hello"))
+    with pytest.raises(KernelError) as death:
+        kernel.call(seen[0])
+    assert "jumps to" in death.value.explanation
