@@ -309,7 +309,13 @@ class Faults:
         return extable.fixup(self._kernel, rip, vector, (tables.extable for tables in self.tables.values()))
 
     def _bug_at(self, rip: int) -> BugEntry | None:
-        """The record of a BUG or WARN whose instruction is at `rip`."""
+        """The record of a BUG or WARN whose instruction is at `rip`, if it is one that can be read."""
+        try:
+            return self._find_bug(rip)
+        except PageFault:
+            return None
+
+    def _find_bug(self, rip: int) -> BugEntry | None:
         kernel = self._kernel
         if self._code(rip, len(WARN_TRAP_CODE)) == WARN_TRAP_CODE:
             bug = self._bug_entry(kernel.cpu.read("rdi"), rip)._replace(next=rip + len(WARN_TRAP_CODE))

@@ -41,14 +41,20 @@ MODULE_FLAGS = frozenset("PFCOEKXTN")
 _UNRELIABLE = {Taint.PROPRIETARY_MODULE, Taint.FORCED_MODULE, Taint.FORCED_RMMOD, Taint.DIE}
 
 
-def module_letters(taints: int) -> str:
+def module_letters(taints: int, *, every: bool = False) -> str:
     """Letters of a module's own flags.
+
+    Args:
+        taints: The flags.
+        every: Also those that modules cannot have: newer kernels do not ask.
 
     >>> module_letters(1 << Taint.OOT_MODULE | 1 << Taint.UNSIGNED_MODULE)
     'OE'
     """
     return "".join(
-        letter for bit, letter in enumerate(LETTERS) if taints >> bit & 1 and letter in MODULE_FLAGS
+        letter
+        for bit, letter in enumerate(LETTERS)
+        if taints >> bit & 1 and (every or letter in MODULE_FLAGS)
     )
 
 

@@ -78,6 +78,7 @@ def _fill_struct(info: LoadInfo, regions: dict[str, Region]) -> None:
     memory = info.kernel.memory
     view = info.kernel.view("module", info.image.sections[info.image.this_module].address)
     view.taints |= info.taints
+    view.klp, view.sig_ok = int(info.image.livepatch), int(info.signed)
     profile = info.kernel.profile
     for name, region in regions.items():
         plan, place = info.layout.regions[name], description(profile, view, name)

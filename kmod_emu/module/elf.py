@@ -71,8 +71,9 @@ class Section:
 
 
 def read_sections(blob: bytes, header: Header) -> list[Section]:
-    """All section headers."""
-    headers = blob[header.shoff : header.shoff + header.shnum * SHDR_SIZE]
+    """All section headers; the first one even if the file has none, as the kernel looks at it."""
+    headers = blob[header.shoff : header.shoff + max(header.shnum, 1) * SHDR_SIZE]
+    headers += bytes(-len(headers) % SHDR_SIZE)
     return [Section(index, fields) for index, fields in enumerate(_SHDR.iter_unpack(headers))]
 
 
@@ -113,6 +114,7 @@ class Image:
         self.symtab = self.strtab = self.modinfo = self.this_module = self.versions = self.percpu = 0
         self.version_ext_crcs = self.version_ext_names = 0
         self.name = ""
+        self.livepatch = False  # then all its symbols are kept, for relocations that come later
 
     def raw(self, section: Section) -> bytes:
         """The bytes at a section's offset, which some readers take whatever its type says."""

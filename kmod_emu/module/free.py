@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.taint import Taint, module_letters
+from kmod_emu.kernel.taint import Taint
 from kmod_emu.module import explain
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
@@ -52,7 +52,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
         kernel.events.emit("module_exit", address=exit_function, symbol=kernel.describe(exit_function))
         await kernel.call_guest(exit_function)
     await kernel.notifiers.call("module", ModuleState.GOING, module.address)
-    letters = module_letters(module.taints)
+    letters = module.letters
     with_letters = letters and not Traits.of(kernel.profile).silent
     modules.last_unloaded = f"{name}({letters})" if with_letters else name
     await free_module(kernel, module)

@@ -172,6 +172,8 @@ def _is_init(section: Section) -> bool:
 
 def is_core_symbol(image: Image, symbol: Symbol) -> bool:
     """Whether a symbol survives init (kallsyms.c: is_core_symbol)."""
+    if image.livepatch:
+        return True
     if symbol.shndx == SHN_UNDEF or symbol.shndx >= len(image.sections) or not symbol.name_offset:
         return False
     if symbol.shndx == image.percpu and image.percpu:

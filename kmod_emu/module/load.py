@@ -224,6 +224,7 @@ def setup_load_info(info: LoadInfo) -> None:
         info.modinfo.setdefault(tag, value)
         if tag == "import_ns":
             info.imports.append(value)
+    image.livepatch = "livepatch" in info.modinfo
     if not info.flags & _IGNORE_MODVERSIONS:
         info.versions = _versions(image)
     info.kernel.events.emit(

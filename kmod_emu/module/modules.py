@@ -151,9 +151,14 @@ class Module:
     def __repr__(self) -> str:
         return f"<Module {self.name} {self.size} {self.refcnt} {STATE_NAMES.get(self.state, 'Unformed')}>"
 
+    @property
+    def letters(self) -> str:
+        """Of its taint flags."""
+        return module_letters(self.taints, every=self.view.has("flagstab"))
+
     def flags(self) -> str:
         """Taint letters with `+` while coming and `-` while going, as /proc/modules has them."""
-        letters = module_letters(self.taints)
+        letters = self.letters
         if not letters:
             return ""
         return f" ({letters}{self._progress()})"
@@ -163,7 +168,7 @@ class Module:
 
     def oops_text(self) -> str:
         """As "Modules linked in:" has it: here an untainted module shows its `+` or `-` too."""
-        marks = module_letters(self.taints) + self._progress()
+        marks = self.letters + self._progress()
         return f"{self.name}({marks})" if marks else self.name
 
     def holds(self, address: int) -> bool:

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from kmod_emu.module.load import LoadInfo
     from kmod_emu.module.modules import Module
 
-# Section, member of struct module for its address, member for the count, bytes of an element.
+# Section, member of struct module for its address, member for the count, bytes of an element; those of a
+# kernel_symbol are the release's.
 _SECTIONS = (
     ("__param", "kp", "num_kp", 40),
-    ("__ksymtab", "syms", "num_syms", 12),
+    ("__ksymtab", "syms", "num_syms", 0),
     ("__kcrctab", "crcs", "", 1),
-    ("__ksymtab_gpl", "gpl_syms", "num_gpl_syms", 12),
+    ("__ksymtab_gpl", "gpl_syms", "num_gpl_syms", 0),
     ("__kcrctab_gpl", "gpl_crcs", "", 1),
-    ("__ksymtab_gpl_future", "gpl_future_syms", "num_gpl_future_syms", 12),
+    ("__ksymtab_gpl_future", "gpl_future_syms", "num_gpl_future_syms", 0),
     ("__kcrctab_gpl_future", "gpl_future_crcs", "", 1),
     ("__kflagstab", "flagstab", "", 1),
     (".noinstr.text", "noinstr_text_start", "noinstr_text_size", 1),
@@ -46,9 +47,12 @@ _SECTIONS = (
 def find_module_sections(info: LoadInfo, module: Module) -> None:
     """Enter the tables' addresses and counts into `struct module`."""
     view, image = module.view, info.image
+    symbol_size = info.kernel.profile.struct("kernel_symbol").size
     for name, pointer, count, size in _SECTIONS:
         if not view.has(pointer):
             continue
+        if pointer.endswith("syms"):
+            size = symbol_size
         section = image.sections[image.find(name)]
         view.set(pointer, section.address if section.index else 0)
         if count:

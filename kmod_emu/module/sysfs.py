@@ -9,7 +9,6 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.uevent import Uevents, synthesize
-from kmod_emu.kernel.taint import module_letters
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.module.builtin import builtin_directories
 from kmod_emu.module.errors import LoadError
@@ -91,7 +90,7 @@ class ModuleSysfs:
             "initsize": lambda: f"{module.size - module.core_size}",
             "initstate": lambda: _INITSTATE.get(module.state, "unformed"),
             "refcnt": lambda: f"{module.refcnt}",
-            "taint": lambda: module_letters(module.taints),
+            "taint": lambda: module.letters,
         }
         files = {name: _text(fact) for name, fact in facts.items()}
         for tag in ("version", "srcversion"):

@@ -47,7 +47,7 @@ def elf_validity_check(blob: bytes, traits: Traits) -> Image:
 
 def _check(blob: bytes, traits: Traits) -> Image:
     header, sections = _check_headers(blob)
-    index, count = header.shstrndx, len(sections)
+    index, count = header.shstrndx, header.shnum
     if traits.indexed:
         _check_first(sections[0])
         for section in sections[1:]:

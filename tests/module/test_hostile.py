@@ -11,6 +11,7 @@ from kmod_emu import Kernel, KernelError, Killed, samples
 from kmod_emu.fs.vfs import Vfs
 from tests.module.mutate import EDGES, Fields, patched
 from tests.module.replay import CASES
+from tests.module.test_releases import MODULES
 
 NAMES = ("h_hello", "h_params", "h_exp", "h_ret", "h_weak")
 IMAGES = {name: (CASES / f"{name}.ko").read_bytes() for name in NAMES}
@@ -109,6 +110,40 @@ def test_fields_that_once_ended_in_a_traceback(machine, name, place, value):
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_truncated_modules(machine, name, share):
     try_to_load(machine, IMAGES[name][: int(share * len(IMAGES[name]))])
+
+
+@pytest.fixture(scope="module", params=["5.10", "6.12", "7.2"])
+def other(request):
+    kernel = Kernel(request.param)
+    kernel.cpu.watchdog.limit = 1.0
+    return kernel, kernel.snapshot()
+
+
+def built(kernel: Kernel, name: str) -> bytes:
+    """A module that kbuild made for the machine's release."""
+    return (MODULES / kernel.profile.release / f"{name}.ko").read_bytes()
+
+
+BUILT = st.sampled_from(("machine", "exporter", "params"))
+
+
+@given(name=BUILT, mutation=MUTATION)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_mutated_modules_of_other_releases(other, name, mutation):
+    image = bytearray(built(other[0], name))
+    for place, value in mutation:
+        image[int(place * len(image))] = value
+    try_to_load(other, bytes(image), name)
+
+
+@given(name=BUILT, changes=st.lists(CHANGE, min_size=1, max_size=4))
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_wrong_fields_of_other_releases(other, name, changes):
+    image = built(other[0], name)
+    fields = Fields(image)
+    for group, place, value, change in changes:
+        image = patched(image, fields.pick(group, place), value, change)
+    try_to_load(other, image, name)
 
 
 @given(data=st.binary(max_size=300))

@@ -9,7 +9,9 @@ import struct
 import pytest
 
 from kmod_emu import Kernel, KernelError, Killed
+from kmod_emu.abi.profile import Member, StructLayout
 from kmod_emu.fs.vfs import Vfs
+from kmod_emu.kernel.oops import WARN_TRAP_CODE
 from kmod_emu.machine import memory
 from tests.module.builder import ALLOC, LIVEPATCH, R_32, R_64, WEAK, WRITE, Builder
 
@@ -50,6 +52,18 @@ def test_fault_in_the_header(release: str) -> None:
     blob[18] = 3
     text = "Module has invalid ELF structures" if release == OLD else "Invalid architecture in ELF header: 3"
     assert refused(Kernel(release), bytes(blob)) == [text]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_no_sections_at_all(release: str) -> None:
+    """The first header is looked at all the same where that comes before the number."""
+    blob = bytearray(hello(release).build())
+    blob[60:62] = bytes(2)
+    text = "Invalid ELF section name index: "
+    if release == OLD:
+        text = "Module has invalid ELF structures"
+    (line,) = refused(Kernel(release), bytes(blob))
+    assert line.startswith(text)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -494,3 +508,59 @@ def test_oops_while_loading(release: str) -> None:
     assert said[start + 1].startswith(line)
     verbose = "Tainted: [O]=OOT_MODULE, [E]=UNSIGNED_MODULE"
     assert (said[start + 2] == verbose) is (release in (LATER, NEW))
+
+
+def test_table_of_exports_with_plain_pointers(monkeypatch) -> None:
+    """Architectures without 32-bit relative relocations have 24 bytes an entry; a profile says so."""
+    kernel = Kernel(OURS)
+    plain = StructLayout(
+        "kernel_symbol", 24, {"value": Member(0, 8), "name": Member(8, 8), "namespace": Member(16, 8)}
+    )
+    monkeypatch.setitem(kernel.profile.structs._layouts, "kernel_symbol", plain)  # type: ignore[attr-defined]
+    module = hello(OURS)
+    table = module.section("__ksymtab", bytes(24))
+    table.relas += [(0, R_64, "init_module", 0), (8, R_64, module.string("f"), 0)]
+    module.section("__kcrctab", struct.pack("<I", 7))
+    loaded = kernel.insmod(module.build())
+    (exported,) = loaded.exports.items()
+    assert exported == ("f", (next(a for n, a, _ in loaded.sections if n == ".init.text"), 7, False, ""))
+    assert loaded.view.num_syms == 1
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_livepatch_module_keeps_all_symbols(release: str) -> None:
+    kernel = Kernel(release)
+    usual, patch = (
+        kernel.insmod(hello(release, **more).build()) for more in ({}, {"livepatch": "Y", "name": "x"})
+    )
+    assert {name for _, _, name in usual.symbols} < {name for _, _, name in patch.symbols}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (".klp.rela.vmlinux..text", "livepatch: symbol in .klp.rela.vmlinux..text not found in symbol table"),
+        (".klp.rela", "livepatch: section .klp.rela has an incorrectly formatted name"),
+        (".klp.rela.ext4..text", None),
+    ],
+)
+def test_livepatch_relocations(name: str, text: str | None) -> None:
+    module = hello(OURS, livepatch="Y")
+    section = module.section(name, bytes(24), flags=ALLOC | 0x100000)
+    section.info = 1
+    kernel = Kernel(OURS)
+    if text is None:
+        kernel.insmod(module.build())
+    else:
+        assert refused(kernel, module.build(), errno.EINVAL)[-1] == text
+
+
+def test_warning_without_a_record_is_an_invalid_opcode() -> None:
+    """The register that should point to the record of a WARN once led the fault handler astray."""
+    kernel = Kernel(NEW)
+    module = Builder(NEW)
+    module.code(".init.text", b"\xbf\x08\0\0\0" + WARN_TRAP_CODE)  # mov $8,%edi
+    module.entry("init", ".init.text")
+    with pytest.raises(Killed):
+        kernel.insmod(module.build())
+    assert "Oops: invalid opcode: 0000 [#1] SMP NOPTI" in kernel.dmesg()
