@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import Killed
@@ -45,6 +46,7 @@ class Kmod:
         self.directory = directory
         self._running = 0
         self._waiting: list[Task] = []
+        kernel.request_module = self.request
 
     async def request(self, name: str, *, wait: bool = True) -> int:
         """__request_module() after its name is formatted: 0, a negative errno, or modprobe's wait status.
@@ -54,6 +56,10 @@ class Kmod:
             wait: Until modprobe has ended; else only until it has begun.
         """
         kernel = self._kernel
+        if not kernel.sysctl["modprobe"]:
+            return -errno.ENOENT
+        if len(os.fsencode(name)) >= MODULE_NAME_LEN:
+            return -errno.ENAMETOOLONG
         asker = kernel.sched.current
         kernel.events.emit("request_module", name=name, wait=wait, comm=asker.comm, pid=asker.pid)
         if self._running >= MAX_KMOD_CONCURRENT and not await self._throttle(name):
@@ -123,9 +129,5 @@ class Kmod:
 @export("int __request_module(bool wait, const char *fmt, ...)")
 async def __request_module(kernel: KernelCore, wait: int, fmt: bytes, args: Arguments) -> int:
     """Have user space load a module by its name or an alias (kernel/kmod.c)."""
-    if not kernel.sysctl["modprobe"]:
-        return -errno.ENOENT
     name = vsnprintf(fmt, args, kernel.format_context)
-    if len(name) >= MODULE_NAME_LEN:
-        return -errno.ENAMETOOLONG
-    return await kernel[Kmod].request(name.decode("utf-8", "surrogateescape"), wait=bool(wait))
+    return await kernel[Kmod].request(os.fsdecode(name), wait=bool(wait))

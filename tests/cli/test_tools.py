@@ -3,6 +3,7 @@
 import lzma
 import os
 import pty
+import shutil
 import subprocess
 import sys
 
@@ -260,3 +261,20 @@ def test_removing_what_is_built_in(cli, tmp_path, monkeypatch):
     assert cli("depmod", "-b", tmp_path, "1.0").exit_code == 0
     monkeypatch.setattr("kmod_emu.kmod.modprobe.module_directory", lambda kernel: str(directory))
     assert cli("rmmod", "inside").stderr == "rmmod: ERROR: Module inside is builtin.\n"
+
+
+def test_a_module_directory_for_the_machine_and_for_run(cli, tmp_path):
+    release = "6.1.0-56-amd64"
+    tree = tmp_path / "lib/modules" / release
+    tree.mkdir(parents=True)
+    shutil.copy(HELLO, tree)
+    assert cli("depmod", "-b", tmp_path, release).exit_code == 0
+    story = cli("run", "autoload", "--modules", tree).stdout
+    assert "insmod (100) has /sbin/modprobe -q -- hello started and waits" in story
+    assert "request_module('hello') gives 0: it exited with 0" in story
+    assert cli("boot", "--modules", tree).exit_code == 0
+    assert cli("modprobe", "-v", "hello").stdout == f"insmod {tree}/hello.ko \n"
+    assert cli("modprobe", "-r", "hello").exit_code == 0
+    assert cli("insmod", samples.path("autoload")).exit_code == 0
+    assert "hello" in cli("lsmod").stdout
+    assert cli("boot", "--modules", tmp_path / "nothing").exit_code == 2

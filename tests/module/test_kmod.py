@@ -1,12 +1,15 @@
 """request_module(): the kernel has modprobe load what a module asks for (SPEC D5, kernel/kmod.c)."""
 
 import errno
+import os
 import shutil
+import stat
 
 import pytest
 
-from kmod_emu import Kernel, samples
+from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.errors import SleepsForever
+from kmod_emu.kmod.index import build
 from tests.conftest import RECORDINGS
 from tests.kmod.beside import ours
 
@@ -144,3 +147,15 @@ def test_modprobe_processes_leave_nothing_behind(kernel):
     ask(kernel, "nothing", "times=5")
     kernel.sleep(1)
     assert set(kernel.tasks.by_pid) == before
+
+
+def test_opening_a_device_that_nobody_serves_asks_for_its_driver(directory, tmp_path):
+    shutil.copytree(directory, tmp_path / "modules")
+    (tmp_path / "modules/modules.alias.bin").write_bytes(build([(b"char_major_99_*", b"hello", 0)]))
+    kernel = Kernel(modules=tmp_path / "modules")
+    with kernel.process() as process:
+        process.mknod("/dev/nobody", stat.S_IFCHR | 0o600, os.makedev(99, 7))
+        with pytest.raises(KernelError) as refused:
+            process.open("/dev/nobody")
+    assert refused.value.errno == errno.ENXIO
+    assert [module.name for module in kernel.modules] == ["hello"]
