@@ -27,6 +27,9 @@ class Origin(Enum):
     ABSENT = "not implemented"
 
 
+_LETTERS = {Origin.IMAGE: "T", Origin.TRAP: "T", Origin.DATA: "D", Origin.ABSENT: "T"}
+
+
 class Symbol(NamedTuple):
     """One symbol of the base kernel that modules may import."""
 
@@ -130,6 +133,19 @@ class SymbolTable:
         for name, (address, origin) in self._placed.items():
             if origin is Origin.TRAP:
                 yield name, address
+
+    def listing(self) -> list[tuple[int, str, str]]:
+        """(address, type letter, name) of all symbols, exported or not, by address."""
+        found = {name: (address, letter) for name, (address, letter) in self._image.items()}
+        for symbol in self:
+            if symbol.name not in found:
+                found[symbol.name] = symbol.address, _LETTERS[symbol.origin]
+        for name, (address, origin) in self._placed.items():
+            found.setdefault(name, (address, _LETTERS[origin]))
+        return sorted(
+            (address, letter if address >= START_KERNEL_MAP else "A", name)
+            for name, (address, letter) in found.items()
+        )
 
     def locate(self, address: int) -> Location | None:
         """The symbol of guest image or trap area that holds `address`."""

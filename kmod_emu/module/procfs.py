@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.sysctl import numbers
 from kmod_emu.fs.tree import Node, directory
-from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kernel.tasks import CAP_SYSLOG
 from kmod_emu.module.dynamic_debug import control_node
 from kmod_emu.module.modules import STATE_NAMES, Module, Modules, ModuleState
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
-
-_LETTERS = {Origin.IMAGE: "T", Origin.TRAP: "T", Origin.DATA: "D", Origin.ABSENT: "T"}
 
 
 def shows_value(task: Task) -> bool:
@@ -49,15 +46,15 @@ class ModuleProcfs:
 
     def system_map(self, task: Task) -> str:
         """The base kernel's symbols by address, as its build leaves them in System.map."""
-        symbols = sorted(self._kernel.symbols, key=lambda symbol: symbol.address)
-        return "".join(f"{s.address:016x} {_LETTERS[s.origin]} {s.name}\n" for s in symbols)
+        symbols = self._kernel.symbols.listing()
+        return "".join(f"{address:016x} {letter} {name}\n" for address, letter, name in symbols)
 
     def kallsyms(self, task: Task) -> str:
         """Symbols of the base kernel, then of the modules."""
         visible = shows_value(task)
         lines = [
-            f"{symbol.address if visible else 0:016x} {_LETTERS[symbol.origin]} {symbol.name}\n"
-            for symbol in self._kernel.symbols
+            f"{address if visible else 0:016x} {letter} {name}\n"
+            for address, letter, name in self._kernel.symbols.listing()
         ]
         for module in self._modules.formed():
             lines += [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kmod_emu import Kernel
 from kmod_emu.module import elf
 from kmod_emu.module.kallsyms import elf_type
 from tests.module.linking import CORE, link, module_file, recorded_cases
@@ -60,3 +61,14 @@ def test_letter_of_a_debug_symbol() -> None:
     image = link(module_file("h_hello")).image
     image.sections[26].name = ".debug_info"
     assert elf_type(image, elf.Symbol(1, LOCAL, 0, 26, 0, 0)) == "n"
+
+
+def test_the_base_kernels_symbols():
+    """All of them, exported or not, by address; per-CPU ones are absolute."""
+    lines = [line.split() for line in Kernel().cat("/proc/kallsyms").decode().splitlines()]
+    addresses = [int(address, 16) for address, _, _ in lines]
+    assert addresses == sorted(addresses)
+    letters = {name: letter for _, letter, name in lines}
+    assert letters["_printk"] == letters["strlen"] == "T"
+    assert letters["modules"] == letters["init_task"] == "D"
+    assert letters["current_task"] == "A"
