@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
+from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.misc import Misc
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
@@ -68,6 +70,8 @@ class Kernel(KernelCore):
         self.add(Modules(self))
         self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
+        self.add(Devices(self))
+        self.add(Misc(self))
         module_sysfs = ModuleSysfs(self)
         self.add(module_sysfs)
         symbols = ModuleProcfs(self, procfs)

@@ -1,5 +1,8 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
+import kmod_emu.drivers.attributes
+import kmod_emu.drivers.device
+import kmod_emu.drivers.misc
 import kmod_emu.fs.char_dev
 import kmod_emu.fs.libfs
 import kmod_emu.fs.proc_generic

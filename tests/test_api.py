@@ -4,7 +4,7 @@ import pytest
 
 import kmod_emu
 from kmod_emu import Kernel, KernelError, Unimplemented, samples
-from tests.conftest import RECORDINGS
+from tests.module.builder import calling
 
 
 def test_public_names():
@@ -97,13 +97,14 @@ def test_an_export_from_python_serves_a_module():
     kernel = Kernel()
     asked = []
 
-    @kernel.export("int misc_register(struct miscdevice *misc)")
-    def misc_register(kernel, misc: "StructView") -> int:  # noqa: F821
-        asked.append(kernel.memory.read_cstring(misc.name).decode())
+    @kernel.export("int vga_switcheroo_process_delayed_switch(void)")
+    def vga_switcheroo_process_delayed_switch(kernel) -> int:
+        asked.append("switch")
         return 0
 
+    image = calling("vga_switcheroo_process_delayed_switch")
     with pytest.raises(Unimplemented) as missing:
-        Kernel().insmod(RECORDINGS / "errno-cases" / "h_misc.ko")
-    assert missing.value.name == "misc_register"
-    module = kernel.insmod(RECORDINGS / "errno-cases" / "h_misc.ko")
+        Kernel().insmod(image)
+    assert missing.value.name == "vga_switcheroo_process_delayed_switch"
+    module = kernel.insmod(image)
     assert (module.init_rc, len(asked)) == (0, 1)

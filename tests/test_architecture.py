@@ -11,6 +11,7 @@ ROOMS = [
     "abi",
     "kernel",
     "fs",
+    "drivers",
     "module",
     "vmlinux",
     "user",

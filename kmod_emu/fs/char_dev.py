@@ -153,7 +153,7 @@ class CharDevices:
     def is_python(self, dev: int) -> bool:
         """Whether opening that device needs no guest code."""
         probe = self.probe(dev)
-        return probe is not None and not isinstance(probe.cdev, int)
+        return probe is not None and not isinstance(probe.cdev, int) and not probe.cdev.serves_guest
 
     async def lookup(self, dev: int) -> int | FileOperations:
         """kobj_lookup(): the cdev, with a reference on it and its owner; a module may be asked for first.
@@ -233,7 +233,7 @@ class CharDevices:
         else:
             found = await self.lookup(inode.rdev)
             if not isinstance(found, int):
-                raise KernelError(errno.ENXIO)
+                return await found.open(file)
             cdev = found
             view.i_cdev = cdev
             self.inodes.setdefault(cdev, []).append(inode.address)

@@ -91,6 +91,8 @@ class Position:
 class FileOperations:
     """What an open file can do; methods not overridden are missing ones."""
 
+    serves_guest = False  # whether opening a device leads on to operations in guest memory
+
     def __init__(self, kernel: KernelCore) -> None:
         self.kernel = kernel
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.fs import mem
 from kmod_emu.fs.char_dev import CharDevices
+from kmod_emu.fs.devtmpfs import Devtmpfs
 from kmod_emu.fs.open import SpecialOperations
 from kmod_emu.fs.order import proc_key, sysfs_key
 from kmod_emu.fs.pipe import Pipes
@@ -36,7 +37,7 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
     procfs, sysfs = Procfs(kernel), Sysfs(kernel)
     syslog = Syslog(kernel)
-    for part in (devices, pipes, vfs, procfs, procfs.tree, Uevents(), sysfs, syslog):
+    for part in (devices, pipes, vfs, Devtmpfs(kernel), procfs, procfs.tree, Uevents(), sysfs, syslog):
         kernel.add(part)
     security = directory(securityfs_nodes(kernel))
     debug = directory(sysfs.debug, 0o700)

@@ -138,7 +138,12 @@ def read_variables(kernel: KernelCore, env: int) -> dict[str, str]:
 @export("int add_uevent_var(struct kobj_uevent_env *env, const char *format, ...)")
 def add_uevent_var(kernel: KernelCore, env: StructView, format: bytes, args: Arguments) -> int:
     """Add NAME=value to a message (lib/kobject_uevent.c)."""
-    text = vsnprintf(format, args, kernel.format_context) + b"\0"
+    return add_variable(kernel, env, vsnprintf(format, args, kernel.format_context))
+
+
+def add_variable(kernel: KernelCore, env: StructView, text: bytes) -> int:
+    """NAME=value for a message; 0 or -ENOMEM."""
+    text += b"\0"
     index, length, members = env.envp_idx, env.buflen, env.layout.members
     if index >= members["envp"].size // 8 or length + len(text) > members["buf"].size:
         what = "too many keys" if index >= members["envp"].size // 8 else "buffer size too small"

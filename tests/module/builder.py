@@ -240,3 +240,13 @@ def _file(sections: list[Section]) -> bytes:
         "<16sHHIQQQIHHHHHH", ident, 1, 62, 1, 0, 0, len(blob), 0, 64, 0, 0, 64, count, count - 1
     )
     return header + bytes(blob[64:]) + bytes(headers)
+
+
+def calling(*functions: str, name: str = "calls") -> bytes:
+    """A module whose init calls functions of the base kernel."""
+    module = Builder(name=name)
+    for function in functions:
+        module.call(".init.text", function)
+    module.returns(".init.text", 0)
+    module.entry("init", ".init.text")
+    return module.build()

@@ -7,8 +7,6 @@ from tests.module.replay import DUMMY, Replay, comparable, normalize
 
 LEFT_OUT = {"busybox:insmod": "two of its modules are not among the files"}
 UNLIKE = {
-    "variant:h_gplsym": "its init calls __class_create, which is not implemented",
-    "variant:h_misc": "its init calls misc_register, which is not implemented",
     "perm:lockdown_integrity": "one step loads dummy, whose init calls rtnl_link_register",
     "signed:notail": "its init calls rtnl_link_register, which is not implemented",
 }
