@@ -15,7 +15,7 @@ enum {
 	TASK_KILLABLE = TASK_WAKEKILL | TASK_UNINTERRUPTIBLE, TASK_IDLE = TASK_UNINTERRUPTIBLE | TASK_NOLOAD,
 	TASK_NORMAL = TASK_INTERRUPTIBLE | TASK_UNINTERRUPTIBLE,
 };
-enum { EINTR = 4, EAGAIN = 11, ENOSYS = 38, ERESTARTSYS = 512 };
+enum { EINTR = 4, EAGAIN = 11, ENOSYS = 38, ETIME = 62, ERESTARTSYS = 512 };
 
 #define MAX_SCHEDULE_TIMEOUT ((long)(~0ul >> 1))
 
@@ -66,6 +66,13 @@ IMPORT(void, kthread_exit, (long result));
 IMPORT(void, __put_task_struct, (struct task_struct *k));
 IMPORT(void, module_put, (void *module));
 IMPORT_VALUE(ulong, offset_usage, "offsetof task_struct.usage");
+IMPORT(void, lock_acquire, (void *lock, int kind, ulong ip));
+IMPORT(void, lock_acquired, (void *lock, int kind, ulong ip));
+IMPORT(void, lock_release, (void *lock, int kind, ulong ip));
+IMPORT(void, lock_wait, (void *lock));
+IMPORT(void, lock_leave, (void *lock));
+IMPORT(void, lock_wake, (void *lock, bool everybody));
+
 struct rcu_head { struct rcu_head *next; void (*func)(struct rcu_head *head); };
 IMPORT(void, call_rcu, (struct rcu_head *head, void (*func)(struct rcu_head *head)));
 IMPORT(void, call_srcu, (void *ssp, struct rcu_head *head, void (*func)(struct rcu_head *head)));

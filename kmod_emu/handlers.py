@@ -18,6 +18,7 @@ import kmod_emu.kernel.kprobes
 import kmod_emu.kernel.kretprobes
 import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
+import kmod_emu.kernel.lockdep
 import kmod_emu.kernel.locking
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier

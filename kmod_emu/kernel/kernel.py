@@ -24,6 +24,7 @@ from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.kprobes import Kprobes
 from kmod_emu.kernel.kretprobes import Kretprobes, Trampoline
 from kmod_emu.kernel.kthread import Kthreads
+from kmod_emu.kernel.lockdep import LockChecker
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.notifier import Notifiers
@@ -144,7 +145,8 @@ class KernelCore:
         self.ftrace = Ftrace(self)
         self.probes.kinds = {"kprobe": Kprobes(self), "kretprobe": self.kretprobes, "ftrace": self.ftrace}
         self.probes.kinds["trampoline"] = Trampoline(self)
-        self.lock_queues = LockQueues()
+        self.lock_queues = LockQueues(self)
+        self.lockdep = LockChecker(self)
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
         for handler, address in data:
@@ -331,6 +333,8 @@ class KernelCore:
             "timers": self.timers,
             "hrtimers": self.hrtimers,
             "rcu": self.rcu,
+            "lock_queues": self.lock_queues,
+            "lockdep": self.lockdep,
             "workqueues": self.workqueues,
             "printk": self.printk,
             "faults": self.faults,

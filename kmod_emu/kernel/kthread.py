@@ -222,6 +222,7 @@ def kthread_result(kernel: KernelCore, k: int) -> int:
 def kthread_exit(kernel: KernelCore, result: int) -> None:
     """End the current thread (kernel/kthread.c)."""
     task = kernel.sched.current
+    kernel.lockdep.check_idle(task, "when the thread ends")
     kernel.kthreads.ended(task, result)
     kernel.sched.leave(Away.ENDED)
 

@@ -119,8 +119,12 @@ class Faults:
         self.note("bad free", f"{function}({address:#x}) frees something that is not allocated")
         raise PageFault(address, Access.READ)
 
-    def deadlock(self, lock: int) -> NoReturn:
+    def deadlock(self, lock: int, since: str = "") -> NoReturn:
         """A spinlock is taken and its holder can never run: the code would spin for ever.
+
+        Args:
+            lock: Which.
+            since: Who holds it since when, if that is known.
 
         Raises:
             Killed: Always.
@@ -130,9 +134,8 @@ class Faults:
             f"watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [{task.comm}:{task.pid}]\n", 0
         )
         self._kernel.taint.add(Taint.SOFTLOCKUP)
-        self._die(
-            task, SIGKILL, "soft lockup", f"the spinlock at {lock:#x} is taken and nobody can release it"
-        )
+        sentence = f"the spinlock at {self._kernel.describe(lock)} is taken and nobody can release it"
+        self._die(task, SIGKILL, "soft lockup", f"{sentence}: {since}" if since else sentence)
 
     def warn(self, file: str, line: int, text: str, function: str = "") -> None:
         """WARN() inside the base kernel (kernel/panic.c: __warn).
@@ -166,7 +169,7 @@ class Faults:
         self._oops(self._kernel.sched.current, stop, head, address, SIGKILL, sentence)
 
     def bug(self, sentence: str, place: tuple[str, int] | None = None) -> NoReturn:
-        """BUG() inside an export.
+        """BUG() inside an export, or in guest code that calls it.
 
         Args:
             sentence: What is wrong, for a person.
@@ -175,7 +178,9 @@ class Faults:
         Raises:
             Killed: Always.
         """
-        stop = Stop(StopReason.EXCEPTION, self._kernel.cpu.rip, vector=_INVALID_OPCODE)
+        kernel = self._kernel
+        rip = kernel.memory.read_u64(kernel.traps.stack_pointer) if place else kernel.cpu.rip
+        stop = Stop(StopReason.EXCEPTION, rip, vector=_INVALID_OPCODE)
         where = [(2, f"kernel BUG at {place[0]}:{place[1]}!")] if place else []
         opcode = report.die_line(self._kernel, "invalid opcode", self.count + 1)
         head = [(4, report.CUT_HERE), *where, opcode]

@@ -49,6 +49,7 @@ class PerCpu:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
+        self._offsets: dict[str, int | None] = {}
         static = kernel.profile.static_percpu_size
         self.size = static + MODULE_RESERVE + DYNAMIC_SPACE
         order = ((self.size - 1) >> 12).bit_length()
@@ -70,6 +71,11 @@ class PerCpu:
 
     def offset(self, symbol: str) -> int | None:
         """Offset of one of the kernel's per-CPU variables, or None where the release has no such variable."""
+        if symbol not in self._offsets:
+            self._offsets[symbol] = self._find(symbol)
+        return self._offsets[symbol]
+
+    def _find(self, symbol: str) -> int | None:
         profile = self._kernel.profile
         known = profile.exports.get(symbol)
         if known is not None:

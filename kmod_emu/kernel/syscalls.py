@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.clock import SYSCALL_NS
 from kmod_emu.uapi import errno
 
@@ -55,4 +55,13 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
     kernel.events.emit("syscall", name=entry.name, arguments=arguments)
-    return await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
+    task = kernel.sched.current
+    try:
+        result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
+    except Killed:
+        raise
+    except KernelError:
+        kernel.lockdep.check_idle(task, "on return to user space")
+        raise
+    kernel.lockdep.check_idle(task, "on return to user space")
+    return result

@@ -101,8 +101,10 @@ class Task:
         return bool(self.capabilities >> capability & 1)
 
     def begin(self, activation: Activation) -> None:
-        """Start work on an idle task."""
+        """Start work; what the task was in the middle of is given up."""
         self.activations = [activation]
+        self.context = self.page = self.resume = self.spin = None
+        self.blocked = self.asleep = False
         self.finished, self._result, self._error = False, None, None
 
     def resume_at(self, rip: int, **registers: int) -> None:

@@ -70,6 +70,7 @@ async def do_one_initcall(kernel: KernelCore, function: int) -> int:
     )  # fmt: skip
     count = kernel.percpu.read("__preempt_count", 4)
     result = await kernel.call_guest_int(function)
+    kernel.lockdep.check_idle(kernel.sched.current, "on return to user space")  # while init's code is there
     complaint = ""
     if kernel.percpu.read("__preempt_count", 4) != count:
         complaint += "preemption imbalance "

@@ -1,0 +1,199 @@
+"""Watching locks: who holds what, in which order, and what is done wrong with them.
+
+The real kernel of a distribution says nothing about most of this, so nothing is printed: each finding is
+one entry of `Faults.reports`, with the kind and a sentence that names the places.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu.kernel.exports import export
+from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+KINDS = ("mutex", "rwsem", "rwsem", "spinlock", "rwlock", "rwlock", "semaphore")
+MUTEX, READ_SEM, WRITE_SEM, SPINLOCK, READ_LOCK, WRITE_LOCK, SEMAPHORE = range(7)
+_SLEEPING = (MUTEX, READ_SEM, WRITE_SEM, SEMAPHORE)
+_SHARED = (READ_SEM, READ_LOCK)
+
+
+class Held(NamedTuple):
+    """A lock that a task holds: which, what kind, and where it was taken."""
+
+    lock: int
+    kind: int
+    place: int
+
+
+class LockChecker:
+    """Held locks of all tasks, and the orders in which locks were taken."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self._held: dict[int, list[Held]] = {}  # by pid
+        self._after: dict[int, dict[int, list[int]]] = {}  # lock -> lock taken while it is held -> places
+        self._told: set[tuple[str, int]] = set()
+
+    # --- telling ------------------------------------------------------------------------------------
+
+    def _tell(self, kind: str, place: int, sentence: str) -> None:
+        """One report for each kind and place."""
+        if (kind, place) not in self._told:
+            self._told.add((kind, place))
+            self._kernel.faults.note(kind, sentence)
+
+    def _name(self, held: Held) -> str:
+        location = self._kernel.locate(held.lock)
+        if location is None:
+            return f"the {KINDS[held.kind]} at {held.lock:#x}"
+        offset = f"+{location.offset:#x}" if location.offset else ""
+        module = f" of {location.module}" if location.module else ""
+        return f"the {KINDS[held.kind]} `{location.name}{offset}`{module}"
+
+    def _where(self, place: int) -> str:
+        return self._kernel.describe(place)
+
+    # --- events -------------------------------------------------------------------------------------
+
+    def acquire(self, task: Task, lock: int, kind: int, place: int) -> None:
+        """A task is about to take a lock, and may have to wait for it."""
+        if kind in _SLEEPING:
+            self.might_sleep(KINDS[kind], place)
+        if kind == SEMAPHORE:
+            return
+        for held in self._held.get(task.pid, ()):
+            if held.lock == lock:
+                if not (kind in _SHARED and held.kind in _SHARED):
+                    self._tell_self_deadlock(task, held, place)
+            else:
+                self._order(held, lock, kind, place)
+
+    def _tell_self_deadlock(self, task: Task, held: Held, place: int) -> None:
+        name, here, since = self._name(held), self._where(place), self._where(held.place)
+        sentence = f"{task.comm} takes {name} at {here}, which it holds since {since}: it waits for itself"
+        self._tell("self-deadlock", place, sentence)
+
+    def _order(self, held: Held, lock: int, kind: int, place: int) -> None:
+        """Remember that one was held when the other was taken; the opposite may have been seen."""
+        back = self._path(lock, held.lock)
+        if back is not None:
+            outer, inner = (self._where(there) for there in back)
+            new = self._name(Held(lock, kind, place))
+            sentence = (
+                f"{new} is taken at {self._where(place)} while {self._name(held)} is held since "
+                f"{self._where(held.place)}, but elsewhere they were taken the other way round: at {outer} "
+                f"and then at {inner}; two tasks can wait for each other for ever"
+            )
+            self._tell("lock inversion", place, sentence)
+        self._after.setdefault(held.lock, {}).setdefault(lock, [held.place, place])
+
+    def _path(self, start: int, goal: int) -> list[int] | None:
+        """The places of the first and the last step if `goal` was ever taken, over others, after `start`."""
+        seen, ways = {start}, [(start, [0, 0])]
+        while ways:
+            lock, places = ways.pop()
+            for following, (outer, inner) in self._after.get(lock, {}).items():
+                way = [places[0] or outer, inner]
+                if following == goal:
+                    return way
+                if following not in seen:
+                    seen.add(following)
+                    ways.append((following, way))
+        return None
+
+    def acquired(self, task: Task, lock: int, kind: int, place: int) -> None:
+        """It has it."""
+        if kind != SEMAPHORE:
+            self._held.setdefault(task.pid, []).append(Held(lock, kind, place))
+
+    def release(self, task: Task, lock: int, kind: int, place: int) -> None:
+        """A task gives a lock back."""
+        held = self._held.get(task.pid, [])
+        for item in reversed(held):
+            if item.lock == lock:
+                held.remove(item)
+                return
+        holder = self.holder(lock)
+        if holder is None:
+            whose = "which nobody holds"
+        else:
+            whose = f"which {holder[0]} took at {self._where(holder[1].place)}"
+            self._held[holder[2]].remove(holder[1])
+        sentence = (
+            f"{task.comm} releases {self._name(Held(lock, kind, place))} at {self._where(place)}, {whose}"
+        )
+        self._tell("unlock of a lock that is not held", place, sentence)
+
+    def holder(self, lock: int) -> tuple[str, Held, int] | None:
+        """Name of the task that holds a lock, what is known of it, and the pid."""
+        for pid, items in self._held.items():
+            for held in items:
+                if held.lock == lock:
+                    task = self._kernel.tasks.by_pid.get(pid)
+                    return (task.comm if task else "a task that is gone"), held, pid
+        return None
+
+    def might_sleep(self, what: str, place: int) -> None:
+        """Something that may sleep is done: is it allowed here? (include/linux/kernel.h: might_sleep)."""
+        kernel = self._kernel
+        if not preempt_count(kernel) and kernel.cpu.read("eflags") & EFLAGS_IF:
+            return
+        if in_interrupt(kernel):
+            why = "in an interrupt or softirq"
+        elif preempt_count(kernel):
+            why = "with preemption off"
+        else:
+            why = "with interrupts off"
+        spinning = [h for h in self._held.get(kernel.sched.current.pid, ()) if h.kind not in _SLEEPING]
+        if spinning:
+            why += f"; {self._name(spinning[-1])} is held since {self._where(spinning[-1].place)}"
+        sentence = f"{self._where(place)} uses a {what}, which may sleep, {why}"
+        self._tell("sleeping in atomic context", place, sentence)
+
+    def check_idle(self, task: Task, when: str) -> None:
+        """A task goes where it must not hold locks: to user space, or away."""
+        for held in self._held.get(task.pid, ()):
+            taken = self._where(held.place)
+            sentence = f"{task.comm} holds {self._name(held)}, taken at {taken}, {when}"
+            self._tell(f"lock held {when}", held.place, sentence)
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {
+            "held": [[pid, [list(item) for item in held]] for pid, held in self._held.items()],
+            "after": [[lock, list(later.items())] for lock, later in self._after.items()],
+            "told": [list(item) for item in sorted(self._told)],
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._held = {pid: [Held(*item) for item in held] for pid, held in state["held"]}
+        self._after = {lock: {inner: list(p) for inner, p in later} for lock, later in state["after"]}
+        self._told = {(kind, place) for kind, place in state["told"]}
+
+
+def caller(kernel: KernelCore, return_address: int) -> int:
+    """Where a call came from; a function that ends in a jump is returned from by Python's caller."""
+    return kernel.sched.called if return_address == kernel.traps.return_address else return_address
+
+
+@export("void lock_acquire(void *lock, int kind, unsigned long ip)")
+def lock_acquire(kernel: KernelCore, lock: int, kind: int, ip: int) -> None:
+    """Guest code is about to take a lock (guest_kernel_stubs/locks.c)."""
+    kernel.lockdep.acquire(kernel.sched.current, lock, kind, caller(kernel, ip))
+
+
+@export("void lock_acquired(void *lock, int kind, unsigned long ip)")
+def lock_acquired(kernel: KernelCore, lock: int, kind: int, ip: int) -> None:
+    """It has it."""
+    kernel.lockdep.acquired(kernel.sched.current, lock, kind, caller(kernel, ip))
+
+
+@export("void lock_release(void *lock, int kind, unsigned long ip)")
+def lock_release(kernel: KernelCore, lock: int, kind: int, ip: int) -> None:
+    """It gives it back."""
+    kernel.lockdep.release(kernel.sched.current, lock, kind, caller(kernel, ip))
