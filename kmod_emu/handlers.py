@@ -4,10 +4,12 @@ import kmod_emu.drivers.attributes
 import kmod_emu.drivers.device
 import kmod_emu.drivers.misc
 import kmod_emu.fs.char_dev
+import kmod_emu.fs.debugfs
 import kmod_emu.fs.libfs
 import kmod_emu.fs.proc_generic
 import kmod_emu.fs.seq_file
 import kmod_emu.fs.seq_print
+import kmod_emu.fs.simple_attr
 import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.fs import mem
 from kmod_emu.fs.char_dev import CharDevices
+from kmod_emu.fs.debugfs import Debugfs
 from kmod_emu.fs.devtmpfs import Devtmpfs
 from kmod_emu.fs.open import SpecialOperations
 from kmod_emu.fs.order import proc_key, sysfs_key
@@ -40,8 +41,9 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     for part in (devices, pipes, vfs, Devtmpfs(kernel), procfs, procfs.tree, Uevents(), sysfs, syslog):
         kernel.add(part)
     security = directory(securityfs_nodes(kernel))
-    debug = directory(sysfs.debug, 0o700)
-    sysfs.make("kernel").computed = lambda: {"debug": debug, "security": security}
+    debugfs = Debugfs(kernel, sysfs.debug)
+    kernel.add(debugfs)
+    sysfs.make("kernel").computed = lambda: {"debug": debugfs.root, "security": security}
     mem.make_nodes(vfs)
     proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)
     vfs.mount("/proc", proc)

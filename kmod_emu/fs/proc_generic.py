@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.fs.open import drop_inode
+from kmod_emu.fs.guest_node import GuestNode
 from kmod_emu.fs.proc_file import ProcOperations
-from kmod_emu.fs.tree import Node, NodeInode
 from kmod_emu.kernel.exports import export
 from kmod_emu.uapi.stat import S_IFDIR, S_IFMT, S_IFREG
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
     from kmod_emu.fs.file import File
-    from kmod_emu.fs.inode import Dentry
-    from kmod_emu.fs.tree import NodeSuperBlock
     from kmod_emu.kernel.kernel import KernelCore
 
 _SOURCE = "fs/proc/generic.c"
@@ -24,7 +21,7 @@ _NAME_MAX = 255
 _ROOT_NAME = "/proc"
 
 
-class ProcEntry(Node):
+class ProcEntry(GuestNode):
     """A `struct proc_dir_entry`: to the module an address, to the VFS a node.
 
     Attributes:
@@ -41,36 +38,13 @@ class ProcEntry(Node):
     def __init__(self, name: str, parent: ProcEntry | None, mode: int, kind: str, address: int) -> None:
         super().__init__(mode & _S_IALLUGO)
         self.name, self.parent, self.kind, self.address = name, parent, kind, address
-        self.served = self.state_size = self.data = self.uid = self.gid = 0
+        self.served = self.state_size = self.data = 0
         self.entries: dict[str, ProcEntry] = {}
         self.openers: list[File] = []
         self.removed = False
-        self._dentry: Dentry | None = None
         self.guest = kind in ("ops", "seq", "single")
         if kind == "dir":
             self.children = lambda: dict(self.entries)
-
-    @property
-    def inode(self) -> NodeInode | None:
-        """Its inode, once somebody looked it up."""
-        inode = self._dentry.inode if self._dentry else None
-        assert inode is None or isinstance(inode, NodeInode)
-        return inode
-
-    def dentry(self, sb: NodeSuperBlock, name: str, parent: Dentry, ino: int, strict: bool) -> Dentry:
-        """The same one each time, since guest code may know its inode."""
-        if self._dentry is None:
-            self._dentry = super().dentry(sb, name, parent, ino, strict)
-            self._dentry.inode.uid, self._dentry.inode.gid = self.uid, self.gid
-            if self.guest:
-                self._dentry.inode.fop = sb.kernel[ProcTree].operations
-        return self._dentry
-
-    def unhash(self, kernel: KernelCore) -> None:
-        """The name is gone; what guest memory holds of it goes with the last open file."""
-        if self._dentry is not None:
-            self._dentry.unhashed, self._dentry.inode.nlink = True, 0
-            drop_inode(kernel, self._dentry)
 
 
 class ProcTree:
@@ -128,8 +102,14 @@ class ProcTree:
         address = self._kernel.heap.kmalloc(self._kernel.profile.struct("proc_dir_entry").size)
         if not address:
             return None
-        entry = ProcEntry(name, place, mode, kind, address)
+        entry = self._entry(name, place, mode, kind, address)
         place.entries[name] = self.by_address[address] = entry
+        return entry
+
+    def _entry(self, name: str, place: ProcEntry, mode: int, kind: str, address: int) -> ProcEntry:
+        entry = ProcEntry(name, place, mode, kind, address)
+        if entry.guest:
+            entry.operations = self.operations
         return entry
 
     def _name_is_good(self, place: ProcEntry, name: str) -> bool:
@@ -180,7 +160,7 @@ class ProcTree:
 
     def _restore(self, parent: ProcEntry, saved: Any) -> None:
         name, mode, kind, address, facts, target, children = saved
-        entry = ProcEntry(name, parent, mode, kind, address)
+        entry = self._entry(name, parent, mode, kind, address)
         entry.served, entry.state_size, entry.data, entry.size, entry.uid, entry.gid = facts
         entry.target = target
         parent.entries[name] = self.by_address[address] = entry

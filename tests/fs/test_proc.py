@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kmod_emu import Kernel, KernelError
+from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.fs.proc_generic import ProcTree
 from tests.conftest import RECORDINGS
 from tests.module.test_behaviour import Session, insmod
@@ -162,3 +162,18 @@ def test_bad_names(kernel, name, warning):
     kernel.printk.clear()
     kernel.call(kernel.symbol("remove_proc_entry"), text, 0)
     assert f"name '{name}'" in kernel.dmesg()
+
+
+def test_a_list_behind_a_sequential_file():
+    kernel = Kernel()
+    kernel.insmod(samples.path("procfs"))
+    with kernel.process(uid=1000, gid=1000) as process:
+        fd = process.open("/proc/kmod_emu_demo/words", os.O_WRONLY)
+        for word in (b"apple\n", b"plum\n"):
+            assert process.write(fd, word) == len(word)
+        assert number(process.write, fd, bytes(40)) == "EINVAL"
+        assert process.syscall("write", fd, 8, 3) == -errno.EFAULT
+    assert kernel.cat("/proc/kmod_emu_demo/words") == b"apple     5\nplum      4\n"
+    assert kernel.cat("/proc/kmod_emu_demo/count") == b"2 words\n"
+    kernel.rmmod("procfs")
+    assert kernel.dmesg()[-2:] == ["procfs: forgets apple", "procfs: forgets plum"]
