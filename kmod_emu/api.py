@@ -19,7 +19,10 @@ from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
 from kmod_emu.uapi.fcntl import O_NONBLOCK
+from kmod_emu.user.entry import last_steps
+from kmod_emu.user.futex import Futexes
 from kmod_emu.user.process import Process
+from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
     from kmod_emu.abi.profile import Profile
@@ -79,6 +82,9 @@ class Kernel(KernelCore):
         mount_files(self, "/boot", {f"System.map-{self.profile.release}": system_map})
         sysfs.make("module").computed = module_sysfs.list
         sysfs.debug["dynamic_debug"] = directory({"control": control_node(self)})
+        self.add(Programs(self))
+        self.add(Futexes(self))
+        self.sched.on_death = lambda task, death: last_steps(self, task, death)
         self.snapshots.take()
 
     # --- modules ------------------------------------------------------------------------------------

@@ -47,8 +47,17 @@ import kmod_emu.module.kmod
 import kmod_emu.module.modules
 import kmod_emu.module.refcount
 import kmod_emu.module.syscalls
+import kmod_emu.user.exec
+import kmod_emu.user.exit
+import kmod_emu.user.fork
+import kmod_emu.user.futex
 import kmod_emu.user.syscalls_fd
 import kmod_emu.user.syscalls_file
+import kmod_emu.user.syscalls_memory
 import kmod_emu.user.syscalls_path
 import kmod_emu.user.syscalls_poll
-import kmod_emu.user.syscalls_stat  # noqa: F401
+import kmod_emu.user.syscalls_process
+import kmod_emu.user.syscalls_signal
+import kmod_emu.user.syscalls_stat
+import kmod_emu.user.syscalls_syslog
+import kmod_emu.user.syscalls_time  # noqa: F401

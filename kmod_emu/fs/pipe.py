@@ -21,6 +21,7 @@ from kmod_emu.fs.file import (
 )
 from kmod_emu.fs.inode import Dentry, Inode, SuperBlock
 from kmod_emu.fs.select import WaitQueue
+from kmod_emu.kernel.signal import send_signal
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY, O_WRONLY
 from kmod_emu.uapi.stat import S_IFIFO
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 CAPACITY = 65536
 PIPE_BUF = 4096
 PIPEFS_MAGIC = 0x50495045
+
+_SIGPIPE = 13
 
 
 class Pipe:
@@ -111,13 +114,20 @@ class Pipes(FileOperations):
         pipe.queue.wake(self.kernel)
         return copied
 
+    def _broken(self) -> int:
+        """A pipe that nobody reads: a program gets a signal, Python only the error."""
+        task = self.kernel.sched.current
+        if task.takes_signals:
+            send_signal(self.kernel, task, _SIGPIPE)
+        return -errno.EPIPE
+
     async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
         """All of it, waiting for room; at most PIPE_BUF bytes go at once or not at all."""
         pipe = _pipe(file)
         done = 0
         while done < count:
             if not pipe.readers:
-                return done or -errno.EPIPE
+                return done or self._broken()
             room = CAPACITY - len(pipe.data)
             if room < min(count - done, PIPE_BUF):
                 if file.flags & O_NONBLOCK:

@@ -14,7 +14,7 @@ from kmod_emu.kernel.exports import Convention
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
 from kmod_emu.kernel.sched import Activation
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
-from kmod_emu.machine.traps import FIRST_NUMBER, OFFSET, REGISTERS, RESULT, RETURN_NUMBER, TrapArea
+from kmod_emu.machine.traps import FIRST_NUMBER, OFFSET, REGISTERS, RESULT, RETURN_NUMBER, SLOT_SIZE, TrapArea
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,6 +60,7 @@ class Dispatcher:
         memory.write(TRAP_BASE, tails)
         self._page = memory.writable(ARGUMENT_PAGE, PAGE_SIZE)
         self.return_address = self._area.address(RETURN_NUMBER)
+        self.spare_code = TRAP_BASE + TRAP_SPACE - SLOT_SIZE  # executable, used by no trap
         kernel.cpu.traps = [self._returned]
 
     def bind(self, handler: Handler) -> int:

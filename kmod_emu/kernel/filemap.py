@@ -17,6 +17,7 @@ class PhysicalPages:
         self._kernel = kernel
         self._more: dict[int, int] = {}
         self._images: dict[int, FileImage] = {}
+        self.generation = 0  # of the machine: counts how often a saved one was loaded
 
     def take(self) -> int:
         """Physical address of a zeroed page.
@@ -77,6 +78,7 @@ class PhysicalPages:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self._images.clear()
+        self.generation += 1
         self._more = dict(state)
 
 
@@ -103,3 +105,21 @@ class FileImage:
         for paddr in self._present.values():
             self._pages.drop(paddr)
         self._present.clear()
+
+
+class SharedMemory(FileImage):
+    """Zeros that the programs which inherit the mapping share; it goes with the last mapping."""
+
+    def __init__(self, pages: PhysicalPages, kernel: KernelCore) -> None:
+        super().__init__(pages, kernel, b"")
+        self._generation = pages.generation
+
+    def page(self, index: int) -> int | None:
+        """Physical address of page `index`."""
+        if index not in self._present:
+            self._present[index] = self._pages.take()
+        return self._present[index]
+
+    def __del__(self) -> None:
+        if self._generation == self._pages.generation:  # no other machine was loaded meanwhile
+            self.clear()

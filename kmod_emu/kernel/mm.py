@@ -7,8 +7,19 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.filemap import SharedMemory
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, USER_MMAP_BASE
-from kmod_emu.machine.memory import EXEC, PAGE_SHIFT, PAGE_SIZE, READ, WRITE, Access, AddressSpace, page_align
+from kmod_emu.machine.memory import (
+    EXEC,
+    PAGE_SHIFT,
+    PAGE_SIZE,
+    READ,
+    WRITE,
+    Access,
+    AddressSpace,
+    PageFault,
+    page_align,
+)
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -58,6 +69,10 @@ class Vma:
             start, end, self.prot, shared=self.shared, image=self.image, offset=offset, owner=self.owner,
             name=self.name,
         )  # fmt: skip
+
+    def allows(self, access: Access) -> bool:
+        """Whether the program may do that here."""
+        return bool(self.perms & _WANTED[access])
 
     @property
     def perms(self) -> int:
@@ -123,6 +138,8 @@ class MemoryMap:
             at = self._free_range(size, gap)
         elif self.overlaps(at, at + size):
             self.unmap(at, size)
+        if kind.get("shared") and not kind.get("image") and not kind.get("owner"):
+            kind["image"] = SharedMemory(self._pages, self._kernel)
         if len(self.vmas) >= MAX_MAP_COUNT or at + size > TASK_SIZE_MAX:
             raise KernelError(errno.ENOMEM, "the program has too many mappings, or no room")
         insort(self.vmas, Vma(at, at + size, prot, **kind), key=lambda vma: vma.start)
@@ -140,13 +157,27 @@ class MemoryMap:
         self.vmas = result
         return inside
 
-    def unmap(self, start: int, size: int) -> None:
-        """Remove all mappings of a range."""
+    def unmap(self, start: int, size: int) -> list[Any]:
+        """Remove all mappings of a range; the owners of those, to be told."""
         gone = self._split(start, start + page_align(size))
         for vma in gone:
             self.vmas.remove(vma)
             self._drop_pages(vma)
         self._kernel.memory.flush()
+        return [vma.owner for vma in gone if vma.owner is not None]
+
+    def move(self, start: int, size: int, new_size: int) -> int:
+        """Make the mapping of a range longer, somewhere else; the new address."""
+        (vma,) = self._split(start, start + size)
+        there = self._free_range(new_size, 0)
+        self.vmas.remove(vma)
+        moved = vma.part(vma.start, vma.end)
+        moved.start, moved.end = there, there + new_size
+        insort(self.vmas, moved, key=lambda vma: vma.start)
+        for page in self._present(vma):
+            self.space.pages[page + (there - start >> PAGE_SHIFT)] = self.space.pages.pop(page)
+        self._kernel.memory.flush()
+        return there
 
     def _drop_pages(self, vma: Vma) -> None:
         for page in self._present(vma):
@@ -192,7 +223,7 @@ class MemoryMap:
     def fault(self, address: int, access: Access) -> bool:
         """Bring in or copy the page at `address`; False if the program may not do that."""
         vma = self.find(address)
-        if vma is None or not vma.perms & _WANTED[access]:
+        if vma is None or not vma.allows(access):
             return False
         try:
             return self._bring_in(vma, address, access)
@@ -273,6 +304,13 @@ class MemoryMap:
             memory.write(address, data)
         finally:
             memory.user = space
+
+    def check_writable(self, address: int, size: int) -> None:
+        """Raises PageFault where the program may not write."""
+        for page in range(address & -PAGE_SIZE, address + size, PAGE_SIZE):
+            entry = self.space.find(page, Access.WRITE)
+            if entry is None or not entry[1] & WRITE:
+                raise PageFault(max(page, address), Access.WRITE)
 
     def read(self, address: int, size: int) -> bytes:
         """Read the program's memory, whichever program runs."""

@@ -19,7 +19,8 @@ import struct
 import time
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.kernel.agenda import PYTHON, Agenda
@@ -99,6 +100,13 @@ class Activation:
         self.work, self.rsp, self.deliver, self.rip, self.stack = work, rsp, deliver, 0, rsp
 
 
+class RunInRing3(Protocol):
+    """Awaitable: a program runs in ring 3 until it enters the kernel."""
+
+    def run(self) -> Any:
+        """What the scheduler does; the result goes to the coroutine."""
+
+
 class Away(Enum):
     """How guest code gave up the processor without a coroutine that waits."""
 
@@ -127,6 +135,7 @@ class Scheduler:
         self.called = 0  # the guest function that a coroutine called last
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
+        self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
         kernel.clock.moved = self._time_passed
 
@@ -284,10 +293,13 @@ class Scheduler:
         self._load(task)
         self.in_guest = False
         try:
-            request: GuestCall | Block | Continue | Away | None
+            request: GuestCall | Block | Continue | Away | RunInRing3 | None
             request = task.take_resume() or self._send(task, value)
-            while isinstance(request, (GuestCall, Continue)):
-                request = self._execute(task, request) or self._send(task, self._returned)
+            while not isinstance(request, (Block, Away, NoneType)):
+                if isinstance(request, (GuestCall, Continue)):
+                    request = self._execute(task, request) or self._send(task, self._returned)
+                else:
+                    request = self._send(task, request.run())
             if isinstance(request, Block):
                 self.about_to_sleep(task)
                 task.blocked, task.interruptible = True, request.interruptible
@@ -300,11 +312,17 @@ class Scheduler:
             listener(task)
 
     def _died(self, task: Task, death: Killed) -> None:
-        """An oops ended the task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead)."""
+        """An oops ended the task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead).
+
+        A program then does what it does at every end: close its files, tell its parent.
+        """
         task.finish(error=death)
         self._kernel.tasks.died(task)
+        last_steps = self.on_death(task, death)
+        if last_steps is not None:
+            self.start(task, last_steps)
 
-    def _send(self, task: Task, value: Any) -> GuestCall | Block | Continue | None:
+    def _send(self, task: Task, value: Any) -> GuestCall | Block | Continue | RunInRing3 | None:
         """Give `value` to the top coroutine; what it asks for next, or None when the task is done."""
         activation = task.activations[-1]
         try:

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
 
     name: str
     function: SystemCall
+    arity: int
 
 
 _table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
@@ -32,7 +33,8 @@ def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
     """Register the decorated coroutine function `sys_NAME` under its number."""
 
     def register(function: SystemCall) -> SystemCall:
-        _table[number] = Entry(function.__name__.removeprefix("sys_"), function)
+        arity = function.__code__.co_argcount - 1  # behind the kernel
+        _table[number] = Entry(function.__name__.removeprefix("sys_"), function, arity)
         return function
 
     return register
@@ -48,12 +50,19 @@ def number_of(name: str) -> int:
     )
 
 
+def name_of(number: int) -> str | None:
+    """Name of a system call by its number, None if it is not implemented."""
+    entry = _table.get(number)
+    return entry.name if entry else None
+
+
 async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:
     """Enter the kernel: the system call's result, or a KernelError (ENOSYS for an unknown number)."""
     entry = _table.get(number)
     kernel.clock.advance(SYSCALL_NS)
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
+    arguments = arguments[: entry.arity]
     kernel.events.emit("syscall", name=entry.name, arguments=arguments)
     task = kernel.sched.current
     try:

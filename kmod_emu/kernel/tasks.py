@@ -18,6 +18,7 @@ from kmod_emu.machine.memory import Access, PageFault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.errors import KernelError
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.sched import Activation
@@ -59,6 +60,7 @@ class Task:
         spin: What it was found waiting for in a loop.
         ignored: Signals that it does not get.
         watchers: Called once when its work has ended, however that came.
+        takes_signals: It runs a program, which acts on them.
         looks: How often it was looked at because it runs long.
     """
 
@@ -75,6 +77,7 @@ class Task:
         self.busy, self.looks = 0.0, 0
         self.spin: Spin | None = None
         self.ignored: set[int] = set()
+        self.takes_signals = False
         self.finished = False
         self.watchers: list[Callable[[], object]] = []
         self.dead = False
@@ -164,6 +167,64 @@ class Tasks:
         task.mm = MemoryMap(self._kernel)
         self._write_credentials(task)
         return task
+
+    def fork(self, parent: Task, *, thread: bool = False, share_memory: bool = False) -> Task:
+        """A copy of a task: its child, or one more thread of it (kernel/fork.c: copy_process)."""
+        assert parent.mm is not None
+        pid, self._next_pid = self._next_pid, self._next_pid + 1
+        task = self._create(pid, parent.comm, 0)
+        task.uid, task.gid, task.capabilities = parent.uid, parent.gid, parent.capabilities
+        self._write_credentials(task)
+        if share_memory:
+            task.mm = parent.mm
+            task.mm.users += 1
+        else:
+            task.mm = parent.mm.copy()
+        view, old = self.view(task), self.view(parent)
+        if thread:
+            view.tgid, view.group_leader = old.tgid, old.group_leader
+            self.adopt(task, self.at(old.real_parent))
+        else:
+            self.adopt(task, self.at(old.group_leader))
+        return task
+
+    def view(self, task: Task) -> StructView:
+        """Its task_struct."""
+        return self._kernel.view("task_struct", task.address)
+
+    def adopt(self, child: Task, parent: Task) -> None:
+        """Make a task the child of another."""
+        memory, view = self._kernel.memory, self.view(child)
+        view.real_parent = view.parent = parent.address
+        lists.delete(memory, view.addressof("sibling"))
+        lists.add_tail(memory, view.addressof("sibling"), self.view(parent).addressof("children"))
+
+    def rename(self, task: Task, comm: str) -> None:
+        """Set the name (fs/exec.c: __set_task_comm)."""
+        raw = comm.encode("utf-8", "surrogateescape")[:15]
+        task.comm = raw.decode("utf-8", "surrogateescape")
+        self.view(task).set_bytes("comm", raw.ljust(16, b"\0"))
+
+    def enter_memory(self, task: Task, mm: MemoryMap) -> None:
+        """Give a task an address space (fs/exec.c: exec_mmap)."""
+        task.mm = mm
+        if self._kernel.sched.current is task:
+            self.switched(task)
+
+    def set_credentials(self, task: Task, uid: int, gid: int) -> None:
+        """Change who a task is; leaving root takes its capabilities (kernel/sys.c, security/commoncap.c)."""
+        if task.uid == 0 and uid:
+            task.capabilities = 0
+        task.uid, task.gid = uid, gid
+        self._write_credentials(task)
+
+    def bury(self, task: Task) -> None:
+        """Free a task that has ended, or is about to: as soon as it does not run any more."""
+        sched = self._kernel.sched
+        if sched.current is task:
+            sched.at(self._kernel.clock.now_ns, lambda: self.exit(task))
+        else:
+            self.exit(task)
 
     def worker(self) -> Task:
         """A kernel thread for calls from outside; the same one each time while it is alive and idle."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn
 from unicorn import unicorn_const as uc_const
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.machine.memory import Memory
 
+_NO_LIMIT = 1 << 62
 _ACCESS = {
     uc_const.UC_MEM_READ: Access.READ,
     uc_const.UC_MEM_WRITE: Access.WRITE,
@@ -80,6 +81,8 @@ class Cpu:
         traps: Handlers by trap number, called inside the `out` of a trap slot. A handler returns to let
             the guest go on, or calls `stop_at_trap` first.
         watchdog: Stops a run that uses more processor seconds than its limit.
+        counts_always: Run all code with a budget, if need be an endless one. Going back to none costs Unicorn
+            all its translations, and it asks for pages of other modes meanwhile.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -89,6 +92,7 @@ class Cpu:
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
         self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
         self._uc.ctl_exits_enabled(True)  # with an empty list: no address ends a run, not even 0
+        self.counts_always = False
         self._mapped = 0
         self._fault: PageFault | None = None
         self._vector: int | None = None
@@ -165,7 +169,8 @@ class Cpu:
         self._running = True
         self.watchdog.start(patience)
         try:
-            self._uc.emu_start(rip, 0, 0, count)
+            self._uc.emu_start(rip, 0, 0, count or (_NO_LIMIT if self.counts_always else 0))
+            self._fault = None  # pages that Unicorn asked for, and then did not need
         except unicorn.UcError:
             if self._fault is None and self._vector is None:
                 raise
@@ -301,6 +306,14 @@ class Cpu:
     def save_into(self, context: unicorn.UcContext) -> None:
         """As `save`, into a context there is."""
         self._uc.context_update(context)
+
+    def read_number(self, number: int) -> Any:
+        """A register by Unicorn's number, of any width: x87 registers are pairs."""
+        return self._uc.reg_read(number)
+
+    def write_number(self, number: int, value: Any) -> None:
+        """Set a register by Unicorn's number."""
+        self._uc.reg_write(number, value)
 
     def read_msr(self, number: int) -> int:
         """A model-specific register."""

@@ -34,16 +34,17 @@ _OTHERS = {
     "fpcw": x86.UC_X86_REG_FPCW,
     "fpsw": x86.UC_X86_REG_FPSW,
     "fptag": x86.UC_X86_REG_FPTAG,
-    **{f"xmm{index}": x86.UC_X86_REG_XMM0 + index for index in range(16)},
-    **{f"st{index}": x86.UC_X86_REG_ST0 + index for index in range(8)},
 }
+_XMM = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 16)
+_FP = range(x86.UC_X86_REG_FP0, x86.UC_X86_REG_FP0 + 8)
+_FXSAVE = struct.Struct("<HHBxHQQII128s256s96x")
 _MSR_STAR, _MSR_EFER, _EFER_SCE = 0xC000_0081, 0xC000_0080, 1
 _USER_CS, _USER_SS, _EFLAGS = 0x33, 0x2B, 0x202
 _MASK64 = (1 << 64) - 1
 
 
 class UserContext:
-    """The registers of a program that is not running: `context["rax"]`, also eflags, fs_base, xmm0, st0."""
+    """The registers of a program that is not running: `context["rax"]`, also eflags, fs_base, mxcsr."""
 
     __slots__ = ("_place", "_view", "raw")
 
@@ -97,6 +98,7 @@ class Ring3:
         cpu = self._cpu
         kernel = cpu.save()
         assert self._fresh is not None
+        cpu.counts_always = cpu.counts_always or bool(count)
         cpu.restore(context.raw)
         try:
             stop = cpu.run_in_ring3(context["rip"], self._fresh.raw, count, patience)
@@ -104,6 +106,41 @@ class Ring3:
         finally:
             cpu.restore(kernel)
         return stop
+
+    def fxsave(self, context: UserContext) -> bytes:
+        """x87 and SSE state as the instruction stores it."""
+        cpu = self._cpu
+        kernel = cpu.save()
+        cpu.restore(context.raw)
+        try:
+            wide = [cpu.read_number(number) for number in _XMM]
+            physical = [cpu.read_number(number) for number in _FP]
+        finally:
+            cpu.restore(kernel)
+        status, tags = context["fpsw"], context["fptag"]
+        top, valid = status >> 11 & 7, 0
+        for number in range(8):
+            valid |= (tags >> 2 * number & 3 != 3) << number
+        stack = b"".join(struct.pack("<QH6x", *physical[top + number & 7]) for number in range(8))
+        sse = b"".join(value.to_bytes(16, "little") for value in wide)
+        return _FXSAVE.pack(context["fpcw"], status, valid, 0, 0, 0, context["mxcsr"], 0xFFFF, stack, sse)
+
+    def fxrstor(self, context: UserContext, area: bytes) -> None:
+        """Put back what `fxsave` gave."""
+        control, status, valid, _, _, _, mxcsr, _, stack, sse = _FXSAVE.unpack(area)
+        context["fpcw"], context["fpsw"], context["mxcsr"] = control, status, mxcsr & 0xFFFF
+        context["fptag"] = sum((0 if valid >> number & 1 else 3) << 2 * number for number in range(8))
+        cpu, top = self._cpu, status >> 11 & 7
+        kernel = cpu.save()
+        cpu.restore(context.raw)
+        try:
+            for index, number in enumerate(_XMM):
+                cpu.write_number(number, int.from_bytes(sse[16 * index : 16 * index + 16], "little"))
+            for index in range(8):
+                cpu.write_number(_FP[top + index & 7], struct.unpack_from("<QH", stack, 16 * index))
+            cpu.save_into(context.raw)
+        finally:
+            cpu.restore(kernel)
 
     def _enter_once(self) -> UserContext:
         """Execute the instruction with nothing to run behind it: the fetch faults, in ring 3."""

@@ -137,6 +137,12 @@ EOWNERDEAD = 130
 ENOTRECOVERABLE = 131
 ERFKILL = 132
 EHWPOISON = 133
+
+# Never seen by programs: the kernel makes the interrupted call again, or says EINTR (include/linux/errno.h).
+ERESTARTSYS = 512
+ERESTARTNOINTR = 513
+ERESTARTNOHAND = 514
+ERESTART_RESTARTBLOCK = 516
 EWOULDBLOCK = EAGAIN
 
 _TEXTS = {

@@ -1,0 +1,169 @@
+"""Running a program from outside: streams, files it sees, its exit status."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.ramfs import RamInode
+from kmod_emu.fs.vfs import Vfs
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.stat import S_IFDIR, S_IFREG
+from kmod_emu.user.entry import run_program
+from kmod_emu.user.exec import do_execve
+from kmod_emu.user.programs import Programs
+from kmod_emu.user.signals import SIGKILL, send
+from kmod_emu.user.stdio import Stream, attach
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from kmod_emu.fs.inode import Dentry
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+ENVIRONMENT = {"HOME": "/root", "PATH": "/sbin:/usr/sbin:/bin:/usr/bin", "TERM": "linux"}
+_APPLETS = b"\0[\0[[\0"  # how the sorted table of names begins in busybox
+STDOUT = -2  # as subprocess has it: descriptor 2 is a copy of 1
+_GRACE_NS = 1_000_000_000
+
+
+class ExecResult(NamedTuple):
+    """How a program ended.
+
+    Attributes:
+        status: The exit code, or 128 and the signal's number.
+        stdout: What it wrote to descriptor 1, where that was not given away.
+        stderr: Likewise, 2.
+        timed_out: Whether `time_limit` ended it.
+    """
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+
+
+def execute(
+    kernel: KernelCore,
+    path: str,
+    argv: Sequence[str | bytes],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes | int = b"",
+    stdout: int | None = None,
+    stderr: int | None = None,
+    uid: int = 0,
+    gid: int = 0,
+    time_limit: float | None = None,
+) -> ExecResult:
+    """Run a file of the machine and wait for it; programs that it leaves behind are ended.
+
+    Raises:
+        KernelError: The file cannot be run.
+    """
+    task, programs = kernel.tasks.create(Path(path).name, uid, gid), kernel[Programs]
+    given = (
+        Stream(kernel, buffer=bytearray(stdin)) if isinstance(stdin, bytes) else Stream(kernel, stdin),
+        Stream(kernel, stdout),
+        Stream(kernel, None if stderr == STDOUT else stderr),
+    )
+    if stderr == STDOUT:
+        given = (given[0], given[1], given[1])
+    attach(kernel, task, given)
+    programs.deadline = None if time_limit is None else time.process_time() + time_limit
+    programs.out_of_time = False
+    environment = [
+        f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in (env or ENVIRONMENT).items()
+    ]
+    arguments = [a.encode("utf-8", "surrogateescape") if isinstance(a, str) else a for a in argv]
+    programs.foreground = task.pid
+    status = kernel.sched.run(task, _life(kernel, task, path, arguments, environment))
+    kill_all(kernel)
+    code = 128 + (status & 0x7F) if status & 0x7F else status >> 8
+    return ExecResult(
+        code,
+        bytes(given[1].buffer),
+        bytes(given[2].buffer) if stderr != STDOUT else b"",
+        programs.out_of_time,
+    )
+
+
+async def _life(kernel: KernelCore, task: Task, path: str, argv: list[bytes], envp: list[bytes]) -> int:
+    try:
+        program = await do_execve(kernel, task, path, argv, envp)
+    except KernelError:
+        from kmod_emu.fs.open import exit_files
+
+        await exit_files(kernel, task)
+        kernel.tasks.bury(task)
+        raise
+    return await run_program(kernel, program)
+
+
+def kill_all(kernel: KernelCore) -> None:
+    """End all programs, as the end of the machine would."""
+    programs = kernel[Programs]
+    for program in list(programs.by_pid.values()):
+        if program.group.status is None:
+            send(kernel, program.task, SIGKILL, code=0x80)
+    for _ in range(100):
+        if not any(group.threads for group in programs.groups.values()):
+            break
+        kernel.sched.advance(_GRACE_NS // 100, idle=True)
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def make_directories(vfs: Vfs, path: str) -> Dentry:
+    """A directory with all its parents."""
+    place = ""
+    for name in path.strip("/").split("/"):
+        if not name:
+            continue
+        place += f"/{name}"
+        try:
+            vfs.lookup(place)
+        except KernelError:
+            vfs.make(place, S_IFDIR | 0o755)
+    return vfs.lookup(path)
+
+
+def put_file(kernel: KernelCore, path: str, data: bytes, mode: int = 0o755) -> None:
+    """A file of the machine with these contents; what was there is replaced."""
+    vfs = kernel[Vfs]
+    make_directories(vfs, path.rpartition("/")[0] or "/")
+    try:
+        inode = vfs.lookup(path).inode
+    except KernelError:
+        inode = vfs.make(path, S_IFREG | mode).inode
+    if not isinstance(inode, RamInode) or not inode.is_type(S_IFREG):
+        raise KernelError(errno.EEXIST, f"{path} of the machine is no regular file")
+    inode.data[:] = data
+    inode.mode = S_IFREG | mode
+    inode.changed()
+
+
+def install_busybox(kernel: KernelCore, host_path: str | os.PathLike[str]) -> None:
+    """Make a static busybox the machine's shell and tools: /bin/busybox, and a link for each applet."""
+    vfs, data = kernel[Vfs], Path(host_path).read_bytes()
+    put_file(kernel, "/bin/busybox", data)
+    for directory in ("/usr", "/sbin", "/usr/bin", "/usr/sbin"):
+        make_directories(vfs, directory)
+    bin_ = vfs.lookup("/bin")
+    for name in applets(data):
+        if bin_.inode.lookup(bin_, name) is None:
+            bin_.inode.symlink(bin_, name, "busybox", kernel.tasks.init_task)
+
+
+def applets(data: bytes) -> list[str]:
+    """The names that a busybox binary answers to."""
+    start = data.find(_APPLETS)
+    if start < 0:
+        return []
+    names = data[start + 1 : data.index(b"\0\0", start + 1)].split(b"\0")
+    return [name.decode("ascii", "replace") for name in names]
