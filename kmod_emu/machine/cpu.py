@@ -82,7 +82,7 @@ class Cpu:
             the guest go on, or calls `stop_at_trap` first.
         watchdog: Stops a run that uses more processor seconds than its limit.
         counts_always: Run all code with a budget, if need be an endless one. Going back to none costs Unicorn
-            all its translations, and it asks for pages of other modes meanwhile.
+            all its translations.
     """
 
     def __init__(self, memory: Memory) -> None:
@@ -92,7 +92,7 @@ class Cpu:
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
         self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
         self._uc.ctl_exits_enabled(True)  # with an empty list: no address ends a run, not even 0
-        self.counts_always = False
+        self.counts_always = self._counted = False
         self._mapped = 0
         self._fault: PageFault | None = None
         self._vector: int | None = None
@@ -166,10 +166,17 @@ class Cpu:
     def _run(self, rip: int, count: int, patience: float) -> Stop:
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = self._entered_kernel = False
+        if not count and self.counts_always:
+            budget = _NO_LIMIT
+        else:
+            budget = count
+            if not count and self._counted:
+                self._stop_counting(rip)
+        self._counted = bool(budget)
         self._running = True
         self.watchdog.start(patience)
         try:
-            self._uc.emu_start(rip, 0, 0, count or (_NO_LIMIT if self.counts_always else 0))
+            self._uc.emu_start(rip, 0, 0, budget)
             self._fault = None  # pages that Unicorn asked for, and then did not need
         except unicorn.UcError:
             if self._fault is None and self._vector is None:
@@ -180,6 +187,22 @@ class Cpu:
         if self._error is not None:
             raise self._error
         return self._stop(count)
+
+    def _stop_counting(self, rip: int) -> None:
+        """Start Unicorn without a budget, where nothing is run: it drops all translations then.
+
+        For that it asks for the pages of all of them, also of those that are gone, and takes a refusal for a
+        fault of whatever runs next.
+        """
+        self._uc.ctl_set_exits([rip])
+        try:
+            self._uc.emu_start(rip, 0, 0, 0)
+        except unicorn.UcError:
+            pass
+        finally:
+            self._uc.ctl_set_exits([])
+            self._drop_code(rip & -PAGE_SIZE, PAGE_SIZE)
+        self._fault = self._vector = None
 
     def _stop(self, count: int) -> Stop:
         rip = self.rip

@@ -451,3 +451,17 @@ def test_fork(machine):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert machine.memory.read_u64(machine.DATA) == 1
     assert machine.run("mov rax, [rbx]; hlt").reason is StopReason.HALT
+
+
+def test_code_that_is_gone_does_not_fault_when_a_budget_ends(machine):
+    """Unicorn drops its translations then, and asks for the pages of all of them."""
+    space = machine.memory.user = AddressSpace()
+    space.map(USER, machine.memory.translate(machine.CODE) + 0x1000, READ | EXEC)
+    machine.put("nop; jmp rbx", machine.CODE + 0x1000)
+    machine.run(f"mov rax, {USER:#x}; jmp rax", rbx=0, count=100)
+    space.unmap(USER)
+    machine.cpu.flush_tlb()
+    calls = []
+    machine.cpu.traps = [lambda: calls.append(1)]
+    stop = machine.run(f"xor eax, eax; out {PORT:#x}, eax; jmp {machine.CODE + 6:#x}; hlt")
+    assert (stop.reason, calls) == (StopReason.HALT, [1])
