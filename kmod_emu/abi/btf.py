@@ -121,10 +121,17 @@ class Btf:
         table, at = self._type(number)
         return table._words[at + 1] >> 24 & 0x1F, self._string(table._words[at]), table._words[at + 2]
 
+    def _kind(self, number: int) -> tuple[int, int]:
+        """Kind and size or type of a type."""
+        if number == 0:
+            return 0, 0
+        table, at = self._type(number)
+        return table._words[at + 1] >> 24 & 0x1F, table._words[at + 2]
+
     def _resolve(self, number: int) -> int:
         """Follow typedefs and qualifiers to the type itself."""
         for _ in range(_DEPTH):
-            kind, _name, target = self._head(number)
+            kind, target = self._kind(number)
             if kind not in _ALIASES:
                 return number
             number = target
@@ -135,7 +142,7 @@ class Btf:
         if depth > _DEPTH:
             raise BadBtf(f"BTF type {number} refers to itself")
         number = self._resolve(number)
-        kind, _, size = self._head(number)
+        kind, size = self._kind(number)
         if kind in _SIZED:
             return size
         if kind == _PTR:
@@ -184,10 +191,10 @@ class Btf:
         number = self._compounds.get(name)
         if number is None:
             number = self._typedefs.get(name)
-            if number is None or self._head(number := self._resolve(number))[0] not in _COMPOUND:
+            if number is None or self._kind(number := self._resolve(number))[0] not in _COMPOUND:
                 return self._base.layout(name, release) if self._base else None
         members = {member: place for member, place, _ in self._members(number) if member}
-        return StructLayout(name, self._head(number)[2], members, release)
+        return StructLayout(name, self._kind(number)[1], members, release)
 
     def member_types(self, name: str) -> dict[str, str]:
         """Member -> its C type, for the members that `layout` gives."""
@@ -206,7 +213,7 @@ class Btf:
             bits, where = (where >> 24, where & 0xFFFFFF) if info >> 31 else (0, where)
             if not name_at:
                 inner = self._resolve(kind)
-                if self._head(inner)[0] in _COMPOUND:
+                if self._kind(inner)[0] in _COMPOUND:
                     yield from self._members(inner, base + where // 8, depth + 1)
                 continue
             size = self.size(kind)
@@ -246,7 +253,7 @@ class Btf:
         number = self._functions.get(name)
         if number is None:
             return self._base.prototype(name) if self._base else None
-        return self.declare(self._head(number)[2], name)
+        return self.declare(self._kind(number)[1], name)
 
     def declare(self, number: int, name: str = "", depth: int = 0) -> str:
         """C text that declares `name` with a type; the type's own text without a name.
@@ -257,13 +264,13 @@ class Btf:
             raise BadBtf(f"BTF type {number} refers to itself")
         kind, own, target = self._head(number)
         if kind == _PTR:
-            pointed = self._head(target)[0]
+            pointed = self._kind(target)[0]
             inner = f"(*{name})" if pointed in (_ARRAY, _FUNC_PROTO) else f"*{name}"
             return self.declare(target, inner, depth + 1)
         if kind == _TYPE_TAG:
             return self.declare(target, name, depth + 1)
         if kind in _QUALIFIERS:
-            if self._head(target)[0] == _PTR:
+            if self._kind(target)[0] == _PTR:
                 return self.declare(target, f"{_QUALIFIERS[kind]} {name}".rstrip(), depth + 1)
             return f"{_QUALIFIERS[kind]} {self.declare(target, name, depth + 1)}"
         if kind == _ARRAY:

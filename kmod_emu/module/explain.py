@@ -59,7 +59,10 @@ def other_kernel(kernel: KernelCore, vermagic: str) -> str:
 def other_struct_module(kernel: KernelCore, name: str) -> str:
     """The CRC of module_layout differs."""
     here = kernel.profile.release
-    return f"{name} was built against other headers than {here}'s: build it anew, or boot another --release"
+    return (
+        f"{name} was built against other headers than {here}'s: build it anew, or boot another --release; "
+        "`kmod-emu profile build` makes a profile of any kernel"
+    )
 
 
 def unknown_symbol(kernel: KernelCore, name: str, license_: str, hidden: Found | None) -> str:

@@ -82,8 +82,8 @@ def _fit(known: Profile, evidence: Evidence, release: str) -> _Fit:
         member in module.members and module.offset(member) == offset
         for member, offset in evidence.module_offsets.items()
     )
-    layout_crc = _crc(known, _LAYOUT_CRC)
-    same_headers = layout_crc is None or evidence.versions.get(_LAYOUT_CRC, layout_crc) == layout_crc
+    layout_crc = evidence.versions.get(_LAYOUT_CRC)
+    same_headers = layout_crc is None or layout_crc == _crc(known, _LAYOUT_CRC)
     same = sum(1 for name, crc in evidence.versions.items() if _crc(known, name) == crc)
     exported = sum(1 for name in evidence.imports if name in known.exports)
     return _Fit(struct_module and same_headers, same, exported, _nearness(known.release, release))

@@ -90,6 +90,13 @@ def test_another_crc_of_module_layout_does_not_fit():
     assert pick(blob.replace(crc + b"module_layout", bytes(8) + b"module_layout")) is None
 
 
+def test_a_module_with_crcs_needs_a_kernel_that_has_them(monkeypatch, tmp_path):
+    """7.2 has none, and once took any module of 6.12, whose struct module has the same size there."""
+    shutil.copy(profile.path("7.2.13+deb14-amd64"), tmp_path)
+    monkeypatch.setattr(profile, "SHIPPED", tmp_path)
+    assert pick(module("6.12.107+deb13-amd64")) is None
+
+
 def test_other_flags_do_not_fit():
     blob = module("6.1.0-56-amd64")
     assert choose(blob, "6.1.0-1-rt SMP preempt_rt mod_unload modversions ") is None
