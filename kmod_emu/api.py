@@ -144,6 +144,24 @@ class Kernel(KernelCore):
         """
         self.sched.advance(round(seconds * NSEC_PER_SEC))
 
+    def raise_irq(self, irq: int) -> None:
+        """A device raises an interrupt line; its handlers have run when this returns, if they may.
+
+        From Python code that the guest calls, such as a device model, they run right after it.
+
+        Raises:
+            KernelError: EINVAL, there is no such line.
+
+        >>> from kmod_emu import Kernel
+        >>> k = Kernel()
+        >>> k.raise_irq(1)
+        >>> "  1:          1   IO-APIC   1-edge      i8042" in k.cat("/proc/interrupts").decode()
+        True
+        """
+        self.irqs.raise_irq(irq)
+        if not self.sched.running:
+            self.sched.advance(NSEC_PER_SEC // 250, idle=False)
+
     # --- processes and files --------------------------------------------------------------------------
 
     def process(

@@ -15,6 +15,7 @@ import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hrtimer
+import kmod_emu.kernel.irq_manage
 import kmod_emu.kernel.kobject
 import kmod_emu.kernel.kprobes
 import kmod_emu.kernel.kretprobes

@@ -27,6 +27,7 @@ class Procfs:
             "uptime": Node(0o444, read=self._uptime),
             "sys": directory({"kernel": directory(self.sysctl_kernel)}, strict=True),
             "devices": Node(0o444, read=self._devices),
+            "interrupts": Node(0o444, read=lambda task: kernel.irqs.text()),
         }
         self.tree = ProcTree(kernel, self.files)
         self.root = directory(lambda: {**self.tree.root.entries, **self.files})

@@ -20,6 +20,7 @@ from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.ftrace import Ftrace
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
+from kmod_emu.kernel.irq import Irqs
 from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.kprobes import Kprobes
 from kmod_emu.kernel.kretprobes import Kretprobes, Trampoline
@@ -133,6 +134,7 @@ class KernelCore:
         self.timers = Timers(self)
         self.hrtimers = HrTimers(self)
         self.softirqs = SoftIrqs(self)
+        self.irqs = Irqs(self)
         self.rcu = Rcu(self)
         self.workqueues = Workqueues(self)
         self.printk = Printk(self)
@@ -332,6 +334,7 @@ class KernelCore:
             "kthreads": self.kthreads,
             "timers": self.timers,
             "hrtimers": self.hrtimers,
+            "irqs": self.irqs,
             "rcu": self.rcu,
             "lock_queues": self.lock_queues,
             "lockdep": self.lockdep,

@@ -137,7 +137,8 @@ class Scheduler:
         self.current: Task = kernel.tasks.init_task
         self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
-        kernel.clock.moved = self._time_passed
+        self.running = False  # whether a task runs: Python code that asks was called by it
+        kernel.clock.moved = self.poke
 
     # --- starting, sleeping, waking -----------------------------------------------------------------
 
@@ -291,7 +292,7 @@ class Scheduler:
     def _resume(self, task: Task, value: Any) -> None:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
-        self.in_guest = False
+        self.in_guest, self.running = False, True
         try:
             request: GuestCall | Block | Continue | Away | RunInRing3 | None
             request = task.take_resume() or self._send(task, value)
@@ -305,6 +306,8 @@ class Scheduler:
                 task.blocked, task.interruptible = True, request.interruptible
         except Killed as death:
             self._died(task, death)
+        finally:
+            self.running = False
 
     def about_to_sleep(self, task: Task) -> None:
         """Tell those who want to know."""
@@ -508,8 +511,8 @@ class Scheduler:
         self._away = away
         self._cpu.stop_at_trap()
 
-    def _time_passed(self) -> None:
-        """The clock moved: if an event is due, guest code is interrupted."""
+    def poke(self) -> None:
+        """The clock moved, or something was posted: if an event is due, guest code is interrupted."""
         if self._event_due():
             self._cpu.stop_at_trap()
 
