@@ -93,6 +93,7 @@ class Profile:
         vermagic: The version magic of modules built for it, with the trailing space.
         series: The release's first two numbers, "6.1".
         missing: What the files it was made from did not say, in words.
+        layouts_of: The release that its layouts are of, where its own are not known, else "".
         config: Configuration options that change what modules see, without CONFIG_; an option that is
             missing here is not known.
         static_percpu_start: Link address of the kernel's own per-CPU variables: 0 where they are zero-based.
@@ -118,6 +119,7 @@ class Profile:
         self.config: Mapping[str, int | bool] = facts["config"]
         self.static_percpu_start: int = facts["static_percpu_start"]
         self.static_percpu_size: int = facts["static_percpu_size"]
+        self.layouts_of: str = facts["layouts_of"]
         self.missing: tuple[str, ...] = tuple(facts["missing"])
 
     @classmethod

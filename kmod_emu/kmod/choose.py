@@ -22,7 +22,7 @@ def profile_for(path: str) -> Choice | None:
         if vermagic is None:
             return None
         release = vermagic.partition(" ")[0]
-        if release in profiles.available():
+        if release in profiles.available() and not profiles.load(release).layouts_of:
             return Choice(profiles.load(release), "")
         return choose(load_file(path).image, vermagic)
     except ToolError:

@@ -47,22 +47,31 @@ def choose(blob: bytes, vermagic: str) -> Choice | None:
 
     Returns:
         The profile of its own release; else the nearest that fits, which then stands for that release and has
-        its version magic, and the layouts that the module's own debug information gives; None if none fits.
+        its version magic; None if none fits. The layouts in the module's debug information replace those of
+        another release.
     """
     release, _, flags = vermagic.partition(" ")
-    if release in profiles.available():
-        return Choice(profiles.load(release), "")
+    known = profiles.load(release) if release in profiles.available() else None
+    if known and not known.layouts_of:
+        return Choice(known, "")
     try:
         evidence = Evidence(blob)
     except ValueError:
-        return None
+        return Choice(known, "") if known else None
+    if known:
+        own = _own_layouts(known, evidence, release)
+        adapted = known.standing_for(release, known.vermagic, own, {}, modversions=known.modversions)
+        said = "; ".join(
+            [f"layouts are not those of {release} but of {known.layouts_of}", *_told(known, own)]
+        )
+        return Choice(adapted, said)
     candidates = [
-        known for known in map(profiles.load, profiles.available()) if _abi(known.vermagic) == _abi(vermagic)
+        other for other in map(profiles.load, profiles.available()) if _abi(other.vermagic) == _abi(vermagic)
     ]
     if not candidates or not release:
         return None
-    fits = {known.release: _fit(known, evidence, release) for known in candidates}
-    best = max(candidates, key=lambda known: fits[known.release])
+    fits = {other.release: _fit(other, evidence, release) for other in candidates}
+    best = max(candidates, key=lambda other: fits[other.release])
     own = _own_layouts(best, evidence, release)
     if not fits[best.release].layouts and "module" not in own:
         return None
@@ -115,10 +124,17 @@ def _reason(release: str, best: Profile, fit: _Fit, evidence: Evidence, own: dic
         parts.append(f"{fit.same_crcs} of {len(evidence.versions)} symbol versions are the same")
     elif evidence.imports:
         parts.append(f"{fit.exported} of the {len(evidence.imports)} symbols it imports are exported")
-    if own:
-        other = sorted(name for name, layout in own.items() if layout[:3] != best.structs[name][:3])
-        parts.append(
-            f"of {len(own)} structures in its debug information {len(other)} differ and are taken from there"
-            + (f": {', '.join(other[:5])}" + (", ..." if len(other) > 5 else "") if other else "")
-        )
+    parts += _told(best, own)
     return f"there is no profile of {release}; {best.release} stands for it: {', '.join(parts)}"
+
+
+def _told(known: Profile, own: dict[str, StructLayout]) -> list[str]:
+    """What the module's own layouts say, if it has any."""
+    if not own:
+        return []
+    other = sorted(name for name, layout in own.items() if layout[:3] != known.structs[name][:3])
+    some = ", ".join(other[:5]) + (", ..." if len(other) > 5 else "")
+    return [
+        f"of {len(own)} structures in its debug information {len(other)} differ"
+        + (f" and are taken from there: {some}" if other else "")
+    ]

@@ -1,6 +1,7 @@
 """Build a kernel profile from a kernel image, or from its BTF and Module.symvers.
 
-What an image lacks (its symbols, its types, its table of exports) is left out, and the profile says so.
+What an image lacks (its symbols, its table of exports) is left out, types that it lacks are another kernel's,
+and the profile says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from kmod_emu.abi.profile import contents
 from kmod_emu.vmlinux import facts, kallsyms, ksymtab
 from kmod_emu.vmlinux.builtin import builtin_modules
 from kmod_emu.vmlinux.certificates import certificates
+from kmod_emu.vmlinux.donor import choose_donor
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.selection import exported_prototypes, select_structs
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kmod_emu.abi.export_table import Export
-    from kmod_emu.abi.layout import StructLayout
 
 __all__ = ["from_btf", "from_image"]
 
@@ -43,7 +44,8 @@ def from_image(
         progress: Called with the name of each step that begins.
 
     Raises:
-        BadImage: It is no kernel, or has neither exports nor types, or `symvers` are another kernel's.
+        BadImage: It is no kernel, or has no exports, or `symvers` are another kernel's.
+        BadBtf: Its types are damaged.
     """
     progress("unpacking the kernel")
     kernel = Vmlinux.from_image(blob)
@@ -53,26 +55,35 @@ def from_image(
     progress("reading its types")
     types = kernel.contents(".BTF")
     btf = Btf(types) if types else None
-    if btf is None:
-        missing.append("types (BTF): layouts of structures and prototypes")
     progress("reading its exports")
     exports = _exports(kernel, btf, symvers)
     identity = facts.identify(kernel, symbols)
     if not identity.release or not identity.vermagic:
         raise BadImage("a kernel image that does not say its release or its modules' version magic")
-    layout = btf.layout if btf else _unknown
-    config: dict[str, Any] = facts.config_from_btf(btf) if btf else {}
-    if symbols:
-        config |= facts.config_from_symbols(kernel, symbols, layout("clocksource"))
-    head = _head(identity, config, facts.static_percpu(kernel, symbols), exports, missing)
     progress("choosing structures")
-    prototypes = exported_prototypes(btf, (export.name for export in exports)) if btf else {}
+    config: dict[str, Any]
+    if btf:
+        config = facts.config_from_btf(btf)
+        prototypes = exported_prototypes(btf, (export.name for export in exports))
+        structs = select_structs(btf, prototypes, identity.release)
+        donor = ""
+    else:
+        other, sentence = choose_donor(exports)
+        missing.append(sentence)
+        config = {option: other.config[option] for option in facts.TOLD_BY_TYPES}
+        prototypes = {export.name: other.prototype(export.name) or "" for export in exports}
+        structs = list(other.structs.values())
+        donor = other.release
+    layouts = {layout.name: layout for layout in structs}
+    if symbols:
+        config |= facts.config_from_symbols(kernel, symbols, layouts.get("clocksource"))
+    head = _head(identity, config, facts.static_percpu(kernel, symbols), exports, missing)
     return contents(
-        head,
-        select_structs(btf, prototypes, identity.release) if btf else [],
+        head | {"layouts_of": donor},
+        structs,
         exports,
         prototypes,
-        builtin_modules(kernel, layout("kernel_param"), layout("module_version_attribute")),
+        builtin_modules(kernel, layouts.get("kernel_param"), layouts.get("module_version_attribute")),
         certificates(kernel, symbols) if symbols else [],
     )
 
@@ -109,11 +120,6 @@ def from_btf(
     return contents(head, select_structs(btf, prototypes, release), exports, prototypes, {}, [])
 
 
-def _unknown(name: str, release: str = "") -> StructLayout | None:
-    """The layout of any structure of a kernel without types."""
-    return None
-
-
 def _exports(kernel: Vmlinux, btf: Btf | None, symvers: Sequence[Export]) -> list[Export]:
     """The image's own exports, else those of Module.symvers; BadImage if these are another kernel's."""
     entry = btf.layout("kernel_symbol") if btf else None
@@ -148,4 +154,5 @@ def _head(
         "static_percpu_start": percpu[0],
         "static_percpu_size": percpu[1],
         "missing": missing,
+        "layouts_of": "",
     }

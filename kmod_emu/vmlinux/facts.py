@@ -11,9 +11,10 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kallsyms import Kallsyms
     from kmod_emu.vmlinux.vmlinux import Vmlinux
 
-__all__ = ["Identity", "config_from_btf", "config_from_symbols", "identify", "static_percpu"]
+__all__ = ["TOLD_BY_TYPES", "Identity", "config_from_btf", "config_from_symbols", "identify", "static_percpu"]
 
 _NSEC_PER_SEC = 1_000_000_000
+TOLD_BY_TYPES = ("MODULE_SIG", "PARAVIRT_XXL")
 _CALL = 0xE8
 _DECOMPRESSORS = {
     "MODULE_COMPRESS_GZIP": "zlib_inflate",

@@ -15,6 +15,8 @@ from kmod_emu.abi.dwarf import DwarfLayouts
 from kmod_emu.module.evidence import Evidence
 from kmod_emu.module.nearest import choose
 from kmod_emu.uapi import errno
+from kmod_emu.vmlinux.build import from_image
+from tests.vmlinux.synthetic import VERMAGIC, bzimage, vmlinux
 
 MODULES = Path(__file__).parents[1] / "modules"
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here")
@@ -111,6 +113,16 @@ def test_damaged_modules_raise_nothing(data):
         blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     cut = bytes(blob[: data.draw(st.integers(0, len(blob)))])
     choose(cut, "6.1.0-1-amd64 SMP preempt mod_unload modversions ")
+
+
+def test_a_profile_with_borrowed_layouts_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    profile.user_directory().mkdir(parents=True)
+    contents = from_image(bzimage(vmlinux(with_btf=False)))
+    (profile.user_directory() / "9.9.9-test.profile").write_bytes(contents)
+    choice = choose(module("6.1.0-56-amd64"), VERMAGIC)
+    assert choice.profile.release == "9.9.9-test"
+    assert choice.reason.startswith("layouts are not those of 9.9.9-test but of ")
 
 
 # --- debug information --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from kmod_emu.abi import profile
 from kmod_emu.abi.profile import Export, Profile
 from kmod_emu.vmlinux.build import from_btf, from_image
+from kmod_emu.vmlinux.donor import choose_donor
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.symvers import read_symvers
 from tests.vmlinux import synthetic
@@ -77,12 +78,23 @@ def test_without_kallsyms_it_says_what_is_missing():
     assert made.static_percpu_size == 0x1000
 
 
-def test_without_btf_it_says_what_is_missing():
+def test_without_btf_it_takes_the_types_of_the_kernel_most_like_it():
     made = built(with_btf=False)
     assert [lack.partition(":")[0] for lack in made.missing] == ["types (BTF)"]
-    assert len(made.structs) == 0
-    assert made.prototype("kfree") is None
+    assert made.layouts_of in made.missing[0]
+    assert made.layouts_of in profile.available()
+    assert made.struct("module")[:3] == profile.load(made.layouts_of).struct("module")[:3]
+    assert made.prototype("kfree") == profile.load(made.layouts_of).prototype("kfree")
     assert made.exports["kfree"].crc == 1
+
+
+def test_the_donor_has_the_most_equal_crcs():
+    exports = [export._replace(value=0) for export in profile.load("6.12").exports.values()]
+    donor, sentence = choose_donor(exports)
+    assert donor is profile.load("6.12")
+    assert f"{len(exports)} of {len(exports)} symbol versions are the same" in sentence
+    without = [export._replace(crc=None) for export in profile.load("7.2").exports.values()]
+    assert choose_donor(without)[0] is profile.load("7.2")
 
 
 def test_a_kernel_without_modversions():
