@@ -196,7 +196,8 @@ class Modules:
         self.sig_enforce = kernel.cmdline.get("module.sig_enforce") in ("", "1", "y", "Y")
         self.told: set[str] = set()  # messages that are printed once a boot
         self._waiters: list[_Waiter] = []  # module_wq
-        self.loading_files: dict[int, list[list[int]]] = {}  # by inode: where waiters get the result
+        # Files that finit_module is loading, by the inode's identity: it, and where waiters get the result.
+        self.loading_files: dict[int, tuple[object, list[list[int]]]] = {}
         lists.init(kernel.memory, self.head)
         kernel.locators.append(self.locate)
         kernel.name_locators.append(self.lookup_name)
@@ -397,6 +398,7 @@ class Modules:
             module.uses = [self.known[address] for address in item["uses"]]
             module.users = [self.known[address] for address in item["users"]]
         self._waiters.clear()
+        self.loading_files.clear()
         self.last_unloaded, self.disabled = state["last_unloaded"], state["disabled"]
         self.sig_enforce = state["sig_enforce"]
         self.told = set(state["told"])

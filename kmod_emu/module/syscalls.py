@@ -97,28 +97,32 @@ async def idempotent_init_module(kernel: KernelCore, file: File, uargs: int, fla
     """
     if not file.readable:
         raise KernelError(errno.EBADF, "the descriptor is not open for reading")
-    modules, inode = kernel[Modules], id(file.inode)
-    if inode in modules.loading_files:
+    modules, inode = kernel[Modules], file.inode
+    if id(inode) in modules.loading_files:
         results: list[int] = []
-        modules.loading_files[inode].append(results)
+        modules.loading_files[id(inode)][1].append(results)
         while not results:
             await modules.wait()
         if results[0]:
             raise KernelError(results[0], "somebody else was just loading this file, and failed")
         return 0
-    modules.loading_files[inode] = []
-    result = 0
+    modules.loading_files[id(inode)] = inode, []
     try:
-        return await init_module_from_file(kernel, file, uargs, flags)
+        await init_module_from_file(kernel, file, uargs, flags)
     except Killed:
-        raise
+        raise  # a task that dies here completes nothing: who waits, waits for ever
     except KernelError as error:
-        result = error.errno
+        _idempotent_complete(modules, id(inode), error.errno)
         raise
-    finally:
-        for results in modules.loading_files.pop(inode, ()):
-            results.append(result)
-        modules.wake_all()
+    _idempotent_complete(modules, id(inode), 0)
+    return 0
+
+
+def _idempotent_complete(modules: Modules, inode: int, result: int) -> None:
+    """Give the result to all who wait for it."""
+    for results in modules.loading_files.pop(inode)[1]:
+        results.append(result)
+    modules.wake_all()
 
 
 async def init_module_from_file(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:

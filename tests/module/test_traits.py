@@ -453,24 +453,41 @@ def test_compressed_file(release: str) -> None:
         assert said == ["not an xz compressed module", "decompression failed with status 0"]
 
 
-@pytest.mark.parametrize("release", RELEASES)
-def test_one_file_loaded_twice_at_once(release: str) -> None:
-    """Where the second waits for the first it shares its result; elsewhere the name is taken."""
-    kernel = Kernel(release)
+def load_twice_at_once(kernel: Kernel, result: int) -> list[int]:
+    """Two processes load the same open file, whose init sleeps and then returns `result`."""
 
     @kernel.export("int take_a_nap(void)")
     async def take_a_nap(kernel):
         await kernel.sched.sleep(1_000_000)
-        return 0
+        return result
 
+    module = Builder(kernel.profile.release, "slow")
+    module.call(".init.text", "take_a_nap")
+    module.code(".init.text", b"\xc3")
+    module.entry("init", ".init.text")
+    if module.versions is not None:
+        module.versions["take_a_nap"] = 0
     with kernel.process(comm="first") as first, kernel.process(comm="second") as second:
-        fd = first.memfd(using(release, "slow", "take_a_nap").build())
+        fd = first.memfd(module.build())
         kernel[Vfs].fork(first.task, second.task)
         for process in (first, second):
             process.start("finit_module", fd, process.put(b"\0"), 0)
-        results = [first.wait(), second.wait()]
+        return [first.wait(), second.wait()]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_one_file_loaded_twice_at_once(release: str) -> None:
+    """Where the second waits for the first it shares its result; elsewhere the name is taken."""
+    kernel = Kernel(release)
+    results = load_twice_at_once(kernel, 0)
     assert results == [0, -errno.EEXIST if release in (OLD, OURS) else 0]
     assert [module.name for module in kernel.modules] == ["slow"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_one_file_that_fails_loaded_twice_at_once(release: str) -> None:
+    results = load_twice_at_once(Kernel(release), -errno.EIO)
+    assert results == [-errno.EIO, -errno.EBUSY if release in (OLD, OURS) else -errno.EIO]
 
 
 def test_code_is_where_it_may_run() -> None:
