@@ -44,6 +44,7 @@ class Kernel(KernelCore):
         release: A release that has a profile ("6.1.0-56-amd64") or a series ("6.1"); None is the newest 6.1.
             Or a profile.
         permissive: Let unimplemented functions return 0 instead of ending the calling task.
+        smap: Whether kernel code that follows a user pointer itself faults, as on processors with SMAP.
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
         modules: A directory of modules with modules.dep and its kin; request_module() loads from there.
 
@@ -66,10 +67,13 @@ class Kernel(KernelCore):
         release: str | Profile | None = None,
         *,
         permissive: bool = False,
+        smap: bool = True,
         cmdline: str = "",
         modules: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(release, permissive=permissive, cmdline=cmdline)
+        self.memory.smap = smap
+        self.faults.source_line = self._source_line
         self.add(Modules(self))
         self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
@@ -106,6 +110,7 @@ class Kernel(KernelCore):
             process.init_module(image, params)
         loaded = self[Modules].loaded_by(process.pid)
         assert loaded is not None
+        loaded.file = image
         return loaded
 
     def _modprobe(self, name: str) -> Task:
@@ -161,6 +166,11 @@ class Kernel(KernelCore):
         self.irqs.raise_irq(irq)
         if not self.sched.running:
             self.sched.advance(NSEC_PER_SEC // 250, idle=False)
+
+    def _source_line(self, address: int) -> str | None:
+        from kmod_emu.debug.lines import source_line
+
+        return source_line(self, address)
 
     # --- processes and files --------------------------------------------------------------------------
 

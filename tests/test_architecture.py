@@ -17,6 +17,7 @@ ROOMS = [
     "user",
     "kmod",
     "observe",
+    "debug",
     "cli",
 ]  # from the ground up
 PACKAGE = Path(kmod_emu.__file__).parent

@@ -55,6 +55,16 @@ def fixup(kernel: KernelCore, rip: int, vector: int, tables: Iterable[tuple[int,
     return None
 
 
+def has_entry(kernel: KernelCore, rip: int, tables: Iterable[tuple[int, int]]) -> bool:
+    """Whether any table has an entry for an instruction."""
+    for start, size in tables:
+        entries = _ENTRY.iter_unpack(kernel.memory.read(start, size // ENTRY_SIZE * ENTRY_SIZE))
+        for entry, (insn, _, _) in zip(range(start, start + size, ENTRY_SIZE), entries, strict=False):
+            if entry + insn & _MASK64 == rip:
+                return True
+    return False
+
+
 def _handle(kernel: KernelCore, place: int, data: int, vector: int) -> bool:
     """Do what the third word at `place` says; False if it is for no fault that happens here."""
     kind, flags, register, immediate = data & 0xFF, data >> 12 & 0xF, data >> 8 & 0xF, data >> 16

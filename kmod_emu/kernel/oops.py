@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel import extable, report
-from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.kernel.vsprintf import RegisterArguments, vsnprintf
@@ -78,6 +78,7 @@ class Faults:
         self.count = self.warnings = 0
         self.reports: list[dict[str, Any]] = []
         self.permissive = False
+        self.source_line: Callable[[int], str | None] = lambda address: None  # set where files are at hand
         self.unimplemented: list[str] = []
         self.panicked = ""
         self._first_registers: list[report.Line] = []
@@ -216,6 +217,11 @@ class Faults:
         absent = symbols.absent(fault.address) or symbols.absent(fault.address - gs_base & _MASK64)
         if absent is not None:
             return self._unimplemented(task, stop, absent)
+        if self._meant_for_users(stop):
+            step = self._step_with_user_access(stop.rip)
+            if step.reason is StopReason.COUNT:
+                return step.rip
+            stop, fault = step, step.fault or fault
         fixup = self._fixup(stop.rip, _PAGE_FAULT)
         if fixup is not None:
             return fixup
@@ -223,7 +229,34 @@ class Faults:
             self._stack_overflow(task, stop)
         address = fault.address if exact else report.fault_address(self._kernel, stop)
         lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
-        self._oops(task, stop, lines, address, SIGKILL, _page_fault_sentence(fault, address))
+        sentence = _page_fault_sentence(fault, address)
+        if fault.present and address < TASK_SIZE_MAX and fault.access is not Access.FETCH:
+            where = self.source_line(stop.rip) or self._kernel.describe(stop.rip)
+            way = "copy_from_user" if fault.access is Access.READ else "copy_to_user"
+            sentence = f"the code dereferences a user pointer at {where}; use {way}()"
+        self._oops(task, stop, lines, address, SIGKILL, sentence)
+
+    def _meant_for_users(self, stop: Stop) -> bool:
+        """Whether SMAP stopped code that has an entry in an exception table: inlined copies open the door."""
+        fault = stop.fault
+        if (
+            fault is None
+            or not (fault.present and self._kernel.memory.smap)
+            or fault.address >= TASK_SIZE_MAX
+        ):
+            return False
+        tables = (tables.extable for tables in self.tables.values())
+        return fault.access is not Access.FETCH and extable.has_entry(self._kernel, stop.rip, tables)
+
+    def _step_with_user_access(self, rip: int) -> Stop:
+        """One instruction, between stac and clac."""
+        memory = self._kernel.memory
+        memory.smap = False
+        try:
+            return self._kernel.cpu.run(rip, count=1)
+        finally:
+            memory.smap = True
+            memory.flush()
 
     def _stack_overflow(self, task: Task, stop: Stop) -> NoReturn:
         """The page below the kernel stack was hit (arch/x86/kernel/traps.c: handle_stack_overflow)."""

@@ -140,6 +140,7 @@ class Memory:
         self._next_paddr = 0
         self.user: AddressSpace | None = None
         self.user_mode = False  # set by the processor while it is in ring 3, which only reaches `user`
+        self.smap = False  # whether the kernel may not touch user pages by itself
         self.smep = False  # whether the kernel may not execute user pages
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
@@ -236,6 +237,8 @@ class Memory:
         if not perms & (READ, WRITE, EXEC)[access]:
             raise PageFault(address, access, present=True)
         if access is Access.FETCH and self.smep and not self.user_mode and address < _USER_END:
+            raise PageFault(address, access, present=True)
+        if self.smap and address < _USER_END and not self.user_mode:
             raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
         if access is Access.FETCH:

@@ -96,6 +96,7 @@ class Module:
         self.modinfo: dict[str, str] = {}
         self.owned: list[int] = []  # heap memory freed with the module: arguments, parameter strings
         self.percpu = 0
+        self.file = b""  # what it was loaded from, where that is at hand; not saved
         self.in_sysfs = False
         self.dyndbg = (0, 0)  # address and count of its `struct _ddebug`s
         self.parameters: list[Parameter] = []  # those that /sys/module/NAME/parameters shows
