@@ -20,6 +20,7 @@ import struct
 from array import array
 from bisect import bisect_right
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -114,29 +115,26 @@ def _candidates(kernel: Vmlinux) -> list[Section]:
 
 
 def _token_tables(data: bytes) -> Iterator[tuple[int, list[bytes], int]]:
-    """Where a token table begins, its tokens, and where its index ends."""
+    """Where a token table begins, its tokens, and where its index ends.
+
+    From the digits on, the table is walked to its end. The index behind it, a 16-bit offset for each token,
+    says where it began: nothing need mark that place.
+    """
     digits = data.find(_DIGITS)
     while digits >= 0:
-        start = digits
-        for _ in range(ord("0")):
-            start = data.rfind(b"\0", max(0, start - _LONGEST_TOKEN), start - 1) + 1
-            if start <= 0:
-                break
-        if start > 0:
-            # The token before the first ends in the padding of the table before it.
-            tokens, position, index = [], start, []
-            for _ in range(_TOKENS):
-                stop = data.find(b"\0", position, position + _LONGEST_TOKEN)
-                if stop < 0:
+        end = digits
+        for _ in range(_TOKENS - ord("0")):
+            end = data.find(b"\0", end, end + _LONGEST_TOKEN) + 1 or len(data)
+        for align in (4, 8):
+            at = _aligned(end, align)
+            if at + 2 * _TOKENS <= len(data):
+                index = (*struct.unpack_from(f"<{_TOKENS}H", data, at), 0)
+                start = digits - index[ord("0")]
+                index = (*index[:-1], end - start)
+                tokens = [data[start + i : start + j - 1] for i, j in pairwise(index)]
+                if b"\0".join(tokens) + b"\0" == data[start:end] and start >= 0:
+                    yield start, tokens, at + 2 * _TOKENS
                     break
-                index.append(position - start)
-                tokens.append(data[position:stop])
-                position = stop + 1
-            if len(tokens) == _TOKENS:
-                packed = struct.pack(f"<{_TOKENS}H", *index) if index[-1] < 1 << 16 else b""
-                at = data.find(packed, position, position + len(packed) + 64) if packed else -1
-                if at >= 0:
-                    yield start, tokens, at + len(packed)
         digits = data.find(_DIGITS, digits + 1)
 
 

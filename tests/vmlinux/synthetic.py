@@ -128,7 +128,7 @@ def kallsyms(symbols, release, address=RODATA, front=b""):
     count = pad(struct.pack("<I", len(symbols)))
     middle = count + pad(names) + pad(struct.pack(f"<{len(markers)}I", *markers))
     if order and where == "before":
-        middle += pad(bytes(3 * len(symbols)))
+        middle += pad(b"\xff\1\2" * len(symbols))
     middle += pad(table) + pad(struct.pack("<256H", *index))
     front = pad(front)
     if where == "relative":
