@@ -1,7 +1,10 @@
-"""What all tests share: the recordings of a real kernel."""
+"""What all tests share: the recordings of a real kernel, and a C compiler."""
 
 import json
+import subprocess
 from pathlib import Path
+
+import pytest
 
 RECORDINGS = Path(__file__).parent / "recordings"
 
@@ -9,3 +12,17 @@ RECORDINGS = Path(__file__).parent / "recordings"
 def recording(name: str) -> list[dict]:
     """A recording of a real Debian 6.1 kernel (see recordings/README.md)."""
     return json.loads((RECORDINGS / name).read_text())
+
+
+@pytest.fixture(scope="session")
+def compile_c(tmp_path_factory):
+    """Compile C source; returns the program's bytes."""
+
+    def build(source: str, *flags: str) -> bytes:
+        folder = tmp_path_factory.mktemp("c")
+        (folder / "program.c").write_text(source)
+        command = ["gcc", "-O1", "-w", *flags, "-o", folder / "program", folder / "program.c"]
+        subprocess.run(command, check=True)
+        return (folder / "program").read_bytes()
+
+    return build

@@ -23,6 +23,7 @@ _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod
 # Command -> the module that has it and its name there. Only the one that runs is imported.
 _COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
+    "exec": ("kmod_emu.cli.exec", "exec_"),
     "boot": ("kmod_emu.cli.tools", "boot"),
     "insmod": _TOOL,
     "rmmod": _TOOL,
@@ -46,6 +47,7 @@ _COMMANDS = {
 TOOLS = tuple(name for name, place in _COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
+    "exec": "Run a Linux program on the machine, such as busybox.",
     "boot": "Start a fresh machine and keep it for the commands below.",
     "insmod": "Load a module into the kept machine.",
     "rmmod": "Remove modules from the kept machine.",

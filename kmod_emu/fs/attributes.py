@@ -10,7 +10,17 @@ from kmod_emu.fs.guest_file import update_inode
 from kmod_emu.fs.inode import MAY_WRITE, need
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.capability import CAP_CHOWN, CAP_FOWNER
-from kmod_emu.uapi.stat import S_IALLUGO, S_IFDIR, S_IFMT, S_ISGID, S_ISUID, major, minor, new_encode_dev
+from kmod_emu.uapi.stat import (
+    S_IALLUGO,
+    S_IFDIR,
+    S_IFMT,
+    S_IFREG,
+    S_ISGID,
+    S_ISUID,
+    major,
+    minor,
+    new_encode_dev,
+)
 
 if TYPE_CHECKING:
     from kmod_emu.fs.inode import Dentry, Inode
@@ -70,9 +80,10 @@ class Status(NamedTuple):
 def vfs_getattr(inode: Inode) -> Status:
     """The facts of an inode."""
     times, size = inode.times, inode.size
+    blocks = (size + 4095) // 4096 * 8 if inode.stored and inode.is_type(S_IFREG) else 0
     return Status(
         inode.sb.dev, inode.ino, inode.mode, inode.nlink, inode.uid, inode.gid, inode.rdev, size, 4096,
-        (size + 4095) // 4096 * 8, times.access, times.modify, times.change,
+        blocks, times.access, times.modify, times.change,
     )  # fmt: skip
 
 

@@ -77,6 +77,7 @@ class Inode:
 
     sb: SuperBlock
     fop: FileOperations
+    stored = False  # whether regular files take up blocks
 
     def __init__(self, sb: SuperBlock, mode: int, uid: int = 0, gid: int = 0, *, now: int = 0) -> None:
         self.sb, self.mode, self.uid, self.gid = sb, mode, uid, gid

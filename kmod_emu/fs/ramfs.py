@@ -57,6 +57,7 @@ class RamInode(Inode):
     """Of a ramfs: `data` is a file's contents, `names` a directory's."""
 
     sb: RamSuperBlock
+    stored = True
 
     def __init__(self, sb: RamSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, mode, uid, gid, now=sb.clock())

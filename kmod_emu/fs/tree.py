@@ -13,6 +13,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import BufferedOperations
 from kmod_emu.fs.inode import Dentry, Entry, Inode, SuperBlock
 from kmod_emu.fs.readdir import DirectoryOperations
+from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_ACCMODE, O_RDONLY, O_WRONLY
 from kmod_emu.uapi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
@@ -126,7 +127,7 @@ class NodeInode(Inode):
     sb: NodeSuperBlock
 
     def __init__(self, sb: NodeSuperBlock, node: Node, ino: int, strict: bool) -> None:
-        super().__init__(sb, node.mode)
+        super().__init__(sb, node.mode, now=EPOCH_AT_BOOT_NS + sb.kernel.clock.now_ns)
         self.node, self.ino, self.strict = node, ino, strict or node.strict
         self.fop = sb.directories if node.children else sb.files
 

@@ -34,7 +34,6 @@ _DIRECTORIES = {"boot": 0o755, "dev": 0o755, "etc": 0o755, "lib": 0o755, "lib/mo
                 "var": 0o755, "var/log": 0o755}  # fmt: skip
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
-    "group": "root:x:0:\nnogroup:x:65534:\n",
     "hostname": "kmod-emu\n",
 }
 

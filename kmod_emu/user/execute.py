@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.hostfs import HostSuperBlock
 from kmod_emu.fs.ramfs import RamInode
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.uapi import errno
@@ -18,7 +20,6 @@ from kmod_emu.user.signals import SIGKILL, send
 from kmod_emu.user.stdio import Stream, attach
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
 
     from kmod_emu.fs.inode import Dentry
@@ -167,3 +168,31 @@ def applets(data: bytes) -> list[str]:
         return []
     names = data[start + 1 : data.index(b"\0\0", start + 1)].split(b"\0")
     return [name.decode("ascii", "replace") for name in names]
+
+
+def bind(kernel: KernelCore, host: Path, path: str, *, read_only: bool = False) -> None:
+    """Show a file or directory of the host at a path of the machine."""
+    vfs = kernel[Vfs]
+    if host.is_dir():
+        make_directories(vfs, path)
+    else:
+        put_file(kernel, path, b"")
+    sb = HostSuperBlock(kernel, host, vfs.anonymous_dev(), read_only=read_only)
+    vfs.mount("/" + path.strip("/"), sb)
+
+
+def bind_sysroot(kernel: KernelCore, root: Path) -> None:
+    """Show the directories of another system's root, read-only, but those that the machine has alive."""
+    vfs = kernel[Vfs]
+    for entry in sorted(root.iterdir()):
+        if entry.name in ("dev", "proc", "run", "sys", "tmp"):
+            continue
+        top = vfs.lookup("/")
+        if entry.is_symlink() and top.inode.lookup(top, entry.name) is None:
+            top.inode.symlink(top, entry.name, os.readlink(entry), kernel.tasks.init_task)
+        elif entry.is_symlink():  # /lib -> usr/lib, where the machine has a directory
+            target = root / os.readlink(entry).lstrip("/")
+            if target.is_dir() and not target.is_symlink():
+                bind(kernel, target, f"/{entry.name}", read_only=True)
+        elif entry.is_dir():
+            bind(kernel, entry, f"/{entry.name}", read_only=True)

@@ -43,6 +43,8 @@ FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE = 0x541B, 0x5421, 0x545
 FIFREEZE, FITHAW, FS_IOC_FIEMAP, FICLONE = 0xC0045877, 0xC0045878, 0xC020660B, 0x40049409
 _UNSUPPORTED = {FS_IOC_FIEMAP: errno.EOPNOTSUPP, FICLONE: errno.EOPNOTSUPP, 0x4020940D: errno.EOPNOTSUPP}
 
+_FIBMAP, _CAP_SYS_RAWIO = 1, 17
+
 
 @syscall(32)
 async def sys_dup(kernel: KernelCore, fildes: int) -> int:
@@ -168,6 +170,11 @@ async def _do_vfs_ioctl(kernel: KernelCore, file: File, fd: int, cmd: int, arg: 
         return 0
     if cmd in _UNSUPPORTED:
         return -_UNSUPPORTED[cmd]
+    if cmd == _FIBMAP and file.inode.is_type(S_IFREG):
+        if not kernel.sched.current.capable(_CAP_SYS_RAWIO):
+            return -errno.EPERM
+        kernel.user.copy_from(arg, 4)
+        return -errno.EINVAL  # no file system here has blocks
     if cmd == FIONREAD and file.inode.is_type(S_IFREG):
         left = file.inode.size - file.pos & 0xFFFF_FFFF
         arguments.give(kernel, arg, left.to_bytes(4, "little"))

@@ -1,7 +1,6 @@
 """Programs to run: Debian's busybox-static where it is installed, and small ones compiled here."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,17 +35,3 @@ class Shell:
 @pytest.fixture
 def shell():
     return Shell()
-
-
-@pytest.fixture(scope="session")
-def compile_c(tmp_path_factory):
-    """Compile C source; returns the program's bytes."""
-
-    def build(source: str, *flags: str) -> bytes:
-        folder = tmp_path_factory.mktemp("c")
-        (folder / "program.c").write_text(source)
-        command = ["gcc", "-O1", "-w", *flags, "-o", folder / "program", folder / "program.c"]
-        subprocess.run(command, check=True)
-        return (folder / "program").read_bytes()
-
-    return build
