@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Mapping
-from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,6 +65,8 @@ class ExportTable(Mapping[str, Export]):
 
     def with_crcs(self, crcs: Mapping[str, int], *, present: bool) -> ExportTable:
         """The same exports; with these CRCs instead of their own, or with none at all."""
+        from copy import copy
+
         other = copy(self)
         words = array("I", self._crcs) if present else array("I")
         for name, crc in crcs.items():

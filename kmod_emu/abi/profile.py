@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import ChainMap
-from copy import copy
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +146,9 @@ class Profile:
             crcs: CRCs that its exports have; all others stay.
             modversions: Whether its exports have CRCs at all.
         """
+        from collections import ChainMap
+        from copy import copy
+
         other = copy(self)
         other.release, other.vermagic, other.series = release, vermagic, _series(release)
         other.banner = self.banner.replace(self.release, release, 1)

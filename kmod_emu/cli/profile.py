@@ -42,8 +42,9 @@ def profile() -> None:
 def build(kernel: str, symvers: str | None, release: str, vermagic: str) -> None:
     """Make a profile of a kernel and keep it in your data directory.
 
-    The kernel is a vmlinuz or vmlinux file, which needs nothing more, or its BTF (such as
-    /sys/kernel/btf/vmlinux) with its Module.symvers. What an image lacks is left out, and said.
+    The kernel is a vmlinuz or vmlinux file, which needs nothing more, or its BTF with its Module.symvers:
+    /sys/kernel/btf/vmlinux, or the vmlinux in a package of headers. What an image lacks is left out, and
+    said.
     """
     from kmod_emu.abi.btf import BadBtf
     from kmod_emu.vmlinux.errors import BadImage
@@ -82,8 +83,10 @@ def _build(
 ) -> bytes:
     """The contents of the profile, from whichever kind of file it is."""
     from kmod_emu.vmlinux.build import from_btf, from_image
+    from kmod_emu.vmlinux.vmlinux import types_only
 
-    if not blob.startswith(_BTF_MAGIC):
+    types = blob if blob.startswith(_BTF_MAGIC) else types_only(blob)
+    if not types:
         return from_image(blob, exports, progress)
     running = os.path.realpath(name) == _RUNNING_KERNEL
     if not exports:
@@ -94,7 +97,7 @@ def _build(
             f"{name}: BTF does not say which kernel it is of; name it: --release 6.1.0-56-amd64", USAGE_ERROR
         )
     progress("reading its types")
-    return from_btf(blob, exports, release, vermagic, os.uname().version if running else "")
+    return from_btf(types, exports, release, vermagic, os.uname().version if running else "")
 
 
 def _is_release(text: str) -> bool:

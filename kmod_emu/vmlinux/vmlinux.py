@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.image import read_image
 
-__all__ = ["Section", "Vmlinux"]
+__all__ = ["Section", "Vmlinux", "types_only"]
 
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -95,6 +95,14 @@ class Vmlinux:
         """What /proc/version prints, "Linux version 6.1.0 (builder) (compiler) #1 ..."; "" if not found."""
         found = re.search(rb"Linux version [^\0%\n]+ #\d[^\0%\n]+\n\0", self.elf)
         return found[0].decode("latin-1").rstrip("\n\0") if found else ""
+
+
+def types_only(blob: bytes) -> bytes:
+    """The BTF in an ELF file without code, as packages of kernel headers have it; b"" for anything else."""
+    if not blob.startswith(b"\x7fELF"):
+        return b""
+    kernel = Vmlinux(blob)
+    return b"" if any(section.executable for section in kernel.sections) else kernel.contents(".BTF")
 
 
 def _sections(elf: bytes) -> list[Section]:

@@ -3,7 +3,7 @@
 import pytest
 
 from kmod_emu.abi import profile
-from tests.vmlinux.synthetic import bzimage, types, vmlinux
+from tests.vmlinux.synthetic import bzimage, elf, types, vmlinux
 
 SYMVERS = "0x1\tkfree\tvmlinux\tEXPORT_SYMBOL\t\n0x2\tsort\tvmlinux\tEXPORT_SYMBOL_GPL\tCXL\n"
 
@@ -66,6 +66,14 @@ def test_btf_needs_exports_and_a_release(cli):
     assert profile.load("9.9.8").exports["sort"].namespace == "CXL"
     cli("profile", "build", "btf", "Module.symvers", "--vermagic", "9.9.7 SMP mod_unload ")
     assert profile.load("9.9.7").vermagic == "9.9.7 SMP mod_unload "
+
+
+def test_the_vmlinux_of_a_headers_package_holds_types_only(cli, tmp_path):
+    (tmp_path / "vmlinux").write_bytes(elf([(".BTF", 0xFFFFFFFF82C30000, types())]))
+    assert cli("profile", "build", "vmlinux").exit_code == 2
+    result = cli("profile", "build", "vmlinux", "Module.symvers", "--release", "9.9.6")
+    assert result.exit_code == 0
+    assert profile.load("9.9.6").struct("module").size == 64
 
 
 @pytest.mark.parametrize(

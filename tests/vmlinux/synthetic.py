@@ -10,7 +10,7 @@ import zstandard
 
 RODATA = 0xFFFFFFFF82000000
 _SECTION = struct.Struct("<IIQQQQIIQQ")
-_ALLOC = 2
+_ALLOC, _CODE = 2, 4
 
 
 # ---------------------------------------------------------------------- bzImage
@@ -53,7 +53,7 @@ def bzimage(elf, compression="gzip", banner="9.9.9-test (me@here) #1 SMP PREEMPT
 
 
 def elf(sections, machine=62):
-    """An ELF file of sections (name, address, contents)."""
+    """An ELF file of sections (name, address, contents); one of code is named .text."""
     names = b"\0"
     body, headers = bytearray(64), [_SECTION.pack(*[0] * 10)]
     for name, address, contents in [*sections, (".shstrtab", 0, None)]:
@@ -61,7 +61,7 @@ def elf(sections, machine=62):
         names += name.encode() + b"\0"
         contents = names if contents is None else contents
         body += bytes(-len(body) % 16)
-        kind, flags = (3, 0) if name == ".shstrtab" else (1, _ALLOC)
+        kind, flags = (3, 0) if name == ".shstrtab" else (1, _ALLOC | (_CODE if name == ".text" else 0))
         headers.append(_SECTION.pack(at, kind, flags, address, len(body), len(contents), 0, 0, 16, 0))
         body += contents
     body += bytes(-len(body) % 16)
