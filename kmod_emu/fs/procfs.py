@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
+_DIRECTORIES = ("driver", "fs", "bus")  # for modules to put theirs in (fs/proc/root.c)
+
 
 class Procfs:
     """The files of /proc; `root` is what is mounted."""
@@ -30,6 +32,8 @@ class Procfs:
             "interrupts": Node(0o444, read=lambda task: kernel.irqs.text()),
         }
         self.tree = ProcTree(kernel, self.files)
+        for name in _DIRECTORIES:
+            self.tree.create(name, 0, 0o555, "dir")
         self.root = directory(lambda: {**self.tree.root.entries, **self.files})
 
     def _devices(self, task: Task) -> str:

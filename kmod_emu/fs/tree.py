@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
-    Reader = Callable[[Task], Any]  # str or bytes, or a coroutine that returns them
+    Reader = Callable[[Any], Any]  # str or bytes, or a coroutine that returns them
     Writer = Callable[[Task, bytes], Any]
     Lister = Callable[[], "dict[str, Node]"]
 
@@ -43,6 +43,8 @@ class Node:
         target: Where a symbolic link points.
         strict: Not even root may open it against its mode, nor anything below it (sysfs, sysctls).
         size: What stat(2) says of a file.
+        opened: Asked when a file is opened; `read` then gets its answer and not the reading task.
+        whole: Reading a file anywhere but at its start is EINVAL (a binary attribute without an offset).
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class Node:
         *,
         strict: bool = False,
         size: int = 0,
+        opened: Callable[[Task], Any] | None = None,
+        whole: bool = False,
     ) -> None:
         self.permissions = mode
         self.read, self.write, self.children, self.target = read, write, children, target
-        self.strict, self.size = strict, size
+        self.strict, self.size, self.opened, self.whole = strict, size, opened, whole
         self.guest = False  # whether guest code serves it, and is to see its struct file
 
     @property
@@ -77,20 +81,38 @@ def directory(children: dict[str, Node] | Lister, mode: int = 0o555, *, strict: 
     return Node(mode, children=children if callable(children) else lambda: children, strict=strict)
 
 
+class _Opened:
+    """What is kept of an open file: what was found at opening it, and its text."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.text: bytes | None = None
+
+
 class NodeOperations(BufferedOperations):
     """Files whose text is produced when they are read from the start, and again after going back there."""
 
+    async def open(self, file: File) -> int:
+        """Ask what the opener may see."""
+        asks = _node(file.inode).opened
+        file.private = _Opened(asks(self.kernel.sched.current) if asks else None)
+        return 0
+
     async def get(self, file: File, count: int, pos: int) -> bytes:
         """A piece of the text."""
-        if pos == 0 or file.private is None:
-            read = _node(file.inode).read
-            if read is None:
+        node, opened = _node(file.inode), file.private
+        assert isinstance(opened, _Opened)
+        if node.whole and pos:
+            if pos < node.size:
+                raise KernelError(errno.EINVAL, "the file is read from its start")
+            return b""
+        if pos == 0 or opened.text is None:
+            if node.read is None:
                 raise KernelError(errno.EIO, "the file cannot be read")
-            text = await finished(read(self.kernel.sched.current))
-            file.private = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
-        text = file.private
-        assert isinstance(text, bytes)
-        return text[pos : pos + count]
+            text = await finished(node.read(opened.answer if node.opened else self.kernel.sched.current))
+            opened.text = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+        assert opened.text is not None
+        return opened.text[pos : pos + count]
 
     async def put(self, file: File, data: bytes, pos: int) -> int:
         """One call of the writer, whatever the position."""

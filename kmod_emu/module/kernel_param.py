@@ -80,8 +80,11 @@ async def set_parameter(kernel: KernelCore, module: Module, parameter: Parameter
     return result
 
 
-async def store_parameter(kernel: KernelCore, module: Module, parameter: Parameter, value: bytes) -> None:
+async def store_parameter(kernel: KernelCore, module: Module, parameter: Parameter, value: bytes) -> int:
     """Set a parameter from what was written to its file, newline included (param_attr_store).
+
+    Returns:
+        What write(2) returns: all of it was taken, or what `set` returned above 0.
 
     Raises:
         KernelError: What `set` returned; EPERM without one; ENOMEM.
@@ -96,6 +99,7 @@ async def store_parameter(kernel: KernelCore, module: Module, parameter: Paramet
     kernel.heap.kfree(text)  # not in a `finally`: a task that dies here frees nothing
     if result < 0:
         raise KernelError(-result, f"{parameter.name} does not take this value")
+    return result or len(value)
 
 
 async def get_parameter(kernel: KernelCore, module: Module, parameter: Parameter) -> bytes:

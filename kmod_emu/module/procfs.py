@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
 
 
-def shows_value(task: Task) -> bool:
-    """Whether a task may see kernel addresses (kallsyms_show_value)."""
-    sysctl = task.kernel.sysctl
-    restricted = sysctl["kptr_restrict"]
-    if restricted == 0 and sysctl["perf_event_paranoid"] <= 1:
+def shows_value(kernel: KernelCore, privileged: bool) -> bool:
+    """Whether kernel addresses are shown, by the sysctls as they are now (kallsyms_show_value).
+
+    Args:
+        kernel: The machine.
+        privileged: Whether who opened the file had CAP_SYSLOG then.
+    """
+    restricted = kernel.sysctl["kptr_restrict"]
+    if restricted == 0 and kernel.sysctl["perf_event_paranoid"] <= 1:
         return True
-    return restricted <= 1 and task.capable(CAP_SYSLOG)
+    return restricted <= 1 and privileged
+
+
+def is_privileged(task: Task) -> bool:
+    """Whether the opener of a file may be shown addresses at all."""
+    return task.capable(CAP_SYSLOG)
 
 
 class ModuleProcfs:
@@ -34,24 +43,27 @@ class ModuleProcfs:
         self._kernel = kernel
         self._modules = kernel[Modules]
         procfs.files["dynamic_debug"] = directory({"control": control_node(kernel)})
-        procfs.files["modules"] = Node(0o444, read=self.modules)
-        procfs.files["kallsyms"] = Node(0o444, read=self.kallsyms)
+        procfs.files["modules"] = Node(0o444, read=self.modules, opened=self._visible)
+        procfs.files["kallsyms"] = Node(0o444, read=self.kallsyms, opened=self._visible)
         procfs.sysctl_kernel["modules_disabled"] = Node(
             0o644, read=lambda task: f"{int(self._modules.disabled)}\n", write=self._write_disabled
         )
 
-    def modules(self, task: Task) -> str:
+    def _visible(self, task: Task) -> bool:
+        """Decided when the file is opened, for as long as it is open (modules_open, kallsyms_open)."""
+        return shows_value(self._kernel, is_privileged(task))
+
+    def modules(self, visible: bool) -> str:
         """One line a module, newest first (m_show)."""
-        return "".join(module_line(module, shows_value(task)) for module in self._modules.formed())
+        return "".join(module_line(module, visible) for module in self._modules.formed())
 
     def system_map(self, task: Task) -> str:
         """The base kernel's symbols by address, as its build leaves them in System.map."""
         symbols = self._kernel.symbols.listing()
         return "".join(f"{address:016x} {letter} {name}\n" for address, letter, name in symbols)
 
-    def kallsyms(self, task: Task) -> str:
+    def kallsyms(self, visible: bool) -> str:
         """Symbols of the base kernel, then of the modules."""
-        visible = shows_value(task)
         lines = [
             f"{address if visible else 0:016x} {letter} {name}\n"
             for address, letter, name in self._kernel.symbols.listing()

@@ -14,7 +14,7 @@ from kmod_emu.module.builtin import builtin_directories
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.kernel_param import get_parameter, parameters, store_parameter
 from kmod_emu.module.modules import Module, Modules, ModuleState, Parameter
-from kmod_emu.module.procfs import shows_value
+from kmod_emu.module.procfs import is_privileged, shows_value
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ class ModuleSysfs:
         synthesize(self._kernel, f"/module/{module.name}", "module", data)
 
     def _section(self, address: int) -> Node:
-        size = len("0x\n") + 16
-        return Node(0o400, read=lambda task: f"{address if shows_value(task) else 0:#018x}\n", size=size)
+        def read(privileged: bool) -> str:
+            return f"{address if shows_value(self._kernel, privileged) else 0:#018x}\n"
+
+        return Node(0o400, read=read, size=len("0x\n") + 16, opened=is_privileged, whole=True)
 
     def _note(self, address: int, size: int) -> Node:
         return Node(0o444, read=lambda task: self._kernel.memory.read(address, size), size=size)
@@ -131,8 +133,8 @@ class ModuleSysfs:
         async def read(task: Task) -> bytes:
             return await get_parameter(kernel, module, parameter)
 
-        async def write(task: Task, data: bytes) -> None:
-            await store_parameter(kernel, module, parameter, data)
+        async def write(task: Task, data: bytes) -> int:
+            return await store_parameter(kernel, module, parameter, data)
 
         return Node(parameter.permissions, read=read, write=write, size=PAGE_SIZE)
 

@@ -92,7 +92,7 @@ extra
 --since 'Wed 2099-01-01'
 --since '+5min'
 --since '5 lightyears ago'
---until '-1.5h'
+--until '-40.5years'
 --until '-1h 3'
 --until -
 --until 20200101000000

@@ -67,6 +67,8 @@ class Replay:
 
     def _image(self, step: dict) -> bytes:
         name = step["file"]
+        if name.startswith("/"):
+            return Path(name).read_bytes()
         if not name.startswith("@"):
             return (CASES / f"{name}.ko").read_bytes()
         image = DUMMY.read_bytes()
