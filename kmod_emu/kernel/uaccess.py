@@ -28,13 +28,17 @@ class UserMemory:
     def __init__(self, kernel: KernelCore) -> None:
         self._memory = kernel.memory
 
-    def read(self, address: int, size: int) -> bytes:
-        """As many of `size` bytes as the task may read, up to the first page it may not."""
-        return self._memory.read(address, self._reachable(address, size, READ))
+    def read(self, address: int, size: int, *, checked: bool = True) -> bytes:
+        """As many of `size` bytes as the task may read, up to the first page it may not.
 
-    def write(self, address: int, data: bytes) -> int:
+        Only user space is looked at if `checked`. `__get_user` and its like leave that to their callers, and
+        read the kernel's memory as well.
+        """
+        return self._memory.read(address, self._reachable(address, size, READ, checked))
+
+    def write(self, address: int, data: bytes, *, checked: bool = True) -> int:
         """Write as many bytes as the task may write; returns how many."""
-        size = self._reachable(address, len(data), WRITE)
+        size = self._reachable(address, len(data), WRITE, checked)
         self._memory.write(address, data[:size])
         return size
 
@@ -44,8 +48,8 @@ class UserMemory:
         self._memory.clear(address, size)
         return size
 
-    def _reachable(self, address: int, size: int, perms: int) -> int:
-        if not access_ok(address, size):
+    def _reachable(self, address: int, size: int, perms: int, checked: bool = True) -> int:
+        if checked and not access_ok(address, size):
             return 0
         end = address
         while end < address + size and self._memory.mapped(end, perms):
@@ -134,23 +138,34 @@ def __check_object_size(kernel: KernelCore, ptr: int, n: int, to_user: bool) -> 
         kernel.faults.usercopy_abort(ptr, n, to_user)
 
 
-def _get_user(size: int) -> None:
-    @export(f"int __get_user_{size}(void)", convention=Convention.REGISTERS)
+def _copy_user(name: str) -> None:
+    @export(f"unsigned long {name}(void *to, const void *from, unsigned len)")
+    def copy(kernel: KernelCore, to: int, from_: int, len_: int) -> int:
+        """Copy between any addresses; returns the bytes not copied (arch/x86/lib/copy_user_64.S)."""
+        return len_ - kernel.user.write(to, kernel.user.read(from_, len_, checked=False), checked=False)
+
+
+for _name in ("copy_user_generic_unrolled", "copy_user_generic_string", "copy_user_enhanced_fast_string"):
+    _copy_user(_name)
+
+
+def _get_user(size: int, name: str, *, checked: bool) -> None:
+    @export(f"int __get_user_{name}(void)", convention=Convention.REGISTERS)
     def get(kernel: KernelCore, registers: Registers) -> None:
         """RAX: pointer in, 0 or -EFAULT out; RDX: the value, zero-extended (arch/x86/lib/getuser.S)."""
-        data = kernel.user.read(registers["rax"], size)
+        data = kernel.user.read(registers["rax"], size, checked=checked)
         good = len(data) == size
         registers["rdx"] = int.from_bytes(data, "little") if good else 0
         registers["rax"] = 0 if good else -errno.EFAULT & 0xFFFF_FFFF_FFFF_FFFF
 
-    @export(f"int __put_user_{size}(void)", convention=Convention.REGISTERS)
+    @export(f"int __put_user_{name}(void)", convention=Convention.REGISTERS)
     def put(kernel: KernelCore, registers: Registers) -> None:
         """RCX: pointer in, 0 or -EFAULT out; RAX: the value (arch/x86/lib/putuser.S)."""
         value = registers["rax"].to_bytes(8, "little")[:size]
-        registers["rcx"] = (
-            0 if kernel.user.write(registers["rcx"], value) == size else -errno.EFAULT & 0xFFFF_FFFF
-        )
+        good = kernel.user.write(registers["rcx"], value, checked=checked) == size
+        registers["rcx"] = 0 if good else -errno.EFAULT & 0xFFFF_FFFF
 
 
 for _size in (1, 2, 4, 8):
-    _get_user(_size)
+    _get_user(_size, str(_size), checked=True)
+    _get_user(_size, f"nocheck_{_size}", checked=False)

@@ -124,35 +124,56 @@ def test_kernel_threads_have_no_user_memory(kernel, guest):
     assert guest.export("_copy_from_user", guest.data(b"", 8), USER, 8) == 8
 
 
+@pytest.mark.parametrize("nocheck", ["", "nocheck_"])
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_get_user(kernel, guest, user, task, size):
-    """RAX is the pointer and then the result, RDX the value; nothing else changes."""
+def test_get_user(kernel, guest, user, task, size, nocheck):
+    """RAX is the pointer and then the result, RDX the value; nothing else changes.
+
+    Without access_ok() before it, `__get_user` reads the kernel's memory too.
+    """
     user(USER, bytes(range(0x81, 0x89)))
     code = guest.code(
         "push rbx; mov rax, rdi; mov rbx, 11; mov rcx, 22; mov rdx, -1; call {get}; cmp rbx, 11; jne bad; "
         "cmp rcx, 22; jne bad; mov [rsi], rax; mov [rsi + 8], rdx; pop rbx; ret; bad: ud2",
-        get=kernel.symbol(f"__get_user_{size}"),
+        get=kernel.symbol(f"__get_user_{nocheck}{size}"),
     )
     out = guest.data(b"", 16)
     value = int.from_bytes(bytes(range(0x81, 0x81 + size)), "little")
-    for address, expected in [(USER, (0, value)), (END - size + 1, (EFAULT, 0)), (out, (EFAULT, 0))]:
+    kernels = guest.data((0x5A).to_bytes(8, "little"))
+    of_kernel = (0, 0x5A) if nocheck else (EFAULT, 0)
+    for address, expected in [(USER, (0, value)), (END - size + 1, (EFAULT, 0)), (kernels, of_kernel)]:
         kernel.sched.run(task, kernel.call_guest(code, address, out))
         assert (kernel.memory.read_u64(out), kernel.memory.read_u64(out + 8)) == expected
 
 
+@pytest.mark.parametrize("nocheck", ["", "nocheck_"])
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_put_user(kernel, guest, user, task, size):
+def test_put_user(kernel, guest, user, task, size, nocheck):
     """RAX is the value, RCX the pointer and then the result; nothing else changes."""
     code = guest.code(
         "push rbx; mov rcx, rdi; mov rbx, 11; mov rdx, 33; mov rax, 0x1122334455667788; mov r8, rax; "
         "call {put}; cmp rbx, 11; jne bad; cmp rdx, 33; jne bad; cmp rax, r8; jne bad; "
         "mov eax, ecx; pop rbx; ret; bad: ud2",
-        put=kernel.symbol(f"__put_user_{size}"),
+        put=kernel.symbol(f"__put_user_{nocheck}{size}"),
     )
     assert kernel.sched.run(task, kernel.call_guest(code, USER)) == 0
     assert user(USER, size=9) == (0x1122334455667788).to_bytes(8, "little")[:size].ljust(9, b"\0")
-    for address in (END, guest.data(b"", 8)):
-        assert kernel.sched.run(task, kernel.call_guest(code, address)) == EFAULT & 0xFFFF_FFFF
+    assert kernel.sched.run(task, kernel.call_guest(code, END)) == EFAULT & 0xFFFF_FFFF
+    of_kernel = 0 if nocheck else EFAULT & 0xFFFF_FFFF
+    assert kernel.sched.run(task, kernel.call_guest(code, guest.data(b"", 8))) == of_kernel
+
+
+@pytest.mark.parametrize("name", ["unrolled", "generic_string", "enhanced_fast_string"])
+def test_copies_that_inlined_code_calls(kernel, guest, user, call, name):
+    """`copy_from_user` and `copy_to_user` of a constant size are inlined down to one of these."""
+    name = f"copy_user_{'generic_' if name == 'unrolled' else ''}{name}"
+    to = guest.data(b"\xff" * 16)
+    user(END - 4, b"tail")
+    assert call(name, to, END - 4, 4) == 0
+    assert call(name, to + 8, END - 2, 4) == 2
+    assert kernel.memory.read(to, 11) == b"tail" + b"\xff" * 4 + b"il\xff"
+    assert call(name, END - 1, to, 4) == 3
+    assert user(END - 1, size=1) == b"t"
 
 
 @pytest.mark.parametrize(
