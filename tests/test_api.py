@@ -106,5 +106,7 @@ def test_an_export_from_python_serves_a_module():
     with pytest.raises(Unimplemented) as missing:
         Kernel().insmod(image)
     assert missing.value.name == "vga_switcheroo_process_delayed_switch"
+    prototype = "int vga_switcheroo_process_delayed_switch(void)"  # from the kernel's BTF
+    assert f'@kernel.export("{prototype}")' in missing.value.explanation
     module = kernel.insmod(image)
     assert (module.init_rc, len(asked)) == (0, 1)

@@ -331,9 +331,10 @@ class Faults:
             kernel.cpu.write("rsp", rsp + 8)
             return caller
         verb = "calls" if called else "uses the variable"
+        prototype = kernel.profile.prototype(name) or f"... {name}(...)"
         sentence = (
             f"{kernel.describe(user)} {verb} {name}, which this base kernel does not implement; "
-            f'supply it with @kernel.export("... {name}(...)"), or run with --permissive to let it return 0'
+            f'supply it with @kernel.export("{prototype}"), or run with --permissive to let it return 0'
         )
         kernel.events.emit("unimplemented", name=name, caller=caller)
         self.note("unimplemented", sentence)
