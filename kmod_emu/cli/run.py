@@ -129,6 +129,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 )
 @click.option("--explain", is_flag=True, help="After an error, also name modules that would help.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
 @click.option(
     "--modules",
     type=click.Path(exists=True, file_okay=False),
@@ -161,6 +162,7 @@ def run(
     uid: int,
     explain: bool,
     permissive: bool,
+    no_smap: bool,
     modules: str | None,
     release: str | None,
     seconds: float,
@@ -174,7 +176,9 @@ def run(
     try:
         path = _find(module)
         choice = None if release else profile_for(path)
-        kernel = Kernel(choice.profile if choice else release, permissive=permissive, modules=modules)
+        kernel = Kernel(
+            choice.profile if choice else release, permissive=permissive, smap=not no_smap, modules=modules
+        )
     except ToolError as error:
         click.echo(str(error), err=True)
         sys.exit(error.status)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import File, FileOperations, Position
-from kmod_emu.kernel.sched import to_long
+from kmod_emu.kernel.sched import GuestCall, to_long
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_ACCMODE, O_PATH
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kmod_emu.fs.select import Poll
     from kmod_emu.kernel.kernel import KernelCore
 
+_U32, _S64 = struct.Struct("<I"), struct.Struct("<q")
 _FRAME = 64  # bytes at the top of the stack for what a system call hands to guest code by reference
 _NAMES = {"ioctl": ("unlocked_ioctl",), "read": ("read", "read_iter"), "write": ("write", "write_iter"),
           "entries": ("iterate_shared", "iterate")}  # fmt: skip
@@ -39,6 +40,9 @@ class GuestFile(File):
         self.address = kernel.heap.kmalloc(layout.size)
         if not self.address:
             raise KernelError(errno.ENOMEM)
+        arena = kernel.memory.arena_of(self.address)
+        start = self.address - arena.base
+        self._bytes = arena.view[start : start + layout.size]  # to look at; writing goes through `memory`
         offset = layout.offset
         self._flags, self._mode = self.address + offset("f_flags"), self.address + offset("f_mode")
         self._pos, self._count = self.address + offset("f_pos"), self.address + offset("f_count")
@@ -62,7 +66,7 @@ class GuestFile(File):
     @property
     def flags(self) -> int:
         """f_flags."""
-        return self.kernel.memory.read_u32(self._flags)
+        return int(_U32.unpack_from(self._bytes, self._flags - self.address)[0])
 
     @flags.setter
     def flags(self, value: int) -> None:
@@ -71,7 +75,7 @@ class GuestFile(File):
     @property
     def mode(self) -> int:
         """f_mode."""
-        return self.kernel.memory.read_u32(self._mode)
+        return int(_U32.unpack_from(self._bytes, self._mode - self.address)[0])
 
     @mode.setter
     def mode(self, value: int) -> None:
@@ -80,7 +84,7 @@ class GuestFile(File):
     @property
     def pos(self) -> int:
         """f_pos."""
-        return to_long(self.kernel.memory.read_u64(self._pos))
+        return int(_S64.unpack_from(self._bytes, self._pos - self.address)[0])
 
     @pos.setter
     def pos(self, value: int) -> None:
@@ -160,8 +164,9 @@ class GuestOperations(FileOperations):
         method = self.method(file, name)
         if not method:
             raise KernelError(errno.EINVAL, f"the driver has {name}_iter only, which is not supported yet")
-        with by_reference(self.kernel, pos) as place:
-            value = await self.kernel.call_guest(method, file.address, buf, count, place)
+        place = lend(self.kernel, pos)
+        value = await GuestCall(method, file.address, buf, count, place)
+        take_back(self.kernel, pos, place)
         return to_long(value)
 
     async def llseek(self, file: File, offset: int, whence: int) -> int:
@@ -190,23 +195,31 @@ class GuestOperations(FileOperations):
         return await self._call(file, "fasync", fd, file.address, on)
 
 
+def lend(kernel: KernelCore, pos: Position) -> int:
+    """The address of a position in guest memory: a local variable of the system call, where that may be."""
+    task, place = kernel.sched.current, pos.address
+    if not place and len(task.activations) == 1:
+        place, bottom = task.stack_top - _FRAME, task.activations[0]
+        bottom.rsp = min(bottom.rsp, place)
+    elif not place:
+        place = kernel.heap.kmalloc(8)
+    kernel.memory.write_u64(place, pos.value)
+    return place
+
+
+def take_back(kernel: KernelCore, pos: Position, place: int) -> None:
+    """What guest code left there is the new position."""
+    pos.value = to_long(kernel.memory.read_u64(place))
+    if not pos.address and place in kernel.heap.live:
+        kernel.heap.kfree(place)
+
+
 @contextmanager
 def by_reference(kernel: KernelCore, pos: Position) -> Iterator[int]:
-    """The address of a position in guest memory; what is there in the end is the new position."""
-    if pos.address:
-        yield pos.address
-        return
-    task = kernel.sched.current
-    bottom = task.activations[0]
-    on_stack = len(task.activations) == 1
-    place = task.stack_top - _FRAME if on_stack else kernel.heap.kmalloc(8)
-    if on_stack:
-        bottom.rsp = min(bottom.rsp, place)
-    kernel.memory.write_u64(place, pos.value & (1 << 64) - 1)
+    """Both, around a call."""
+    place = lend(kernel, pos)
     yield place
-    pos.value = to_long(kernel.memory.read_u64(place))
-    if not on_stack:
-        kernel.heap.kfree(place)
+    take_back(kernel, pos, place)
 
 
 # --- inodes, dentries and mounts ------------------------------------------------------------------------

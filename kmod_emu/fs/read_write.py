@@ -75,7 +75,7 @@ def rw_verify_area(file: File, buf: int, count: int, pos: Position) -> int:
 def _verify_position(file: File, count: int, pos: Position) -> int:
     if count > _LONG_MAX:
         raise KernelError(errno.EINVAL, "the count is negative")
-    if not file.mode & FMODE_STREAM and not file.mode & FMODE_UNSIGNED_OFFSET:
+    if not file.mode & (FMODE_STREAM | FMODE_UNSIGNED_OFFSET):
         if pos.value < 0:
             raise KernelError(errno.EINVAL, "the position is negative")
         if pos.value + count > _LONG_MAX:

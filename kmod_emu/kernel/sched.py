@@ -49,7 +49,6 @@ _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a syste
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 INTERRUPTED = object()  # what `Block` returns when a signal ends it
 _FRAME_SIZE = 192  # struct pt_regs, and some
-_ARGUMENT_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 
 
 class GuestCall:
@@ -358,12 +357,11 @@ class Scheduler:
         if isinstance(request, GuestCall):
             rsp = (task.activations[-1].rsp & ~15) - 8  # as at a function's first instruction
             self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
-            for name, value in zip(_ARGUMENT_REGISTERS, request.arguments, strict=False):
-                cpu.write(name, value)
+            cpu.write_call(rsp, request.arguments)
             rip = self.called = request.address
         else:
             rip, rsp = request
-        cpu.write("rsp", rsp)
+            cpu.write("rsp", rsp)
         self._nothing_yet()
         count = _GLANCE_INSTRUCTIONS if task.spin else 0
         while True:

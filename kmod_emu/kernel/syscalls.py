@@ -27,6 +27,7 @@ class Entry(NamedTuple):
 
 
 _table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
+_numbers: dict[str, int] = {}  # likewise
 
 
 def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
@@ -34,7 +35,9 @@ def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
 
     def register(function: SystemCall) -> SystemCall:
         arity = function.__code__.co_argcount - 1  # behind the kernel
-        _table[number] = Entry(function.__name__.removeprefix("sys_"), function, arity)
+        name = function.__name__.removeprefix("sys_")
+        _table[number] = Entry(name, function, arity)
+        _numbers[name] = number
         return function
 
     return register
@@ -42,9 +45,9 @@ def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
 
 def number_of(name: str) -> int:
     """Number of an implemented system call; LookupError if there is none of that name."""
-    for number, entry in _table.items():
-        if entry.name == name:
-            return number
+    number = _numbers.get(name)
+    if number is not None:
+        return number
     raise LookupError(
         f"no system call {name!r}; there are: {', '.join(sorted(e.name for e in _table.values()))}"
     )

@@ -6,6 +6,7 @@ a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction 
 
 from __future__ import annotations
 
+import ctypes
 import math
 from contextlib import contextmanager
 from enum import Enum
@@ -20,7 +21,7 @@ from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kmod_emu.machine.memory import Memory
 
@@ -37,6 +38,12 @@ _NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r
           "r14", "r15", "rip", "eflags")  # fmt: skip
 _REGISTERS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
 _REGISTER_IDS = list(_REGISTERS.values())
+try:  # several registers in one foreign call, without the binding's checks: 3 us instead of 27 a call
+    from unicorn.unicorn_py3.unicorn import uclib as _uclib
+except ImportError:  # another release of the binding
+    _uclib = None
+_CALL_REGISTERS = ("rsp", "rdi", "rsi", "rdx", "rcx", "r8", "r9")
+_CALL_IDS = (ctypes.c_int * len(_CALL_REGISTERS))(*(_REGISTERS[name] for name in _CALL_REGISTERS))
 _ALL_IDS = [
     *_REGISTER_IDS,
     x86.UC_X86_REG_FS_BASE,
@@ -109,6 +116,9 @@ class Cpu:
         memory.flush = self.flush_tlb
         memory.drop_code = self._drop_code
         self._pristine = self.save()
+        self._call_values = (ctypes.c_uint64 * len(_CALL_REGISTERS))()
+        places = [ctypes.addressof(self._call_values) + 8 * index for index in range(len(_CALL_REGISTERS))]
+        self._call_pointers = (ctypes.c_void_p * len(places))(*places)
 
     # --- running ------------------------------------------------------------------------------------
 
@@ -304,6 +314,19 @@ class Cpu:
     def write(self, name: str, value: int) -> None:
         """Write a register by its lower-case name."""
         self._uc.reg_write(_REGISTERS[name], value & 0xFFFF_FFFF_FFFF_FFFF)
+
+    def write_call(self, rsp: int, arguments: Sequence[int]) -> None:
+        """Set the stack pointer and the argument registers of a call; one foreign call for all of them."""
+        values = self._call_values
+        values[0] = rsp
+        for index, value in enumerate(arguments, 1):
+            values[index] = value & 0xFFFF_FFFF_FFFF_FFFF
+        if _uclib is None:
+            for name, value in zip(_CALL_REGISTERS, values[: len(arguments) + 1], strict=False):
+                self.write(name, value)
+        else:
+            count = len(arguments) + 1
+            _uclib.uc_reg_write_batch(self._uc._uch, _CALL_IDS, self._call_pointers, count)
 
     @property
     def rip(self) -> int:

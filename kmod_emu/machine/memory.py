@@ -360,11 +360,17 @@ class Memory:
 
     def read_u32(self, address: int) -> int:
         """Read an unsigned 32-bit value."""
-        return int(_U32.unpack(self.read(address, 4))[0])
+        span = self._span(address, 4)
+        return int(
+            _U32.unpack_from(span[0].view, span[1])[0] if span else _U32.unpack(self.read(address, 4))[0]
+        )
 
     def read_u64(self, address: int) -> int:
         """Read an unsigned 64-bit value."""
-        return int(_U64.unpack(self.read(address, 8))[0])
+        span = self._span(address, 8)
+        return int(
+            _U64.unpack_from(span[0].view, span[1])[0] if span else _U64.unpack(self.read(address, 8))[0]
+        )
 
     def write_u8(self, address: int, value: int) -> None:
         """Write one byte."""

@@ -185,6 +185,7 @@ def test_flags_of_a_dead_task_do_not_leak(guest):
 
 
 def test_user_memory_follows_the_task(kernel, guest):
+    kernel.memory.smap = False
     place = guest.code("mov rax, [rdi]; ret")
     for value in (1, 2):
         task = guest.user_task()
