@@ -33,6 +33,7 @@ import kmod_emu.kernel.pid
 import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk
 import kmod_emu.kernel.rcu
+import kmod_emu.kernel.remap
 import kmod_emu.kernel.schedule
 import kmod_emu.kernel.signal
 import kmod_emu.kernel.slab

@@ -17,6 +17,7 @@ class PhysicalPages:
         self._kernel = kernel
         self._more: dict[int, int] = {}
         self._images: dict[int, FileImage] = {}
+        self.mappings: dict[int, Any] = {}  # struct vm_area_struct -> the device mapping it describes
         self.generation = 0  # of the machine: counts how often a saved one was loaded
 
     def take(self) -> int:

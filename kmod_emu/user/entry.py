@@ -62,7 +62,7 @@ async def run_program(kernel: KernelCore, program: Program) -> int:
                 await _system_call(kernel, program)
             elif stop.reason is StopReason.COUNT:
                 clock.advance(TICK_NS)
-            elif stop.reason is not StopReason.PATIENCE:
+            elif stop.reason is not StopReason.PATIENCE and not await faults.device_fault(program, stop):
                 faults.fault(kernel, program, stop)
             _look_outside(kernel, programs)
             if clock.now_ns >= slice_end:

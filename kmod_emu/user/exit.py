@@ -12,6 +12,7 @@ from kmod_emu.kernel.signal import signal_pending
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.uapi import errno
+from kmod_emu.user.mmap import close_mappings
 from kmod_emu.user.programs import SIG_IGN, Exited, Programs, SigAction
 from kmod_emu.user.signals import SA_NOCLDWAIT, SIGCHLD, SIGKILL, send
 
@@ -63,6 +64,8 @@ async def do_exit(kernel: KernelCore, program: Program, status: int) -> int:
         else:
             kernel[Futexes].wake(task.mm, program.clear_tid, 1)
     release_vfork(kernel, group)
+    if task.mm is not None and task.mm.users == 1:
+        await close_mappings(kernel, task.mm)
     await exit_files(kernel, task)
     group.threads.remove(task)
     if group.threads:

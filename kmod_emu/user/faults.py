@@ -61,6 +61,17 @@ def fault(kernel: KernelCore, program: Program, stop: Stop) -> None:
     force(kernel, program, SIGSEGV, _SEGV_ACCERR if vma is not None else _SEGV_MAPERR, address)
 
 
+async def device_fault(program: Program, stop: Stop) -> bool:
+    """Whether the driver of a mapped device has brought the page in."""
+    mm, page = program.task.mm, stop.fault
+    if stop.reason is not StopReason.FAULT or page is None or mm is None:
+        return False
+    vma = mm.find(page.address)
+    if vma is None or vma.owner is None or not vma.allows(page.access):
+        return False
+    return bool(await vma.owner.fault(mm, page.address))
+
+
 def _who(program: Program) -> str:
     return f"{program.task.comm}[{program.task.pid}]"
 

@@ -62,6 +62,9 @@ async def clone(
             errno.EINVAL, f"namespaces and tracing (clone flags {flags:#x}) are not implemented"
         )
     child = copy_process(kernel, parent, flags)
+    if not flags & CLONE_VM and child.task.mm is not None:
+        for owner in dict.fromkeys(vma.owner for vma in child.task.mm.vmas if vma.owner is not None):
+            await owner.copied()
     context = child.context
     context["rax"] = 0
     if stack:

@@ -11,6 +11,7 @@ from kmod_emu.kernel.syscalls import do_syscall, number_of
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.files import Buffers, FileCalls
 from kmod_emu.user.memory import UserMappings
+from kmod_emu.user.mmap import close_mappings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -77,9 +78,15 @@ class Process(FileCalls):
             self.task.dead = True
 
     def _close_all(self) -> None:
-        """do_exit() closes all files, also after an oops."""
+        """do_exit() unmaps and closes all, also after an oops."""
+
+        async def last_steps() -> None:
+            if self.task.mm is not None and self.task.mm.users == 1:
+                await close_mappings(self.kernel, self.task.mm)
+            await exit_files(self.kernel, self.task)
+
         with suppress(KernelError):
-            self.kernel.sched.run(self.task, exit_files(self.kernel, self.task))
+            self.kernel.sched.run(self.task, last_steps())
 
     # --- user memory --------------------------------------------------------------------------------
 

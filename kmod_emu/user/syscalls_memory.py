@@ -112,8 +112,9 @@ async def sys_munmap(kernel: KernelCore, addr: int, length: int) -> int:
 
 
 async def _unmap(kernel: KernelCore, addr: int, length: int) -> None:
-    for owner in _mm(kernel).unmap(addr, length):
-        await owner.closed()
+    mm = _mm(kernel)
+    for owner in dict.fromkeys(mm.unmap(addr, length)):
+        await owner.closed(mm)
 
 
 @syscall(10)

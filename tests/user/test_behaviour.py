@@ -10,9 +10,6 @@ from tests.user.conftest import needs_busybox
 
 CASES = {case["name"]: case for case in json.loads((RECORDINGS / "behaviour-6.1.json").read_text())}
 FILES = RECORDINGS / "behaviour"
-# What does not agree yet, and why; a case that agrees must leave the list.
-MISSING = {"proc": "proc_create and its kin are not exported yet"}
-
 pytestmark = needs_busybox
 
 
@@ -28,15 +25,7 @@ def replay(shell, step: dict) -> dict:
     return {"rc": result.status, "out": result.stdout.decode("latin-1"), "dmesg": comparable(dmesg)}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name, marks=[pytest.mark.xfail(strict=True, reason=MISSING[name])] if name in MISSING else []
-        )
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_session(shell, name):
     for file in FILES.iterdir():
         shell.put(f"/b/{file.name}", file.read_bytes())
