@@ -42,12 +42,14 @@ class Unimplemented(Killed):
 
     Args:
         name: The export.
-        explanation: Who used it, and how to supply it.
+        explanation: Who used it, and how.
+        recipe: The lines of Python that supply it, "" for a variable.
     """
 
-    def __init__(self, name: str, explanation: str) -> None:
+    def __init__(self, name: str, explanation: str, recipe: str = "") -> None:
         super().__init__(9, explanation)
         self.name = name
+        self.recipe = recipe
 
 
 class SleepsForever(KernelError):

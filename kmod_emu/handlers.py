@@ -23,6 +23,7 @@ import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
 import kmod_emu.kernel.lockdep
 import kmod_emu.kernel.locking
+import kmod_emu.kernel.mempool
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier
 import kmod_emu.kernel.oops
@@ -43,6 +44,7 @@ import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue
+import kmod_emu.kernel.xarray
 import kmod_emu.module.dynamic_debug
 import kmod_emu.module.jump_label
 import kmod_emu.module.kmod

@@ -280,6 +280,8 @@ def _complain(result: Run, *, explain: bool) -> None:
     for reason in loading(result.kernel, result.path, error) if explain else [error.explanation]:
         if reason:
             click.echo(f"kmod-emu: {show(reason)}", err=True)
+    if isinstance(error, Unimplemented) and error.recipe:
+        click.echo("".join(f"    {line}\n" for line in error.recipe.splitlines()), nl=False, err=True)
 
 
 def _find(module: str) -> str:

@@ -28,6 +28,7 @@ from kmod_emu.kernel.kthread import Kthreads
 from kmod_emu.kernel.lockdep import LockChecker
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
+from kmod_emu.kernel.mempool import Mempools
 from kmod_emu.kernel.notifier import Notifiers
 from kmod_emu.kernel.oops import Faults
 from kmod_emu.kernel.pages import PageAllocator
@@ -46,6 +47,7 @@ from kmod_emu.kernel.timer import Timers
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
 from kmod_emu.kernel.workqueue import Workqueues
+from kmod_emu.kernel.xarray import IndexedStores
 from kmod_emu.machine.cpu import Cpu
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE, Memory, page_align
 from kmod_emu.machine.snapshot import SnapshotTree
@@ -149,6 +151,8 @@ class KernelCore:
         self.probes.kinds["trampoline"] = Trampoline(self)
         self.lock_queues = LockQueues(self)
         self.lockdep = LockChecker(self)
+        self.indexed = IndexedStores(self)
+        self.mempools = Mempools()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
         for handler, address in data:
@@ -338,6 +342,8 @@ class KernelCore:
             "rcu": self.rcu,
             "lock_queues": self.lock_queues,
             "lockdep": self.lockdep,
+            "indexed": self.indexed,
+            "mempools": self.mempools,
             "workqueues": self.workqueues,
             "printk": self.printk,
             "faults": self.faults,

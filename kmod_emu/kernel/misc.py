@@ -39,6 +39,33 @@ def __stack_chk_fail(kernel: KernelCore) -> None:
     kernel.faults.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
 
 
+# include/linux/refcount.h: enum refcount_saturation_type -> line in lib/refcount.c, text
+_REFCOUNT_BUGS = {
+    0: (19, "refcount_t: saturated; leaking memory."),
+    1: (22, "refcount_t: saturated; leaking memory."),
+    2: (25, "refcount_t: addition on 0; use-after-free."),
+    3: (28, "refcount_t: underflow; use-after-free."),
+    4: (31, "refcount_t: decrement hit 0; leaking memory."),
+}
+_REFCOUNT_SATURATED = 0xC000_0000
+
+
+@export("void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)", Fidelity.APPROXIMATE)
+def refcount_warn_saturate(kernel: KernelCore, r: int, t: int) -> None:
+    """A reference count went wrong: it is kept where it does no harm (lib/refcount.c). Warns each time."""
+    kernel.memory.write_u32(r, _REFCOUNT_SATURATED)
+    line, text = _REFCOUNT_BUGS.get(t, (34, "refcount_t: unknown saturation event!?."))
+    kernel.faults.warn("lib/refcount.c", line, text, "refcount_warn_saturate")
+
+
+@export("void __copy_overflow(int size, unsigned long count)", Fidelity.APPROXIMATE)
+def __copy_overflow(kernel: KernelCore, size: int, count: int) -> None:
+    """A copy between kernel and user would overflow its buffer, and is not made (mm/maccess.c)."""
+    kernel.faults.warn(
+        "mm/maccess.c", 234, f"Buffer overflow detected ({size} < {count})!", "__copy_overflow"
+    )
+
+
 @export("void list_corruption(int line)")
 def list_corruption(kernel: KernelCore, line: int) -> None:
     """A check of a list failed, and has been printed (guest_kernel_stubs/list_debug.c)."""

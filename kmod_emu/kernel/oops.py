@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
-from kmod_emu.kernel import extable, report
+from kmod_emu.kernel import extable, missing, report
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
@@ -330,16 +330,11 @@ class Faults:
             kernel.cpu.write("rax", 0)
             kernel.cpu.write("rsp", rsp + 8)
             return caller
-        verb = "calls" if called else "uses the variable"
-        prototype = kernel.profile.prototype(name) or f"... {name}(...)"
-        sentence = (
-            f"{kernel.describe(user)} {verb} {name}, which this base kernel does not implement; "
-            f'supply it with @kernel.export("{prototype}"), or run with --permissive to let it return 0'
-        )
+        entry = missing.report(kernel, name, user, called=called)
         kernel.events.emit("unimplemented", name=name, caller=caller)
-        self.note("unimplemented", sentence)
+        self.reports.append(entry)
         task.dead = True
-        raise Unimplemented(name, sentence)
+        raise Unimplemented(name, entry["text"], entry.get("recipe", ""))
 
     # --- exception tables and bug tables --------------------------------------------------------------
 

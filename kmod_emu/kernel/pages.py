@@ -9,8 +9,8 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.layout import PAGE_OFFSET, STRUCT_PAGE_SIZE, VMEMMAP_START
+from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.layout import PAGE_OFFSET, RAM_SIZE, STRUCT_PAGE_SIZE, VMEMMAP_START
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
@@ -139,3 +139,36 @@ def alloc_pages(kernel: KernelCore, gfp: int, order: int) -> int:
 def __free_pages(kernel: KernelCore, page: int, order: int) -> None:
     """Free by struct page (mm/page_alloc.c)."""
     kernel.pages.free(page_to_virt(page))
+
+
+@export("void *alloc_pages_exact(size_t size, gfp_t gfp_mask)")
+def alloc_pages_exact(kernel: KernelCore, size: int, gfp_mask: int) -> int:
+    """Allocate whole pages for `size` bytes (mm/page_alloc.c).
+
+    What is left of the block is not given back.
+    """
+    return kernel.pages.allocate((max(size - 1, 0) >> PAGE_SHIFT).bit_length())
+
+
+@export("void free_pages_exact(void *virt, size_t size)")
+def free_pages_exact(kernel: KernelCore, virt: int, size: int) -> None:
+    """Free what alloc_pages_exact gave (mm/page_alloc.c)."""
+    kernel.pages.free(virt)
+
+
+@export("bool __virt_addr_valid(unsigned long x)")
+def __virt_addr_valid(kernel: KernelCore, x: int) -> bool:
+    """Whether an address is of RAM in the direct map (arch/x86/mm/physaddr.c)."""
+    return PAGE_OFFSET <= x < PAGE_OFFSET + RAM_SIZE
+
+
+@export_data("void *high_memory")
+def high_memory(kernel: KernelCore, address: int) -> None:
+    """The end of the direct map (mm/memory.c)."""
+    kernel.memory.write_u64(address, PAGE_OFFSET + RAM_SIZE)
+
+
+@export_data("atomic_long_t _totalram_pages")
+def _totalram_pages(kernel: KernelCore, address: int) -> None:
+    """Pages of RAM (mm/page_alloc.c)."""
+    kernel.memory.write_u64(address, RAM_SIZE >> PAGE_SHIFT)

@@ -314,3 +314,15 @@ def kmem_cache_destroy(kernel: KernelCore, s: int) -> None:
         del kernel.heap.named[s]
         kernel.heap.constructors.pop(s, None)
         kernel.heap.kfree(s)
+
+
+@export("unsigned int kmem_cache_size(struct kmem_cache *s)")
+def kmem_cache_size(kernel: KernelCore, s: int) -> int:
+    """The size of a cache's objects (mm/slab_common.c)."""
+    return kernel.view("kmem_cache", s).object_size
+
+
+@export("int kmem_cache_shrink(struct kmem_cache *cachep)")
+def kmem_cache_shrink(kernel: KernelCore, cachep: int) -> int:
+    """Give free memory back: 0 (mm/slab_common.c)."""
+    return 0

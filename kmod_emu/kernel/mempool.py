@@ -1,0 +1,92 @@
+"""Pools that always have some elements (mm/mempool.c).
+
+Memory does run out on this machine, but only when somebody takes it all, so the reserve is there and
+seldom used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.slab import kmem_cache_free
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+_SIZE = 128  # of a mempool_t, which inlined code does not look into
+
+
+class Mempools:
+    """The pools by address: function to allocate, to free, their argument, and the reserve."""
+
+    def __init__(self) -> None:
+        self.pools: dict[int, list[Any]] = {}
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return [[address, list(pool)] for address, pool in self.pools.items()]
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self.pools = {address: list(pool) for address, pool in state}
+
+
+@export("mempool_t *mempool_create(int min_nr, void *alloc_fn, void *free_fn, void *pool_data)")
+async def mempool_create(kernel: KernelCore, min_nr: int, alloc_fn: int, free_fn: int, pool_data: int) -> int:
+    """Create a pool with a reserve of `min_nr` elements (mm/mempool.c)."""
+    pool = kernel.heap.kmalloc(_SIZE)
+    kernel.mempools.pools[pool] = [alloc_fn, free_fn, pool_data, []]
+    for _ in range(min_nr):
+        element = await kernel.call_guest(alloc_fn, 0xCC0, pool_data)
+        kernel.mempools.pools[pool][3].append(element)
+    return pool
+
+
+@export("void *mempool_alloc(mempool_t *pool, gfp_t gfp_mask)")
+async def mempool_alloc(kernel: KernelCore, pool: int, gfp_mask: int) -> int:
+    """An element, from the reserve when there is no other (mm/mempool.c)."""
+    alloc_fn, _, pool_data, reserve = kernel.mempools.pools[pool]
+    element = await kernel.call_guest(alloc_fn, gfp_mask, pool_data)
+    return element or (reserve.pop() if reserve else 0)
+
+
+@export("void mempool_free(void *element, mempool_t *pool)")
+async def mempool_free(kernel: KernelCore, element: int, pool: int) -> None:
+    """Give an element back (mm/mempool.c)."""
+    if element:
+        await kernel.call_guest(kernel.mempools.pools[pool][1], element, kernel.mempools.pools[pool][2])
+
+
+@export("void mempool_destroy(mempool_t *pool)")
+async def mempool_destroy(kernel: KernelCore, pool: int) -> None:
+    """Free a pool and its reserve (mm/mempool.c)."""
+    if pool:
+        _, free_fn, pool_data, reserve = kernel.mempools.pools.pop(pool)
+        for element in reserve:
+            await kernel.call_guest(free_fn, element, pool_data)
+        kernel.heap.kfree(pool)
+
+
+@export("void *mempool_alloc_slab(gfp_t gfp_mask, void *pool_data)", Fidelity.APPROXIMATE)
+def mempool_alloc_slab(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
+    """An element of a kmem_cache; its constructor is not called (mm/mempool.c)."""
+    return kernel.heap.cache_alloc(pool_data)
+
+
+@export("void mempool_free_slab(void *element, void *pool_data)")
+def mempool_free_slab(kernel: KernelCore, element: int, pool_data: int) -> None:
+    """Give it back (mm/mempool.c)."""
+    kmem_cache_free(kernel, pool_data, element)
+
+
+@export("void *mempool_kmalloc(gfp_t gfp_mask, void *pool_data)")
+def mempool_kmalloc(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
+    """An element of so many bytes (mm/mempool.c)."""
+    return kernel.heap.kmalloc(pool_data)
+
+
+@export("void mempool_kfree(void *element, void *pool_data)")
+def mempool_kfree(kernel: KernelCore, element: int, pool_data: int) -> None:
+    """Give it back (mm/mempool.c)."""
+    kernel.heap.kfree(element)

@@ -1,0 +1,96 @@
+"""What is said about a kernel function that is not implemented: what was called how, and how to supply it."""
+
+from __future__ import annotations
+
+import keyword
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.machine.memory import PageFault
+
+if TYPE_CHECKING:
+    from kmod_emu.abi.prototypes import Prototype
+    from kmod_emu.kernel.kernel import KernelCore
+
+_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
+_MASK32 = 0xFFFF_FFFF
+
+
+def prototype_of(kernel: KernelCore, name: str) -> Prototype | None:
+    """The function's prototype as the release's kernel was built with it, where that is known."""
+    from kmod_emu.abi import prototypes
+
+    text = kernel.profile.prototype(name)
+    try:
+        return prototypes.parse(text) if text else None
+    except ValueError:
+        return None
+
+
+def recipe(name: str, prototype: Prototype | None) -> str:
+    """Three lines of Python that supply it."""
+    parameters = prototype.parameters if prototype else ()
+    names = [_python_name(parameter.name, index) for index, parameter in enumerate(parameters)]
+    if prototype is None or prototype.variadic:
+        names.append("*args")
+    declaration = prototype.text if prototype else f"long {name}(...)"
+    returns = "" if prototype and prototype.returns.kind == "void" else " 0"
+    return (
+        f'@kernel.export("{declaration}")\ndef {name}({", ".join(["kernel", *names])}):\n    return{returns}'
+    )
+
+
+def _python_name(name: str, index: int) -> str:
+    if not name:
+        return f"a{index + 1}"
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
+def report(kernel: KernelCore, name: str, user: int, *, called: bool) -> dict[str, Any]:
+    """The entry of `Faults.reports`: a sentence, and its parts.
+
+    Args:
+        kernel: Its processor has just made the call.
+        name: The export.
+        user: The instruction that used it.
+        called: Whether it was called, not read or written.
+    """
+    prototype = prototype_of(kernel, name)
+    verb = "calls" if called else "uses the variable"
+    place = kernel.describe(user)
+    entry: dict[str, Any] = {
+        "kind": "unimplemented",
+        "text": f"{place} {verb} {name}, which this base kernel does not implement; "
+        f'supply it with @kernel.export("{prototype.text if prototype else f"... {name}(...)"}"), '
+        "or run with --permissive to let it return 0",
+        "name": name,
+        "caller": place,
+        "prototype": prototype.text if prototype else None,
+    }
+    if called:
+        entry["arguments"] = _arguments(kernel, prototype)
+        entry["recipe"] = recipe(name, prototype)
+        if prototype:
+            entry["text"] += f"; the call is {entry['arguments']}"
+    return entry
+
+
+def _arguments(kernel: KernelCore, prototype: Prototype | None) -> str:
+    """The call with its arguments, as far as they are in registers."""
+    from kmod_emu.abi.prototypes import format_call
+
+    values = [kernel.cpu.read(register) for register in _REGISTERS]
+    if prototype is None:
+        return "(" + ", ".join(hex(value) for value in values) + ")"
+    shown = []
+    for value, parameter in zip(values, prototype.parameters, strict=False):
+        size, signed = parameter.type.size, parameter.type.signed
+        value &= (1 << 8 * size) - 1 if size else _MASK32
+        shown.append(value - (1 << 8 * size) if signed and value >> 8 * size - 1 else value)
+
+    def text_of(address: int) -> str:
+        try:
+            return kernel.memory.read_cstring(address).decode("utf-8", "backslashreplace")
+        except PageFault:
+            return "(a bad pointer)"
+
+    return format_call(prototype, shown, text_of)

@@ -1,0 +1,327 @@
+"""From numbers to pointers: xarray, idr, ida (lib/xarray.c, lib/idr.c).
+
+What is stored is kept here, by the address of the guest's structure; of that, only `xa_head` is kept, not
+NULL while something is stored, because inlined xa_empty() and idr_is_empty() read it. Code that walks the
+nodes itself (radix_tree_for_each_slot) finds none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+_HEAD = 8  # offset of xa_head
+_SOME_NODE = 2  # what xa_head is while something is stored
+_PRESENT = 8  # XA_PRESENT
+_MAX_ID, _MASK32 = 0x7FFF_FFFF, 0xFFFF_FFFF
+_ZERO_ENTRY = 0x406  # xa_mk_internal(257): reserved, reads as NULL
+
+
+class IndexedStores:
+    """All arrays, by address."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self._stores: dict[int, dict[int, int]] = {}
+        self._marks: dict[int, dict[int, int]] = {}  # array -> index -> bits
+
+    def get(self, array: int) -> dict[int, int]:
+        """The entries of an array; one whose memory says it is empty is."""
+        if not self._kernel.memory.read_u64(array + _HEAD):
+            self._stores[array], self._marks[array] = {}, {}
+        return self._stores.setdefault(array, {})
+
+    def put(self, array: int, index: int, entry: int) -> int:
+        """Store, or erase by storing NULL; returns the old entry."""
+        entries = self.get(array)
+        old = entries.pop(index, 0)
+        if entry:
+            entries[index] = entry
+        else:
+            self._marks.get(array, {}).pop(index, None)
+        self._kernel.memory.write_u64(array + _HEAD, _SOME_NODE if entries else 0)
+        return old
+
+    def clear(self, array: int) -> None:
+        """Erase everything."""
+        self._stores.pop(array, None)
+        self._marks.pop(array, None)
+        self._kernel.memory.write_u64(array + _HEAD, 0)
+
+    def free_index(self, array: int, first: int, last: int) -> int:
+        """The lowest index from `first` to `last` where nothing is stored.
+
+        Raises:
+            KernelError: ENOSPC, there is none.
+        """
+        entries = self.get(array)
+        for index in range(first, min(last, first + len(entries)) + 1):
+            if index not in entries:
+                return index
+        raise KernelError(errno.ENOSPC, f"no number from {first} to {last} is free")
+
+    def find(self, array: int, first: int, last: int, mark: int = _PRESENT) -> tuple[int, int] | None:
+        """Index and entry of the first that is stored, and has the mark."""
+        entries, marks = self.get(array), self._marks.get(array, {})
+        for index in sorted(entries):
+            if first <= index <= last and (mark == _PRESENT or marks.get(index, 0) >> mark & 1):
+                return index, entries[index]
+        return None
+
+    def mark(self, array: int, index: int, mark: int, on: bool) -> None:
+        """Set or clear one of the three marks of an entry."""
+        if index in self.get(array):
+            marks = self._marks.setdefault(array, {})
+            marks[index] = marks.get(index, 0) | 1 << mark if on else marks.get(index, 0) & ~(1 << mark)
+
+    def marked(self, array: int, index: int, mark: int) -> bool:
+        """Whether an entry has a mark."""
+        return bool(self._marks.get(array, {}).get(index, 0) >> mark & 1)
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return [
+            [[array, list(entries.items())] for array, entries in group.items()]
+            for group in (self._stores, self._marks)
+        ]
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._stores, self._marks = ({array: dict(entries) for array, entries in group} for group in state)
+
+
+def _entry(entry: int) -> int:
+    return 0 if entry == _ZERO_ENTRY else entry
+
+
+# --- xarray -------------------------------------------------------------------------------------------
+
+
+@export("void *xa_load(struct xarray *xa, unsigned long index)")
+def xa_load(kernel: KernelCore, xa: int, index: int) -> int:
+    """The entry at an index (lib/xarray.c)."""
+    return _entry(kernel.indexed.get(xa).get(index, 0))
+
+
+def _define_stores() -> None:
+    """With and without taking the array's lock."""
+
+    def define(prefix: str) -> None:
+        @export(f"void *{prefix}xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)")
+        def xa_store(kernel: KernelCore, xa: int, index: int, entry: int, gfp: int) -> int:
+            """Store an entry, returns the old one (lib/xarray.c)."""
+            return _entry(kernel.indexed.put(xa, index, entry))
+
+        @export(f"void *{prefix}xa_erase(struct xarray *xa, unsigned long index)")
+        def xa_erase(kernel: KernelCore, xa: int, index: int) -> int:
+            """Erase an entry, returns it (lib/xarray.c)."""
+            return _entry(kernel.indexed.put(xa, index, 0))
+
+        @export(f"void {prefix}xa_set_mark(struct xarray *xa, unsigned long index, xa_mark_t mark)")
+        def xa_set_mark(kernel: KernelCore, xa: int, index: int, mark: int) -> None:
+            """Set a mark (lib/xarray.c)."""
+            kernel.indexed.mark(xa, index, mark, on=True)
+
+        @export(f"void {prefix}xa_clear_mark(struct xarray *xa, unsigned long index, xa_mark_t mark)")
+        def xa_clear_mark(kernel: KernelCore, xa: int, index: int, mark: int) -> None:
+            """Clear a mark (lib/xarray.c)."""
+            kernel.indexed.mark(xa, index, mark, on=False)
+
+    define("")
+    define("__")
+
+
+_define_stores()
+
+
+@export("bool xa_get_mark(struct xarray *xa, unsigned long index, xa_mark_t mark)")
+def xa_get_mark(kernel: KernelCore, xa: int, index: int, mark: int) -> bool:
+    """Whether an entry has a mark (lib/xarray.c)."""
+    return kernel.indexed.marked(xa, index, mark)
+
+
+@export("int __xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)")
+def __xa_insert(kernel: KernelCore, xa: int, index: int, entry: int, gfp: int) -> int:
+    """Store where nothing is (lib/xarray.c)."""
+    if index in kernel.indexed.get(xa):
+        return -errno.EBUSY
+    kernel.indexed.put(xa, index, entry or _ZERO_ENTRY)
+    return 0
+
+
+@export("void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp)")
+def __xa_cmpxchg(kernel: KernelCore, xa: int, index: int, old: int, entry: int, gfp: int) -> int:
+    """Store if the entry is `old` (lib/xarray.c)."""
+    current = _entry(kernel.indexed.get(xa).get(index, 0))
+    if current == old:
+        kernel.indexed.put(xa, index, entry)
+    return current
+
+
+@export("int __xa_alloc(struct xarray *xa, u32 *id, void *entry, u64 limit, gfp_t gfp)")
+def __xa_alloc(kernel: KernelCore, xa: int, id: int, entry: int, limit: int, gfp: int) -> int:
+    """Store at the lowest free index of a range; `limit` holds its end, then its start (lib/xarray.c)."""
+    try:
+        index = kernel.indexed.free_index(xa, limit >> 32, limit & _MASK32)
+    except KernelError:
+        return -errno.EBUSY
+    kernel.indexed.put(xa, index, entry or _ZERO_ENTRY)
+    kernel.memory.write_u32(id, index)
+    return 0
+
+
+def _find(kernel: KernelCore, xa: int, indexp: int, first: int, last: int, mark: int) -> int:
+    found = kernel.indexed.find(xa, first, last, mark)
+    if found is None:
+        return 0
+    kernel.memory.write_u64(indexp, found[0])
+    return _entry(found[1])
+
+
+@export("void *xa_find(struct xarray *xa, unsigned long *indexp, unsigned long max, xa_mark_t filter)")
+def xa_find(kernel: KernelCore, xa: int, indexp: int, max: int, filter: int) -> int:
+    """The first entry from an index on (lib/xarray.c)."""
+    return _find(kernel, xa, indexp, kernel.memory.read_u64(indexp), max, filter)
+
+
+@export("void *xa_find_after(struct xarray *xa, unsigned long *indexp, unsigned long max, xa_mark_t filter)")
+def xa_find_after(kernel: KernelCore, xa: int, indexp: int, max: int, filter: int) -> int:
+    """The first entry behind an index (lib/xarray.c)."""
+    return _find(kernel, xa, indexp, kernel.memory.read_u64(indexp) + 1, max, filter)
+
+
+@export("void xa_destroy(struct xarray *xa)")
+def xa_destroy(kernel: KernelCore, xa: int) -> None:
+    """Forget all entries (lib/xarray.c)."""
+    kernel.indexed.clear(xa)
+
+
+# --- idr: an xarray of what is not NULL, from a base on ------------------------------------------------
+
+
+def _idr_alloc(kernel: KernelCore, idr: int, ptr: int, start: int, end: int) -> int:
+    index = kernel.indexed.free_index(idr, start, (end if end > 0 else _MAX_ID + 1) - 1)
+    kernel.indexed.put(idr, index, ptr or _ZERO_ENTRY)
+    return index
+
+
+@export("int idr_alloc(struct idr *idr, void *ptr, int start, int end, gfp_t gfp)")
+def idr_alloc(kernel: KernelCore, idr: int, ptr: int, start: int, end: int, gfp: int) -> int:
+    """Give a pointer the lowest free number (lib/idr.c)."""
+    return -errno.EINVAL if start < 0 else _idr_alloc(kernel, idr, ptr, start, end)
+
+
+@export("int idr_alloc_u32(struct idr *idr, void *ptr, u32 *nextid, unsigned long max, gfp_t gfp)")
+def idr_alloc_u32(kernel: KernelCore, idr: int, ptr: int, nextid: int, max: int, gfp: int) -> int:
+    """As idr_alloc, from the number at `nextid` on, and there (lib/idr.c)."""
+    start = kernel.memory.read_u32(nextid)
+    kernel.memory.write_u32(nextid, _idr_alloc(kernel, idr, ptr, start, max + 1))
+    return 0
+
+
+@export("int idr_alloc_cyclic(struct idr *idr, void *ptr, int start, int end, gfp_t gfp)")
+def idr_alloc_cyclic(kernel: KernelCore, idr: int, ptr: int, start: int, end: int, gfp: int) -> int:
+    """As idr_alloc, going on behind the last number given (lib/idr.c)."""
+    place = idr + kernel.profile.offset("idr", "idr_next")
+    begin = max(kernel.memory.read_u32(place), start)
+    try:
+        index = _idr_alloc(kernel, idr, ptr, begin, end)
+    except KernelError:
+        index = _idr_alloc(kernel, idr, ptr, start, end)
+    kernel.memory.write_u32(place, index + 1)
+    return index
+
+
+@export("void *idr_find(const struct idr *idr, unsigned long id)")
+def idr_find(kernel: KernelCore, idr: int, id: int) -> int:
+    """The pointer of a number (lib/idr.c)."""
+    return xa_load(kernel, idr, id)
+
+
+@export("void *idr_remove(struct idr *idr, unsigned long id)")
+def idr_remove(kernel: KernelCore, idr: int, id: int) -> int:
+    """Free a number, returns its pointer (lib/idr.c)."""
+    return _entry(kernel.indexed.put(idr, id, 0))
+
+
+@export("void *idr_replace(struct idr *idr, void *ptr, unsigned long id)")
+def idr_replace(kernel: KernelCore, idr: int, ptr: int, id: int) -> int:
+    """Change the pointer of a number (lib/idr.c)."""
+    if id not in kernel.indexed.get(idr):
+        return -errno.ENOENT
+    return _entry(kernel.indexed.put(idr, id, ptr or _ZERO_ENTRY))
+
+
+@export("void *idr_get_next(struct idr *idr, int *nextid)")
+def idr_get_next(kernel: KernelCore, idr: int, nextid: int) -> int:
+    """The first pointer from a number on: idr_for_each_entry() (lib/idr.c)."""
+    found = kernel.indexed.find(idr, kernel.memory.read_u32(nextid), _MAX_ID)
+    if found is None:
+        return 0
+    kernel.memory.write_u32(nextid, found[0])
+    return _entry(found[1])
+
+
+@export("int idr_for_each(const struct idr *idr, int (*fn)(int id, void *p, void *data), void *data)")
+async def idr_for_each(kernel: KernelCore, idr: int, fn: int, data: int) -> int:
+    """Call a function for each pointer until one returns not 0 (lib/idr.c)."""
+    for index, entry in sorted(kernel.indexed.get(idr).items()):
+        result = await kernel.call_guest_int(fn, index, _entry(entry), data)
+        if result:
+            return result
+    return 0
+
+
+@export("void idr_destroy(struct idr *idr)")
+def idr_destroy(kernel: KernelCore, idr: int) -> None:
+    """Forget all pointers (lib/idr.c)."""
+    kernel.indexed.clear(idr)
+
+
+@export("int radix_tree_tagged(const struct radix_tree_root *root, unsigned int tag)", Fidelity.APPROXIMATE)
+def radix_tree_tagged(kernel: KernelCore, root: int, tag: int) -> int:
+    """Whether an entry has a tag.
+
+    Of an idr, tag 0 says that a number is free, as always (lib/radix-tree.c).
+    """
+    return int(not tag or kernel.indexed.find(root, 0, (1 << 64) - 1, tag) is not None)
+
+
+@export("void idr_preload(gfp_t gfp_mask)", Fidelity.APPROXIMATE)
+def idr_preload(kernel: KernelCore, gfp_mask: int) -> None:
+    """Memory for idr_alloc() is there; preemption is off until idr_preload_end() (lib/radix-tree.c)."""
+    from kmod_emu.kernel.preempt import preempt_count_add
+
+    preempt_count_add(kernel, 1)
+
+
+# --- ida: numbers without pointers ------------------------------------------------------------------------
+
+
+@export("int ida_alloc_range(struct ida *ida, unsigned int min, unsigned int max, gfp_t gfp)")
+def ida_alloc_range(kernel: KernelCore, ida: int, first: int, last: int, gfp: int) -> int:
+    """The lowest free number of a range (lib/idr.c)."""
+    if first > _MAX_ID:
+        return -errno.ENOSPC
+    index = kernel.indexed.free_index(ida, first, min(last, _MAX_ID))
+    kernel.indexed.put(ida, index, _ZERO_ENTRY)
+    return index
+
+
+@export("void ida_free(struct ida *ida, unsigned int id)")
+def ida_free(kernel: KernelCore, ida: int, id: int) -> None:
+    """Free a number; one that is free is a bug of the caller's (lib/idr.c)."""
+    if not kernel.indexed.put(ida, id, 0):
+        kernel.faults.warn("lib/idr.c", 525, f"ida_free called for id={id} which is not allocated.")
+
+
+@export("void ida_destroy(struct ida *ida)")
+def ida_destroy(kernel: KernelCore, ida: int) -> None:
+    """Free all numbers (lib/idr.c)."""
+    kernel.indexed.clear(ida)
