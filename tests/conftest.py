@@ -1,12 +1,15 @@
 """What all tests share: the recordings of a real kernel, and a C compiler."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 RECORDINGS = Path(__file__).parent / "recordings"
+
+os.environ["XDG_DATA_HOME"] = os.devnull  # kernel profiles that whoever runs the tests has built are not seen
 
 
 def recording(name: str) -> list[dict]:

@@ -12,6 +12,7 @@ from kmod_emu.fs.devtmpfs import Devtmpfs
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_file_ns, sysfs_remove_groups
 from kmod_emu.fs.tree import directory
+from kmod_emu.kernel.locking import init_lock
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.stat import S_IFMT, major, minor
 
@@ -140,7 +141,7 @@ class Devices:
         if view.has("dma_pools"):
             lists.init(kernel.memory, view.addressof("dma_pools"))
         lists.init(kernel.memory, view.addressof("devres_head"))
-        lists.init(kernel.memory, view.addressof("mutex") + kernel.profile.offset("mutex", "wait_list"))
+        init_lock(kernel, "mutex", view.addressof("mutex"))
         if view.has("numa_node"):
             view.numa_node = -1
 

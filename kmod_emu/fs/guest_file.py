@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import File, FileOperations, Position
+from kmod_emu.kernel.locking import init_lock
 from kmod_emu.kernel.sched import GuestCall, to_long
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_ACCMODE, O_PATH
@@ -55,8 +56,7 @@ class GuestFile(File):
         task = kernel.sched.current
         view.f_cred = kernel.view("task_struct", task.address).cred
         if view.has("f_pos_lock"):
-            lock = view.addressof("f_pos_lock") + kernel.profile.offset("mutex", "wait_list")
-            lists.init(kernel.memory, lock)
+            init_lock(kernel, "mutex", view.addressof("f_pos_lock"))
         self.op: FileOperations = self.inode.fop  # until its open puts GuestOperations in place
         self.private: object = None
         self.flags = flags
@@ -240,9 +240,7 @@ def guest_inode(kernel: KernelCore, inode: Inode) -> int:
         if view.has(head):
             lists.init(kernel.memory, view.addressof(head))
     if view.has("i_rwsem"):
-        lists.init(
-            kernel.memory, view.addressof("i_rwsem") + kernel.profile.offset("rw_semaphore", "wait_list")
-        )
+        init_lock(kernel, "rw_semaphore", view.addressof("i_rwsem"))
     update_inode(kernel, inode)
     return inode.address
 

@@ -80,16 +80,17 @@ def lock_wake(kernel: KernelCore, lock: int, everybody: bool) -> None:
 @export("void __mutex_init(struct mutex *lock, const char *name, struct lock_class_key *key)")
 def __mutex_init(kernel: KernelCore, lock: int, name: int, key: int) -> None:
     """Make a mutex free (kernel/locking/mutex.c)."""
-    _init(kernel, "mutex", lock)
+    init_lock(kernel, "mutex", lock)
 
 
 @export("void __init_rwsem(struct rw_semaphore *sem, const char *name, struct lock_class_key *key)")
 def __init_rwsem(kernel: KernelCore, sem: int, name: int, key: int) -> None:
     """Make a reader-writer semaphore free (kernel/locking/rwsem.c)."""
-    _init(kernel, "rw_semaphore", sem)
+    init_lock(kernel, "rw_semaphore", sem)
 
 
-def _init(kernel: KernelCore, struct: str, address: int) -> None:
+def init_lock(kernel: KernelCore, struct: str, address: int) -> None:
+    """Make a mutex or rw_semaphore free; where its waiters are not in a list, zeros do."""
     view = kernel.view(struct, address)
     kernel.memory.clear(address, view.layout.size)
     if view.has("wait_list"):

@@ -105,3 +105,13 @@ def test_true_is_no_bool_to_older_kernels(release):
     else:
         kernel.insmod(params, "verbose=true")
         assert kernel.cat("/sys/module/params/parameters/verbose") == b"Y\n"
+
+
+def test_a_device_is_initialized(release):
+    """Its mutex has a list of waiters, but in 7.2 a pointer to the first, where this once failed."""
+    kernel = Kernel(release)
+    layout = kernel.profile.struct("device")
+    device = kernel.heap.kmalloc(layout.size)
+    kernel.call(kernel.symbol("device_initialize"), device)
+    head = device + layout.offset("devres_head")
+    assert kernel.memory.read_u64(head) == head
