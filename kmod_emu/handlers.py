@@ -1,6 +1,7 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
 import kmod_emu.drivers.attributes
+import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.misc
 import kmod_emu.fs.char_dev
