@@ -14,6 +14,7 @@ import kmod_emu.fs.simple_attr
 import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
+import kmod_emu.kernel.cred
 import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.irq_manage
