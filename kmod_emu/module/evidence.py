@@ -6,6 +6,7 @@ import io
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.abi.btf import Btf
 from kmod_emu.module.version import Versions
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Evidence:
         module_size: sizeof(struct module), 0 if the file does not say.
         module_offsets: Member of struct module -> offset, of those that the file fills by relocation.
         versions: CRCs of what it imports, empty without symbol versions.
+        imports: The symbols that it imports.
+        sizes: Sizes of the kernel's structures that its BTF stands on, by tag; none without .BTF.base.
 
     Raises:
         ValueError: It is no ELF file that could be a module.
@@ -41,6 +44,7 @@ class Evidence:
             table = self._elf.get_section_by_name("__versions")
             self.versions: dict[str, int] = Versions(table.data()).known() if table is not None else {}
             self.imports = self._imports()
+            self.sizes = self._sizes()
         except Exception as error:  # whatever pyelftools meets in a damaged file
             raise ValueError(f"not a module: {error}") from None
 
@@ -60,6 +64,13 @@ class Evidence:
     def _imports(self) -> frozenset[str]:
         symbols = self._symbols.iter_symbols() if self._symbols is not None else ()
         return frozenset(symbol.name for symbol in symbols if symbol["st_shndx"] == "SHN_UNDEF") - {""}
+
+    def _sizes(self) -> dict[str, int]:
+        section = self._elf.get_section_by_name(".BTF.base")
+        if section is None:
+            return {}
+        base = Btf(section.data())
+        return {name: base.size(number) for name, number in base.structs.items()}
 
     @cached_property
     def layouts(self) -> DwarfLayouts:

@@ -1,7 +1,8 @@
 """Which kernel profile a module runs on when there is none of its own release.
 
-What the module brings decides: the size of struct module and where its members lie, the CRCs of what it
-imports, the structures in its debug information. The release's name decides only where all these are equal.
+What the module brings decides: the size of struct module and where its members lie, the sizes of structures
+in its BTF, the CRCs of what it imports, the structures in its debug information. The release's name decides
+only where all these are equal.
 """
 
 from __future__ import annotations
@@ -93,9 +94,17 @@ def _fit(known: Profile, evidence: Evidence, release: str) -> _Fit:
     )
     layout_crc = evidence.versions.get(_LAYOUT_CRC)
     same_headers = layout_crc is None or layout_crc == _crc(known, _LAYOUT_CRC)
+    same_sizes = all(known.structs[name].size == size for name, size in _known_sizes(known, evidence).items())
     same = sum(1 for name, crc in evidence.versions.items() if _crc(known, name) == crc)
     exported = sum(1 for name in evidence.imports if name in known.exports)
-    return _Fit(struct_module and same_headers, same, exported, _nearness(known.release, release))
+    return _Fit(
+        struct_module and same_headers and same_sizes, same, exported, _nearness(known.release, release)
+    )
+
+
+def _known_sizes(known: Profile, evidence: Evidence) -> dict[str, int]:
+    """The sizes in the module's BTF, of structures that the profile has too."""
+    return {name: size for name, size in evidence.sizes.items() if name in known.structs}
 
 
 def _crc(known: Profile, name: str) -> int | None:
@@ -120,6 +129,8 @@ def _reason(release: str, best: Profile, fit: _Fit, evidence: Evidence, own: dic
     parts = []
     if fit.layouts:
         parts.append(f"its struct module is the file's ({evidence.module_size} bytes)")
+        if sizes := _known_sizes(best, evidence):
+            parts.append(f"all {len(sizes)} structures in its BTF have the same size")
     if evidence.versions:
         parts.append(f"{fit.same_crcs} of {len(evidence.versions)} symbol versions are the same")
     elif evidence.imports:

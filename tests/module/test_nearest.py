@@ -86,6 +86,18 @@ def test_another_struct_module_does_not_fit(monkeypatch, tmp_path):
     assert pick(module("6.1.0-56-amd64")) is None
 
 
+def test_the_sizes_in_its_btf_are_compared():
+    """BTF of 6.12 and later stands on a base with the names and sizes of the kernel's structures."""
+    old = "7.2.13+deb14-amd64"
+    blob = renamed(module(old, "params"), old, "7.2.99+deb14-amd64")
+    sizes = Evidence(blob).sizes
+    assert sizes["task_struct"] == profile.load("7.2").struct("task_struct").size
+    assert re.search(r"all \d\d structures in its BTF have the same size", pick(blob).reason)
+    size = sizes["task_struct"].to_bytes(4, "little")
+    assert blob.count(size) == 1
+    assert pick(blob.replace(size, (sizes["task_struct"] + 8).to_bytes(4, "little"))) is None
+
+
 def test_another_crc_of_module_layout_does_not_fit():
     blob = renamed(module("6.1.0-56-amd64"), "6.1.0-56-amd64", "6.1.0-55-amd64")
     crc = Evidence(blob).versions["module_layout"].to_bytes(8, "little")
