@@ -4,8 +4,10 @@ import kmod_emu.drivers.attributes
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.misc
+import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev
 import kmod_emu.fs.debugfs
+import kmod_emu.fs.fasync
 import kmod_emu.fs.libfs
 import kmod_emu.fs.proc_generic
 import kmod_emu.fs.seq_file

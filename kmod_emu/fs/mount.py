@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.fs import mem
+from kmod_emu.fs.anon_inodes import AnonInodes
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.debugfs import Debugfs
 from kmod_emu.fs.devtmpfs import Devtmpfs
@@ -43,6 +44,7 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     security = directory(securityfs_nodes(kernel))
     debugfs = Debugfs(kernel, sysfs.debug)
     kernel.add(debugfs)
+    kernel.add(AnonInodes(kernel))
     sysfs.make("kernel").computed = lambda: {"debug": debugfs.root, "security": security}
     mem.make_nodes(vfs)
     proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)

@@ -26,6 +26,7 @@ from kmod_emu.uapi import errno
 from kmod_emu.uapi.capability import CAP_FOWNER
 from kmod_emu.uapi.fcntl import (
     O_ACCMODE,
+    O_ASYNC,
     O_CLOEXEC,
     O_CREAT,
     O_DIRECT,
@@ -198,6 +199,8 @@ async def fput(file: File) -> None:
     vfs.open_files.pop(file, None)
     mode = file.mode
     if mode & FMODE_OPENED and not mode & FMODE_PATH:
+        if file.flags & O_ASYNC and file.op.can(file, "fasync"):
+            await file.op.fasync(file, -1, 0)
         await file.op.release(file)
     if isinstance(file, GuestFile):
         await _put_driver(kernel, file, opened=bool(mode & FMODE_OPENED))
