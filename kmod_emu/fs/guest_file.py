@@ -163,7 +163,9 @@ class GuestOperations(FileOperations):
     async def _transfer(self, file: File, name: str, buf: int, count: int, pos: Position) -> int:
         method = self.method(file, name)
         if not method:
-            raise KernelError(errno.EINVAL, f"the driver has {name}_iter only, which is not supported yet")
+            sentence = f"a {name} through {self.kernel.describe(self.method(file, f'{name}_iter'))}"
+            self.kernel.faults.note("unimplemented", f"{sentence}, which is not supported: {name}_iter")
+            raise KernelError(errno.EOPNOTSUPP, f"the driver has {name}_iter only, which is not supported")
         place = lend(self.kernel, pos)
         value = await GuestCall(method, file.address, buf, count, place)
         take_back(self.kernel, pos, place)

@@ -221,6 +221,14 @@ STEPS: dict[str, tuple[str, Sentence]] = {
         "modprobe ended",
         lambda d: f"request_module({show(d['name'])!r}) gives {d['result']}: {_modprobe_result(d)}",
     ),
+    "register_chrdev": (
+        "device table",
+        lambda d: (
+            f"major {d['major']}, minors 0-{d['minors'] - 1}, is entered for {show(d['name'])}: a row of function"
+            " pointers, where a kernel without modules has a case of a switch"
+        ),
+    ),
+    "driver_returned_more": ("too much returned", lambda d: show(d["sentence"])),
     "unimplemented": ("not implemented", lambda d: f"{show(d['name'])} was used at {d['caller']:#x}"),
     "oops": ("oops", lambda d: show(d["text"])),
     "soft lockup": ("soft lockup", lambda d: show(d["text"])),
