@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
-from kmod_emu.kernel import extable, missing, report
+from kmod_emu.kernel import bugs, extable, missing, report
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
-from kmod_emu.kernel.vsprintf import RegisterArguments, vsnprintf
 from kmod_emu.machine.cpu import Stop, StopReason
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from kmod_emu.kernel.bugs import BugEntry
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -29,29 +29,8 @@ _LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught i
 _BREAKPOINT, _INVALID_OPCODE = 3, 6
 _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
-_UD2 = b"\x0f\x0b"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
-_BUGFLAG_WARNING, _BUGFLAG_ONCE, _BUGFLAG_DONE, _BUGFLAG_NO_CUT_HERE = 1, 2, 4, 8
 _PAGE_FAULT = 14
-# What calls of the static call WARN_trap become: ud1 (%edx),%rdi, where RDI points to the bug entry.
-WARN_TRAP_CODE = b"\x67\x48\x0f\xb9\x3a"
-
-
-class BugEntry(NamedTuple):
-    """One record of a __bug_table: where, and what the source said.
-
-    Attributes:
-        next: Where code goes on after a warning.
-        text: What the warning says, where the record or its user has that.
-    """
-
-    address: int
-    file: str
-    line: int
-    flags: int
-    flags_address: int
-    next: int
-    text: str = ""
 
 
 class Tables(NamedTuple):
@@ -345,64 +324,26 @@ class Faults:
     def _bug_at(self, rip: int) -> BugEntry | None:
         """The record of a BUG or WARN whose instruction is at `rip`, if it is one that can be read."""
         try:
-            return self._find_bug(rip)
+            return bugs.find(self._kernel, rip, (tables.bugs for tables in self.tables.values()))
+        except bugs.WildText as wild:  # printk follows the pointer, and nobody catches that
+            stop = Stop(StopReason.FAULT, rip, fault=wild.fault)
+            self._page_fault(self._kernel.sched.current, stop, exact=True)
         except PageFault:
-            return None
-
-    def _find_bug(self, rip: int) -> BugEntry | None:
-        kernel = self._kernel
-        if self._code(rip, len(WARN_TRAP_CODE)) == WARN_TRAP_CODE:
-            bug = self._bug_entry(kernel.cpu.read("rdi"), rip)._replace(next=rip + len(WARN_TRAP_CODE))
-            return bug._replace(text=self._warn_text(bug.text))
-        if self._code(rip, len(_UD2)) != _UD2:
-            return None
-        size = kernel.profile.struct("bug_entry").size
-        for tables in self.tables.values():
-            start, length = tables.bugs
-            for entry in range(start, start + length, size):
-                if entry + kernel.view("bug_entry", entry).signed("bug_addr_disp") == rip:
-                    return self._bug_entry(entry, rip)
+            pass
         return None
-
-    def _bug_entry(self, entry: int, rip: int) -> BugEntry:
-        view = self._kernel.view("bug_entry", entry)
-
-        def text(pointer: str) -> str:
-            # In the days of handlers by address, both pointers counted from the start of the record.
-            old = self._kernel.profile.has("exception_table_entry.handler")
-            base = entry if old else view.addressof(pointer)
-            place = base + view.signed(pointer) & _MASK64
-            try:
-                return self._kernel.memory.read_cstring(place).decode("utf-8", "replace")
-            except PageFault as fault:  # printk follows it, and nobody catches that
-                stop = Stop(StopReason.FAULT, rip, fault=fault)
-                self._page_fault(self._kernel.sched.current, stop, exact=True)
-                return ""
-
-        form = text("format_disp") if view.has("format_disp") and view.format_disp else ""
-        return BugEntry(
-            rip, text("file_disp"), view.line, view.flags, view.addressof("flags"), rip + len(_UD2), form
-        )
-
-    def _warn_text(self, form: str) -> str:
-        """A warning's text from its format and the registers, whose first holds the record."""
-        kernel = self._kernel
-        registers = [kernel.cpu.read(name) for name in ("rsi", "rdx", "rcx", "r8", "r9")]
-        arguments = RegisterArguments(registers, kernel.memory, kernel.cpu.read("rsp"))
-        return vsnprintf(form.encode(), arguments, kernel.format_context).decode("utf-8", "replace")
 
     def _report_bug(self, task: Task, stop: Stop, bug: BugEntry) -> int:
         """lib/bug.c: __report_bug."""
         kernel = self._kernel
-        if not bug.flags & _BUGFLAG_WARNING:
+        if not bug.flags & bugs.BUGFLAG_WARNING:
             head = [(4, report.CUT_HERE), (2, f"kernel BUG at {bug.file}:{bug.line}!")]
             head.append(report.die_line(kernel, "invalid opcode", self.count + 1))
             self._oops(task, stop, head, None, SIGSEGV, f"BUG() at {bug.file}:{bug.line}")
-        if bug.flags & _BUGFLAG_ONCE:
-            if bug.flags & _BUGFLAG_DONE:
+        if bug.flags & bugs.BUGFLAG_ONCE:
+            if bug.flags & bugs.BUGFLAG_DONE:
                 return bug.next
-            kernel.memory.write_u16(bug.flags_address, bug.flags | _BUGFLAG_DONE)
-        lines = [] if bug.flags & _BUGFLAG_NO_CUT_HERE else [(4, report.CUT_HERE)]
+            kernel.memory.write_u16(bug.flags_address, bug.flags | bugs.BUGFLAG_DONE)
+        lines = [] if bug.flags & bugs.BUGFLAG_NO_CUT_HERE else [(4, report.CUT_HERE)]
         if bug.text:
             lines.append((4, bug.text.rstrip("\n")))
         lines.append((4, self._warning_line(task, bug.file, bug.line, kernel.describe(bug.address))))
@@ -476,12 +417,6 @@ class Faults:
         """Lines with their levels into the log."""
         for level, line in lines:
             self._kernel.printk.emit(line + "\n", level)
-
-    def _code(self, address: int, size: int) -> bytes:
-        try:
-            return self._kernel.memory.read(address, size)
-        except PageFault:
-            return b""
 
     def save(self) -> Any:
         """State for a snapshot or file."""

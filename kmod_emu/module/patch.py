@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.oops import WARN_TRAP_CODE
+from kmod_emu.kernel.bugs import WARN_TRAP_CODE
 from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
 from kmod_emu.kernel.paravirt import native_code
 from kmod_emu.machine.memory import PageFault

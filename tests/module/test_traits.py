@@ -11,7 +11,7 @@ import pytest
 from kmod_emu import Kernel, KernelError, Killed
 from kmod_emu.abi.profile import Member, StructLayout
 from kmod_emu.fs.vfs import Vfs
-from kmod_emu.kernel.oops import WARN_TRAP_CODE
+from kmod_emu.kernel.bugs import WARN_TRAP_CODE
 from kmod_emu.machine import memory
 from tests.module.builder import ALLOC, LIVEPATCH, R_32, R_64, WEAK, WRITE, Builder
 
