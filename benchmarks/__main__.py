@@ -8,7 +8,7 @@ import click
 
 from benchmarks.timing import FULL, QUICK, table
 
-NAMES = ("whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device")
+NAMES = ("whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs")
 
 
 @click.command()

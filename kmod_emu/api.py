@@ -25,9 +25,12 @@ from kmod_emu.user.process import Process
 from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from kmod_emu.abi.profile import Profile
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
+    from kmod_emu.user.execute import ExecResult
 
 
 class Snapshot(NamedTuple):
@@ -199,6 +202,48 @@ class Kernel(KernelCore):
         True
         """
         self.run(self.sched.sleep(int(seconds * 1e9)))
+
+    def exec(
+        self,
+        program: str | os.PathLike[str] | bytes,
+        argv: Sequence[str | bytes] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        binds: Mapping[str, str] | None = None,
+        busybox: str | os.PathLike[str] | None = None,
+        uid: int = 0,
+        time_limit: float | None = None,
+    ) -> ExecResult:
+        """Run an x86-64 Linux program in ring 3 of the machine and wait for it.
+
+        Args:
+            program: A path on the machine, or the bytes of an ELF file or script.
+            argv: Its arguments, without its own name.
+            env: Its environment; a plain one if None.
+            stdin: What it reads.
+            binds: What to show of the host, {path there: path on the machine}; it may be changed.
+            busybox: A static busybox of the host: becomes /bin/busybox with its applets.
+            uid: Who runs it.
+            time_limit: Processor seconds after which it is killed.
+
+        Returns:
+            Status (128 and the signal, if one ended it), stdout and stderr.
+
+        Raises:
+            KernelError: The program cannot be run.
+        """
+        from kmod_emu.user import execute
+
+        if busybox is not None:
+            execute.install_busybox(self, busybox)
+        for host, place in (binds or {}).items():
+            execute.bind(self, Path(host), place)
+        path = "/run/program" if isinstance(program, bytes) else str(program)
+        if isinstance(program, bytes):
+            execute.put_file(self, path, program)
+        words = [Path(path).name, *argv]
+        return execute.execute(self, path, words, env=env, stdin=stdin, uid=uid, time_limit=time_limit)
 
     # --- state --------------------------------------------------------------------------------------
 

@@ -83,6 +83,7 @@ class Ring3:
     def __init__(self, cpu: Cpu, sysret: int) -> None:
         self._cpu, self._sysret = cpu, sysret
         self._fresh: UserContext | None = None
+        self._kernel = cpu.save()
 
     def context(self, of: UserContext | None = None) -> UserContext:
         """A copy of a context, or one with all registers zero."""
@@ -95,9 +96,9 @@ class Ring3:
 
     def run(self, context: UserContext, count: int = 0, patience: float = math.inf) -> Stop:
         """Run a program until it enters the kernel in whatever way; the context holds where it is then."""
-        cpu = self._cpu
-        kernel = cpu.save()
+        cpu, kernel = self._cpu, self._kernel
         assert self._fresh is not None
+        cpu.save_into(kernel)
         cpu.counts_always = cpu.counts_always or bool(count)
         cpu.restore(context.raw)
         try:

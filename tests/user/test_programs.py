@@ -139,6 +139,33 @@ def test_what_is_no_program(shell):
     assert error.value.errno == errno.EACCES
 
 
+@needs_busybox
+def test_the_shell_session_of_a_device(shell):
+    shell.put("/echo.ko", samples.path("echo").read_bytes())
+    command = (
+        "insmod echo.ko; lsmod | tail -1; mknod /dev/e c 246 0; echo hi > /dev/e; cat /dev/e; rmmod echo"
+    )
+    result = shell.sh(command)
+    assert result.status == 0
+    assert text(result).splitlines()[0].split()[:3] == ["echo", "16384", "0"]
+    assert text(result).splitlines()[1:] == ["hi"]
+
+
+def test_exec_of_the_api(shell, tmp_path):
+    with pytest.raises(KernelError) as error:
+        shell.kernel.exec(b"nothing")
+    assert error.value.errno == errno.ENOEXEC
+
+
+@needs_busybox
+def test_a_program_from_bytes_with_files_of_the_host(shell, tmp_path):
+    (tmp_path / "in").write_text("host\n")
+    script = b"#!/bin/sh\nread line; echo $line $1; cat /mnt/in; echo out > /mnt/out; exit 4"
+    result = shell.kernel.exec(script, ["arg"], stdin=b"typed\n", binds={str(tmp_path): "/mnt"})
+    assert (result.status, result.stdout) == (4, b"typed arg\nhost\n")
+    assert (tmp_path / "out").read_text() == "out\n"
+
+
 # --- compiled here ----------------------------------------------------------------------------------------
 
 FAULTS = r"""
