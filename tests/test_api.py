@@ -71,6 +71,20 @@ def test_snapshots_go_back_and_forth():
     assert kernel.dmesg()[-1] == "Cleaning up module."
 
 
+def test_calls_after_going_back():
+    """The thread of earlier calls is gone, and another task may have got its number."""
+    kernel = Kernel()
+    empty = kernel.snapshot()
+
+    def call(name: str) -> int:
+        kernel.insmod(samples.path(name))
+        return kernel.call(kernel.symbol("strlen"), kernel.heap.kmalloc(8))
+
+    assert call("hello") == 0
+    kernel.restore(empty)
+    assert call("waitqueue") == 0
+
+
 def test_saved_machines(tmp_path):
     kernel = Kernel(cmdline="")
     kernel.insmod(samples.path("params"), "whom=someone")

@@ -35,7 +35,8 @@ def session() -> list[tuple[str, str]]:
 def test_session_is_what_the_commands_print(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KMOD_EMU_STATE", str(tmp_path / "machine.kmod"))
-    os.symlink(samples.path("hello"), tmp_path / "hello.ko")
+    for name in ("hello", "params"):
+        os.symlink(samples.path(name), tmp_path / f"{name}.ko")
     shown, printed = [], []
     for command, output in session():
         words = shlex.split(command)

@@ -229,7 +229,7 @@ class Tasks:
     def worker(self) -> Task:
         """A kernel thread for calls from outside; the same one each time while it is alive and idle."""
         worker = self._worker
-        if worker is None or worker.dead or worker.activations or worker.pid not in self.by_pid:
+        if worker is None or worker.dead or worker.activations or self.by_pid.get(worker.pid) is not worker:
             worker = self._worker = self.create_thread("kmod-emu")
         return worker
 

@@ -20,10 +20,12 @@ class ModuleFile(NamedTuple):
     Attributes:
         image: The ELF file, decompressed.
         compressed: Whether the file was.
+        path: Of the file.
     """
 
     image: bytes
     compressed: bool
+    path: str
 
 
 def read_module(path: str) -> ModuleFile:
@@ -42,7 +44,7 @@ def read_module(path: str) -> ModuleFile:
     if len(data) < _MIN_SIZE:
         raise OSError(errno.EINVAL, errno.strerror(errno.EINVAL))
     image = decompress(path, data, _MAX_SIZE)
-    return ModuleFile(image, image is not data)
+    return ModuleFile(image, image is not data, path)
 
 
 def is_module_file(path: str) -> bool:

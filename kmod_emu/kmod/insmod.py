@@ -112,7 +112,7 @@ def insmod(
         ToolError: insmod's message.
         Killed: insmod died in the kernel.
     """
-    image, compressed = load_file(path)
+    image, compressed, _ = load_file(path)
     with kernel.process(uid=uid, comm="insmod") as process:
         try:
             if compressed and not force:  # kmod strips what -f ignores: to the kernel, that is the same

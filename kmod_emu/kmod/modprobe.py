@@ -7,15 +7,15 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod import probe
 from kmod_emu.kmod.config import DEFAULT_PATHS, read_config
 from kmod_emu.kmod.context import Context
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, loading, module_directory, not_found
 from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.kmod.symbols import Symbols
-from kmod_emu.module.kmod import Kmod
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ COMMAND = Command(
         "-q, --quiet": "no messages",
         "-v, --verbose": "print what is done",
         "--run-commands": "run install and remove commands on this computer (not in kmod)",
+        EXPLAIN: EXPLAIN_HELP,
         "-V, --version": "show the version",
         "-h, --help": "show this text",
     },
@@ -68,6 +69,7 @@ _FLAGS = {
     "remove-dependencies": "remove_holders",
     "run-commands": "run",
     "s": "syslog",
+    "explain": "explain",
 }
 _DOES = {"r": "remove", "c": "config", "show-modversions": "versions", "show-exports": "exports"}
 _IGNORES = {
@@ -151,7 +153,12 @@ def main(console: Console, args: Sequence[str]) -> int:
         for what in ("versions", "exports"):
             if what in line.does:
                 return int(_print_symbols(console, log, line.operands[0], what) != 0)
-        return int(_work(console, kernel, context, line, log) != 0)
+        try:
+            return int(_work(console, kernel, context, line, log) != 0)
+        except ToolError as error:
+            if line.options.explain and not context.lookup(line.operands[0]):
+                error.reasons = list(not_found(kernel, line.operands[0]))
+            raise
 
 
 def _context(console: Console, kernel: Kernel, line: _Line, log: probe.Log) -> Context:
@@ -164,7 +171,15 @@ def _work(console: Console, kernel: Kernel, context: Context, line: _Line, log: 
     """Load or remove; 0 or the last errno."""
 
     async def load(file: ModuleFile, params: str, flags: int) -> int:
-        return probe.insmod(kernel, file, params, flags)
+        try:
+            probe.insmod(kernel, file, params, flags)
+        except Killed:
+            raise
+        except KernelError as error:
+            if line.options.explain:
+                log.reasons = list(loading(kernel, file.path, error))
+            return error.errno
+        return 0
 
     prober = probe.Prober(console, kernel, context, line.options, log, load)
     if "remove" in line.does:
@@ -205,11 +220,6 @@ def _print_symbols(console: Console, log: probe.Log, path: str, what: str) -> in
         shown = name.removeprefix(b".") if what == "versions" else name
         console.out(f"0x{crc:08x}\t{os.fsdecode(shown)}\n")
     return 0
-
-
-def module_directory(kernel: Kernel) -> str:
-    """Where the machine's modules are: as it was told, else this computer's for the machine's release."""
-    return kernel[Kmod].directory or f"/lib/modules/{kernel.profile.release}"
 
 
 def kernel_command_line(kernel: Kernel) -> str:

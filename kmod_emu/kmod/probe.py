@@ -46,6 +46,7 @@ class Options:
         not_found: Priority of messages about names; a CRITICAL one ends the command.
         run: Run install and remove commands on this computer.
         syslog: Messages go to the machine's system log.
+        explain: Errors are explained.
     """
 
     all: bool = False
@@ -62,6 +63,7 @@ class Options:
     wait: int = 0
     run: bool = False
     syslog: bool = False
+    explain: bool = False
     level: int = WARNING
     not_found: int = CRITICAL
 
@@ -73,10 +75,14 @@ class Log:
         console: Where they go.
         options: Which are printed.
         kernel: The machine.
+
+    Attributes:
+        reasons: What --explain prints behind the next message.
     """
 
     def __init__(self, console: Console, options: Options, kernel: KernelCore) -> None:
         self._console, self._options, self._kernel = console, options, kernel
+        self.reasons: list[str] = []
 
     def say(self, priority: int, text: str) -> None:
         """A message.
@@ -91,6 +97,8 @@ class Log:
             self._kernel[Syslog].log(tool, line)
         elif priority != CRITICAL:
             self._console.err(f"{tool}: {line}")
+        while self.reasons:
+            self._console.err(f"kmod-emu: {self.reasons.pop(0)}")
         if priority == CRITICAL:
             raise ToolError("" if self._options.syslog else f"{tool}: {line}")
 
@@ -384,12 +392,17 @@ class Prober:
         return subprocess.run(command, shell=True, env=environment, check=False).returncode
 
 
-def insmod(kernel: KernelCore, file: ModuleFile, params: str, flags: int) -> int:
-    """Load a module in a modprobe process of its own; 0 or an errno."""
+def insmod(kernel: KernelCore, file: ModuleFile, params: str, flags: int) -> None:
+    """Load a module in a modprobe process of its own.
+
+    Raises:
+        KernelError: As the system call fails.
+    """
     with Process(kernel, comm="modprobe") as process:
         if file.compressed and not flags:
-            return _call(lambda: process.init_module(file.image, params))
-        return _call(lambda: process.finit_module(file.image, params, flags))
+            process.init_module(file.image, params)
+        else:
+            process.finit_module(file.image, params, flags)
 
 
 def _call(system_call: Callable[[], None]) -> int:

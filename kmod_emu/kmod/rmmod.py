@@ -113,7 +113,7 @@ def _is_builtin(kernel: Kernel, name: str) -> bool:
     """Whether the module directory says that the kernel has it in itself."""
     from kmod_emu.kmod.config import Config
     from kmod_emu.kmod.context import Context
-    from kmod_emu.kmod.modprobe import module_directory
+    from kmod_emu.kmod.explain import module_directory
 
     context = Context(module_directory(kernel), Config(), lambda place, text: None)
     return context.module(name).is_builtin()

@@ -9,12 +9,15 @@ from kmod_emu.errors import KernelError
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.module.modules import Module
     from kmod_emu.module.next_arg import Argument
     from kmod_emu.module.resolve import Found
 
 _BITS = {"byte": 8, "short": 16, "int": 32, "long": 64}
+_MANY = 8
 _TRUTH = "takes y, n, 1 or 0"
 _KINDS = {
     "bool": _TRUTH,
@@ -40,8 +43,19 @@ class UnresolvedSymbols(KernelError):
         same: dict[str, list[str]] = {}
         for name, failure in failures.items():
             same.setdefault(failure.explanation.replace(name, "%s"), []).append(name)
-        reasons = (reason.replace("%s", ", ".join(names)) for reason, names in same.items())
+        reasons = (reason.replace("%s", few(names)) for reason, names in same.items())
         super().__init__(list(failures.values())[-1].errno, "; ".join(reasons))
+
+
+def few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are.
+
+    >>> few(["a", "b"]), few([str(number) for number in range(30)])
+    ('a, b', '0, 1, 2, 3, 4, 5 and 24 more')
+    """
+    shown = names if len(names) <= _MANY else names[: _MANY - 2]
+    rest = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
 
 
 def other_kernel(kernel: KernelCore, vermagic: str) -> str:

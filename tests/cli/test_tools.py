@@ -259,7 +259,7 @@ def test_removing_what_is_built_in(cli, tmp_path, monkeypatch):
     (directory / "modules.order").touch()
     (directory / "modules.builtin.modinfo").touch()
     assert cli("depmod", "-b", tmp_path, "1.0").exit_code == 0
-    monkeypatch.setattr("kmod_emu.kmod.modprobe.module_directory", lambda kernel: str(directory))
+    monkeypatch.setattr("kmod_emu.kmod.explain.module_directory", lambda kernel: str(directory))
     assert cli("rmmod", "inside").stderr == "rmmod: ERROR: Module inside is builtin.\n"
 
 

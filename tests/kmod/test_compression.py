@@ -18,7 +18,7 @@ FORMS = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}
 def test_each_format(tmp_path, suffix):
     path = tmp_path / f"hello.ko.{suffix}"
     path.write_bytes(FORMS[suffix](HELLO[:1000]) + FORMS[suffix](HELLO[1000:]))
-    assert read_module(str(path)) == (HELLO, True)
+    assert read_module(str(path))[:2] == (HELLO, True)
 
 
 def test_what_is_not_compressed_is_itself():

@@ -1,5 +1,7 @@
 """--explain: the reason and what to do, behind the tool's own message."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 
@@ -78,4 +80,36 @@ def test_removing(tool):
     ]
     assert tool("rmmod", "--explain", "-f", "b_provider")[2] == (
         "kmod-emu: b_provider is used by b_consumer: remove that first"
+    )
+
+
+@pytest.fixture
+def directory(tmp_path, tool):
+    """A module directory, which the machine is told of."""
+    top = tmp_path / "root" / "lib/modules/6.1.0-56-amd64"
+    top.mkdir(parents=True)
+    for name in ("b_provider", "b_consumer", "b_param"):
+        shutil.copy(BEHAVIOUR / f"{name}.ko", top)
+    for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        (top / name).touch()
+    assert tool("depmod", "-b", tmp_path / "root", "6.1.0-56-amd64") == []
+    assert tool("boot", "--modules", top) == []
+    return top
+
+
+def test_the_module_directory_knows_who_exports(tool, directory, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    file = shutil.copy(BEHAVIOUR / "b_consumer.ko", tmp_path / "elsewhere")
+    assert tool("insmod", "--explain", file)[2] == (
+        f"kmod-emu: {directory}/b_provider.ko exports b_shared, b_next: `modprobe b_provider` loads it"
+    )
+    assert tool("modprobe", "b_provider") == tool("insmod", "--explain", file) == []
+
+
+def test_modprobe_explains_too(tool, directory):
+    message, why = tool("modprobe", "--explain", "b_param", "ranged=99")
+    assert message == "modprobe: ERROR: could not insert 'b_param': Numerical result out of range"
+    assert why == "kmod-emu: ranged=99: '99' is out of its range"
+    assert tool("modprobe", "--explain", "nosuch")[1] == (
+        f"kmod-emu: {directory} has no module and no alias 'nosuch'; `depmod` brings its indexes up to date"
     )
