@@ -224,10 +224,11 @@ STEPS: dict[str, tuple[str, Sentence]] = {
     "register_chrdev": (
         "device table",
         lambda d: (
-            f"major {d['major']}, minors 0-{d['minors'] - 1}, is entered for {show(d['name'])}: a row of function"
-            " pointers, where a kernel without modules has a case of a switch"
+            f"major {d['major']}, minors 0-{d['minors'] - 1}, is entered for {show(d['name'])}: a row of"
+            " function pointers, where a kernel without modules has a case of a switch"
         ),
     ),
+    "uevent": ("uevent", lambda d: f"user space is told: {d['action']}@{show(d['path'])}"),
     "driver_returned_more": ("too much returned", lambda d: show(d["sentence"])),
     "unimplemented": ("not implemented", lambda d: f"{show(d['name'])} was used at {d['caller']:#x}"),
     "oops": ("oops", lambda d: show(d["text"])),
