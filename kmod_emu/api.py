@@ -113,7 +113,6 @@ class Kernel(KernelCore):
             process.init_module(image, params)
         loaded = self[Modules].loaded_by(process.pid)
         assert loaded is not None
-        loaded.file = image
         return loaded
 
     def _modprobe(self, name: str) -> Task:

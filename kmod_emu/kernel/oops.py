@@ -13,6 +13,7 @@ from kmod_emu.kernel import bugs, extable, missing, report
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.taint import Taint
+from kmod_emu.kernel.unwind import call_trace
 from kmod_emu.machine.cpu import Stop, StopReason
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 
@@ -391,7 +392,17 @@ class Faults:
         limit = kernel.sysctl["oops_limit"]
         if limit and self.count >= limit:
             self.panic(f"Oopsed too often (kernel.oops_limit is {limit})")
-        self._die(task, signal, "oops", f"{sentence} at {kernel.describe(stop.rip)}")
+        self._die(task, signal, "oops", f"{sentence} at {self._place(task, stop.rip)}")
+
+    def _place(self, task: Task, rip: int) -> str:
+        """The symbol at a place and the line of its source, or of the nearest caller that has one."""
+        text = self._kernel.describe(rip)
+        if line := self.source_line(rip):
+            return f"{text} ({line})"
+        for frame in call_trace(self._kernel, task):
+            if frame.reliable and (line := self.source_line(frame.address - 1)):
+                return f"{text}, called at {line}"
+        return text
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""

@@ -149,6 +149,7 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         if info.traits.early:
             await module_patient_check_exists(info)
         module = layout_and_allocate(info)
+        module.file = info.blob
         undo.on_failure(free_regions, kernel, module)
         await add_unformed_module(info, module)
         undo.on_failure(unlink, kernel, module)

@@ -43,6 +43,17 @@ def test_an_oops_does_not_list_the_function_that_faulted(kernel):
     assert traces(kernel.dmesg()) == [["descend [backtrace]", "backtrace_init [backtrace]"]]
 
 
+def test_the_sentence_under_an_oops_names_the_source_line(kernel):
+    with pytest.raises(Killed) as caught:
+        kernel.insmod(samples.path("backtrace"), "depth=1 crash=1")
+    source = samples.DIRECTORY.parents[2] / "samples/backtrace/backtrace.c"
+    line = next(
+        n for n, text in enumerate(source.read_text().splitlines(), 1) if "(volatile int *)NULL" in text
+    )
+    assert caught.value.explanation.endswith(f"(samples/backtrace/backtrace.c:{line})")
+    assert kernel.faults.reports[-1]["text"] == caught.value.explanation
+
+
 def test_a_call_through_a_wild_pointer_keeps_its_caller(kernel, guest_code):
     place = guest_code("xor eax, eax; sub rsp, 8; call rax; add rsp, 8; ret")
     with pytest.raises(Killed):
