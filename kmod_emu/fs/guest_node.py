@@ -8,7 +8,6 @@ from kmod_emu.fs.open import drop_inode
 from kmod_emu.fs.tree import Node, NodeInode
 
 if TYPE_CHECKING:
-    from kmod_emu.fs.file import FileOperations
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.fs.tree import NodeSuperBlock
     from kmod_emu.kernel.kernel import KernelCore
@@ -18,14 +17,12 @@ class GuestNode(Node):
     """A node of a module's.
 
     Attributes:
-        operations: What serves the file, where that is not the node's `read` and `write`.
         uid: Whose it is.
         gid: Whose it is.
     """
 
     def __init__(self, mode: int) -> None:
         super().__init__(mode)
-        self.operations: FileOperations | None = None
         self.uid = self.gid = 0
         self._dentry: Dentry | None = None
 
@@ -42,7 +39,6 @@ class GuestNode(Node):
             self._dentry = super().dentry(sb, name, parent, ino, strict=False)
             inode = self._dentry.inode
             inode.uid, inode.gid = self.uid, self.gid
-            inode.fop = self.operations or inode.fop
         return self._dentry
 
     def unhash(self, kernel: KernelCore) -> None:

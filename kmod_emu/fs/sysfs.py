@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.file import BufferedOperations
 from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_files
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.uevent import send_uevent
@@ -19,6 +20,7 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kmod_emu.fs.file import File
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -253,34 +255,11 @@ class Sysfs:
         return Node(attribute.mode, read if show else None, write if store else None)
 
     def _binary(self, attribute: Attribute, kobj: int) -> Node:
-        """A bin_attribute: a page a call, at any position (sysfs_kf_bin_read, sysfs_kf_bin_write)."""
         view = self._kernel.view("bin_attribute", attribute.address)
-
-        async def read(task: Task) -> bytes:
-            data, size = b"", view.size
-            while not size or len(data) < size:
-                count = min(PAGE_SIZE, size - len(data) if size else PAGE_SIZE)
-                piece = await self._transfer(view.get("read"), kobj, attribute, bytes(count), len(data))
-                if not piece:
-                    break
-                data += piece
-            return data
-
-        async def write(task: Task, data: bytes) -> int:
-            return len(await self._transfer(view.get("write"), kobj, attribute, data[:PAGE_SIZE], 0))
-
-        return Node(attribute.mode, read if view.get("read") else None, write if view.get("write") else None)
-
-    async def _transfer(self, method: int, kobj: int, attribute: Attribute, data: bytes, pos: int) -> bytes:
-        kernel = self._kernel
-        buffer = kernel.heap.kmalloc(len(data))
-        kernel.memory.write(buffer, data)
-        result = to_long(await kernel.call_guest(method, 0, kobj, attribute.address, buffer, pos, len(data)))
-        data = kernel.memory.read(buffer, max(min(result, len(data)), 0))
-        kernel.heap.kfree(buffer)
-        if result < 0:
-            raise KernelError(-result, "the driver's method refused")
-        return data
+        methods = (_nothing if view.get("read") else None, _nothing if view.get("write") else None)
+        node = Node(attribute.mode, *methods, size=view.size)
+        node.operations = BinaryOperations(self._kernel, self, kobj, attribute)
+        return node
 
     def _operations(self, kobj: int) -> tuple[int, int]:
         """`show` and `store` of the kobject's type."""
@@ -371,3 +350,45 @@ def _saved(place: Directory) -> Any:
     groups = {group: plain(files) for group, files in place.groups.items()}
     children = {name: _saved(child) for name, child in place.children.items()}
     return [place.kobj, plain(place.files), groups, dict(place.links), children]
+
+
+class BinaryOperations(BufferedOperations):
+    """A bin_attribute: at any position, a page a call (fs/sysfs/file.c: sysfs_kf_bin_read, ..._write)."""
+
+    def __init__(self, kernel: KernelCore, sysfs: Sysfs, kobj: int, attribute: Attribute) -> None:
+        super().__init__(kernel)
+        self._sysfs, self._kobj, self._attribute = sysfs, kobj, attribute
+        self._view = kernel.view("bin_attribute", attribute.address)
+
+    async def get(self, file: File, count: int, pos: int) -> bytes:
+        """One call of `read`, up to the attribute's size."""
+        size = self._view.size
+        count = min(count, PAGE_SIZE, size - pos if size else count)
+        if count <= 0:
+            return b""
+        return await self._transfer(self._view.get("read"), bytes(count), pos)
+
+    async def put(self, file: File, data: bytes, pos: int) -> int:
+        """One call of `write`; EFBIG behind the end."""
+        size, data = self._view.size, data[:PAGE_SIZE]
+        if size and size <= pos:
+            raise KernelError(errno.EFBIG, "the attribute ends before that position")
+        if size:
+            data = data[: size - pos]
+        return len(await self._transfer(self._view.get("write"), data, pos)) if data else 0
+
+    async def _transfer(self, method: int, data: bytes, pos: int) -> bytes:
+        kernel = self.kernel
+        if self._kobj not in self._sysfs.of:
+            raise KernelError(errno.ENODEV, "the attribute was removed")
+        if not method:
+            raise KernelError(errno.EIO, "the driver has no such method")
+        buffer = kernel.heap.kmalloc(len(data))
+        kernel.memory.write(buffer, data)
+        arguments = (0, self._kobj, self._attribute.address, buffer, pos, len(data))
+        result = to_long(await kernel.call_guest(method, *arguments))
+        data = kernel.memory.read(buffer, max(min(result, len(data)), 0))
+        kernel.heap.kfree(buffer)
+        if result < 0:
+            raise KernelError(-result, "the driver's method refused")
+        return data

@@ -21,7 +21,7 @@ from kmod_emu.uapi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kmod_emu.fs.file import File
+    from kmod_emu.fs.file import File, FileOperations
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -63,6 +63,7 @@ class Node:
         self.permissions = mode
         self.read, self.write, self.children, self.target = read, write, children, target
         self.strict, self.size, self.opened, self.whole = strict, size, opened, whole
+        self.operations: FileOperations | None = None  # serves the file, where `read` and `write` do not
         self.guest = False  # whether guest code serves it, and is to see its struct file
 
     @property
@@ -151,7 +152,7 @@ class NodeInode(Inode):
     def __init__(self, sb: NodeSuperBlock, node: Node, ino: int, strict: bool) -> None:
         super().__init__(sb, node.mode, now=EPOCH_AT_BOOT_NS + sb.kernel.clock.now_ns)
         self.node, self.ino, self.strict = node, ino, strict or node.strict
-        self.fop = sb.directories if node.children else sb.files
+        self.fop = node.operations or (sb.directories if node.children else sb.files)
 
     @property
     def guest(self) -> bool:

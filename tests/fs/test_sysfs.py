@@ -65,6 +65,17 @@ def test_raw_bytes_come_a_page_at_a_time(kernel):
     assert kernel.dmesg()[-2:] == ["kobject: raw read 4096 at 0", "kobject: raw read 1904 at 4096"]
 
 
+def test_raw_bytes_at_a_position(kernel):
+    with kernel.process() as process:
+        fd = process.open(f"{DEMO}/raw", os.O_RDWR)
+        assert process.pwrite(fd, b"tail", 5998) == 2  # as far as it goes
+        assert process.pread(fd, 10, 5997) == b"\0ta"
+        assert kernel.dmesg()[-1] == "kobject: raw read 3 at 5997"
+        assert process.pread(fd, 10, 6000) == b""
+        assert process.syscall("pwrite64", fd, process.put(b"x"), 1, 6000) == -errno.EFBIG
+        assert process.stat(f"{DEMO}/raw").size == 6000
+
+
 def test_a_modules_own_directory_is_a_kobject(kernel):
     assert {"below", "demo", "refcnt", "sections"} <= set(listing(kernel, "/sys/module/kobject"))
     assert kernel.cat("/sys/module/kobject/demo/number") == b"7\n"  # through the link
