@@ -25,7 +25,7 @@ from kmod_emu.user.process import Process
 from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kmod_emu.abi.profile import Profile
     from kmod_emu.kernel.tasks import Task
@@ -150,6 +150,49 @@ class Kernel(KernelCore):
         3600000000000
         """
         self.sched.advance(round(seconds * NSEC_PER_SEC))
+
+    def device(
+        self, *, ports: int | None = None, mmio: int | None = None, size: int = 1, irq: int | None = None
+    ) -> Callable[[Any], Any]:
+        """Decorator: a Python model of a device answers the guest's port or memory accesses.
+
+        It has `read(offset, size)` and `write(offset, size, value)`, both for 1, 2 and 4 bytes. What it
+        keeps is not part of snapshots and saved files.
+
+        Args:
+            ports: Its first port.
+            mmio: Its first physical address, for modules that ioremap() it.
+            size: How many addresses it has, of either kind.
+            irq: A line above 15 that it is going to raise.
+
+        Raises:
+            ValueError: Another device is there, or RAM.
+
+        >>> from kmod_emu import Kernel
+        >>> k = Kernel()
+        >>> @k.device(ports=0x300, size=4)
+        ... class Register:
+        ...     value = 0
+        ...     def read(self, offset, size):
+        ...         return self.value
+        ...     def write(self, offset, size, value):
+        ...         self.value = value
+        >>> Register.value
+        0
+        """
+        if mmio is not None and mmio < self.memory.ram_end:
+            raise ValueError(f"{mmio:#x} is RAM: devices begin at {self.memory.ram_end:#x}")
+        if irq is not None:
+            self.irqs.ensure(irq)
+
+        def attach(model: Any) -> Any:
+            device = model() if isinstance(model, type) else model
+            for space, base in ((self.cpu.ports, ports), (self.cpu.mmio, mmio)):
+                if base is not None:
+                    space.attach(base, size, device)
+            return device
+
+        return attach
 
     def raise_irq(self, irq: int) -> None:
         """A device raises an interrupt line; its handlers have run when this returns, if they may.

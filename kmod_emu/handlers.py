@@ -19,6 +19,7 @@ import kmod_emu.kernel.clock
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hrtimer
+import kmod_emu.kernel.ioremap
 import kmod_emu.kernel.irq_manage
 import kmod_emu.kernel.kobject
 import kmod_emu.kernel.kprobes
@@ -39,6 +40,7 @@ import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk
 import kmod_emu.kernel.rcu
 import kmod_emu.kernel.remap
+import kmod_emu.kernel.resource
 import kmod_emu.kernel.schedule
 import kmod_emu.kernel.signal
 import kmod_emu.kernel.slab

@@ -9,6 +9,7 @@ from kmod_emu.fs.proc_generic import ProcTree
 from kmod_emu.fs.sysctl import sysctl_nodes
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.resource import show
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -29,6 +30,8 @@ class Procfs:
             "uptime": Node(0o444, read=self._uptime),
             "sys": directory({"kernel": directory(self.sysctl_kernel)}, strict=True),
             "devices": Node(0o444, read=self._devices),
+            "iomem": Node(0o444, read=lambda task: show(kernel, "iomem_resource", task)),
+            "ioports": Node(0o444, read=lambda task: show(kernel, "ioport_resource", task)),
             "interrupts": Node(0o444, read=lambda task: kernel.irqs.text()),
         }
         self.tree = ProcTree(kernel, self.files)

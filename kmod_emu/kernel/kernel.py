@@ -20,6 +20,7 @@ from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.ftrace import Ftrace
 from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
+from kmod_emu.kernel.ioremap import IoMappings
 from kmod_emu.kernel.irq import Irqs
 from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.kprobes import Kprobes
@@ -137,6 +138,7 @@ class KernelCore:
         self.hrtimers = HrTimers(self)
         self.softirqs = SoftIrqs(self)
         self.irqs = Irqs(self)
+        self.io_mappings = IoMappings(self)
         self.rcu = Rcu(self)
         self.workqueues = Workqueues(self)
         self.printk = Printk(self)
@@ -339,6 +341,7 @@ class KernelCore:
             "timers": self.timers,
             "hrtimers": self.hrtimers,
             "irqs": self.irqs,
+            "io_mappings": self.io_mappings,
             "rcu": self.rcu,
             "lock_queues": self.lock_queues,
             "lockdep": self.lockdep,

@@ -16,6 +16,7 @@ import unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 
+from kmod_emu.machine.io import IoSpace
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
@@ -32,6 +33,7 @@ _ACCESS = {
     uc_const.UC_MEM_FETCH: Access.FETCH,
 }
 _INVALID_OPCODE, _GENERAL_PROTECTION = 6, 13
+_IO_END = 1 << 40  # physical addresses behind RAM up to here belong to devices
 _CONTRIBUTORY = {0, 8, 10, 11, 12, 13}  # one of these after another is a double fault
 _CANONICAL = {0, (1 << 17) - 1}  # bits 63 to 47 of an address
 _NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
@@ -87,6 +89,8 @@ class Cpu:
     Attributes:
         traps: Handlers by trap number, called inside the `out` of a trap slot. A handler returns to let
             the guest go on, or calls `stop_at_trap` first.
+        ports: Devices that `in` and `out` reach.
+        mmio: Devices that `Memory.io_pages` reach, by physical address.
         watchdog: Stops a run that uses more processor seconds than its limit.
         counts_always: Run all code with a budget, if need be an endless one. Going back to none costs Unicorn
             all its translations.
@@ -95,6 +99,12 @@ class Cpu:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
         self.traps: list[Callable[[], None]] = []
+        self.ports, self.mmio = IoSpace(), IoSpace()
+        self._mmio_base = 0
+        self._accessing: tuple[int, int] | None = None  # the instruction that accesses device memory, and
+        self._accesses: list[int] = []  # ... what it got so far
+        self._answers: list[int] = []  # what it gets when it is run again
+        self._broken_off = False
         self.watchdog = Watchdog(self._expire)
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
         self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
@@ -112,6 +122,7 @@ class Cpu:
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._out, None, 1, 0, x86.UC_X86_INS_OUT)
+        self._uc.hook_add(uc_const.UC_HOOK_INSN, self._in, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         memory.flush = self.flush_tlb
         memory.drop_code = self._drop_code
@@ -143,6 +154,8 @@ class Cpu:
             self._counting = count > 0
             self._uc.ctl_flush_tb()
         stop = self._run(rip, count, patience)
+        if self._broken_off:
+            stop = self._complete(stop)
         while _translated_ahead(stop):
             again = self._run_to_page_end(stop, count)
             if again.fault is not None and again.rip == stop.rip:  # one instruction reaches over the end
@@ -266,13 +279,75 @@ class Cpu:
             self._vector = _GENERAL_PROTECTION
             self._uc.emu_stop()
             return
-        if port != PORT or value >= len(self.traps):
-            return
         try:
-            self.traps[value]()
+            if port != PORT:
+                self.ports.write(port, size, value)
+            elif value < len(self.traps):
+                self.traps[value]()
         except BaseException as error:  # carried out of `run`: an exception must not cross Unicorn's frames
             self._error = error
             self._uc.emu_stop()
+
+    def _in(self, uc: object, port: int, size: int, _: object) -> int:
+        if self.memory.user_mode:
+            self._vector = _GENERAL_PROTECTION
+            self._uc.emu_stop()
+            return 0
+        return self._ask(self.ports, port, size)
+
+    def _ask(self, space: IoSpace, address: int, size: int) -> int:
+        """What a device answers; all ones from a model that failed."""
+        try:
+            return space.read(address, size)
+        except BaseException as error:  # as in `_out`
+            self._error = error
+            self._uc.emu_stop()
+            return (1 << 8 * size) - 1
+
+    def open_mmio(self) -> None:
+        """From now on physical addresses behind RAM reach `mmio`."""
+        if not self._mmio_base:
+            base = self._mmio_base = self.memory.ram_end
+            self._uc.mmio_map(base, _IO_END - base, self._mmio_read, None, self._mmio_write, None)
+
+    def _mmio_read(self, uc: object, offset: int, size: int, _: object) -> int:
+        return self._access(lambda: self._ask(self.mmio, self._mmio_base + offset, size))
+
+    def _mmio_write(self, uc: object, offset: int, size: int, value: int, _: object) -> None:
+        def tell() -> int:
+            try:
+                self.mmio.write(self._mmio_base + offset, size, value)
+            except BaseException as error:  # as in `_out`
+                self._error = error
+                self._uc.emu_stop()
+            return 0
+
+        self._access(tell)
+
+    def _access(self, access: Callable[[], int]) -> int:
+        """One access to device memory; a device sees each once.
+
+        A stop that was asked for meanwhile takes effect before the instruction is complete, which then has to
+        be run again: `_complete` does so, with the answers that it got.
+        """
+        if self._answers:
+            return self._answers.pop(0)
+        instruction = self.rip, self.read("rcx")  # the latter counts what `rep` repeats
+        if instruction != self._accessing:
+            self._accessing, self._accesses = instruction, []
+        self._accesses.append(access())
+        self._broken_off = self._trapped or self._expired
+        return self._accesses[-1]
+
+    def _complete(self, stop: Stop) -> Stop:
+        """Run the rest of an instruction that a stop broke off."""
+        self._broken_off, self._answers = False, self._accesses
+        if not self._counting:
+            self._counting = True
+            self._uc.ctl_flush_tb()
+        done = self._run(stop.rip, 1, math.inf)
+        self._broken_off, self._answers, self._accessing = False, [], None
+        return stop._replace(rip=done.rip) if done.reason in (StopReason.COUNT, StopReason.TRAP) else done
 
     def _syscall(self, uc: object, _: object) -> None:
         if self.memory.user_mode:

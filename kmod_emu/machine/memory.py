@@ -142,6 +142,7 @@ class Memory:
         self.user_mode = False  # set by the processor while it is in ring 3, which only reaches `user`
         self.smap = False  # whether the kernel may not touch user pages by itself
         self.smep = False  # whether the kernel may not execute user pages
+        self.io_pages: dict[int, int] = {}  # page number of an address -> physical page of a device
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
@@ -161,6 +162,11 @@ class Memory:
         self._next_paddr += arena.size
         self.arenas.append(arena)
         return arena
+
+    @property
+    def ram_end(self) -> int:
+        """The first physical address behind all RAM."""
+        return self._next_paddr
 
     def direct_map(self, base: int) -> None:
         """Make all arenas' RAM, by physical address, also visible at `base` (readable and writable)."""
@@ -233,6 +239,10 @@ class Memory:
         """
         if address >> PAGE_SHIFT == self.awaited_page:
             self.page_arrived = True
+        if self.io_pages and (page := self.io_pages.get(address >> PAGE_SHIFT)) is not None:
+            if access is Access.FETCH or self.user_mode:
+                raise PageFault(address, access, present=True)
+            return page, READ | WRITE
         arena, offset, perms = self._resolve(address, access)
         if not perms & (READ, WRITE, EXEC)[access]:
             raise PageFault(address, access, present=True)

@@ -1,6 +1,11 @@
 """What the samples that drive hardware do, as their pages say."""
 
-from kmod_emu import Kernel, samples
+import errno
+import struct
+
+import pytest
+
+from kmod_emu import Kernel, KernelError, samples
 
 
 def loaded(name, params=""):
@@ -45,3 +50,88 @@ def test_irq():
     assert " 10:          1   IO-APIC  10-edge      first, second\n" in table
     kernel.rmmod("irq")
     assert news() == ["irq: frees slow"]
+
+
+def card(kernel):
+    @kernel.device(ports=0x300, size=4)
+    class Card:
+        count, answer = 0, None
+
+        def read(self, offset, size):
+            assert size == (2 if offset == 2 else 1)
+            if offset == 1:
+                return self.answer is not None
+            if offset == 2:
+                return self.count
+            answer, self.answer = self.answer, None
+            return answer
+
+        def write(self, offset, size, value):
+            assert (offset, size) == (0, 1)
+            self.count += 1
+            self.answer = ord(chr(value).upper())
+            kernel.raise_irq(7)
+
+    return Card
+
+
+def test_ports():
+    kernel = Kernel()
+    card(kernel)
+    kernel.insmod(samples.path("ports"), "text=abc")
+    assert kernel.dmesg()[2:] == [
+        "ports: a -> A",
+        "ports: b -> B",
+        "ports: c -> C",
+        "ports: the card has seen 3 letters",
+    ]
+    assert "0300-0303 : ports\n" in kernel.cat("/proc/ioports").decode()
+    assert "  7:          3   IO-APIC   7-edge      ports\n" in kernel.cat("/proc/interrupts").decode()
+    kernel.rmmod("ports")
+    assert "ports" not in kernel.cat("/proc/ioports").decode()
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "line"),
+    [
+        ("", errno.ENODEV, "ports: no card at 0x300"),
+        ("base=0x3fa", errno.EBUSY, "ports: 0x3fa to 0x3fd are somebody's"),
+    ],
+)
+def test_ports_without_a_card(params, error, line):
+    kernel = Kernel()
+    with pytest.raises(KernelError) as refused:
+        kernel.insmod(samples.path("ports"), params)
+    assert (refused.value.errno, kernel.dmesg()[-1]) == (error, line)
+    assert "ports" not in kernel.cat("/proc/ioports").decode()
+
+
+def test_mmio():
+    kernel = Kernel()
+
+    @kernel.device(mmio=0xFED40000, size=0x100)
+    class Timer:
+        count = 0
+
+        def read(self, offset, size):
+            if offset == 8:
+                self.count -= 1
+                return self.count
+            page = struct.pack("<I12x8s", 0x54494D45, b"egg-3min")
+            return int.from_bytes(page[offset : offset + size], "little")
+
+        def write(self, offset, size, value):
+            if offset == 4:
+                self.count = value
+
+    before = kernel.held()
+    kernel.insmod(samples.path("mmio"))
+    assert kernel.dmesg()[2:] == ["mmio: found egg-3min", "mmio: 2 left", "mmio: 1 left"]
+    assert "fed40000-fed400ff : mmio\n" in kernel.cat("/proc/iomem").decode()
+    kernel.rmmod("mmio")
+    assert kernel.held() == before
+    Timer.count = 9
+    kernel.cpu.mmio.detach(Timer)
+    with pytest.raises(KernelError):
+        kernel.insmod(samples.path("mmio"))
+    assert kernel.dmesg()[-1] == "mmio: id 0xffffffff: nothing there"
