@@ -126,7 +126,7 @@ def _insmod(kernel: Kernel, file: str, params: str) -> None:
     except Killed:
         raise
     except KernelError as error:
-        raise insmod.refused(path, error) from None
+        raise insmod.refused(kernel, path, error) from None
     except OSError as error:
         raise ToolError(f"kmod-emu: {path}: {error.strerror}") from None
 

@@ -13,7 +13,7 @@ from kmod_emu.api import Kernel
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import UID, USAGE_ERROR, colour
-from kmod_emu.errors import KernelError, Killed, Unimplemented
+from kmod_emu.errors import KernelError, Killed, SleepsForever, Unimplemented
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.choose import profile_for
@@ -268,14 +268,14 @@ def _complain(result: Run, *, explain: bool) -> None:
     """The tools' own messages, then the reason in a sentence."""
     error = result.error
     if error is not None and not isinstance(error, Killed):
-        click.echo(str(tool.refused(result.path, error)), err=True)
+        click.echo(str(tool.refused(result.kernel, result.path, error)), err=True)
     elif result.rmmod_error is not None:
         error = result.rmmod_error
         if not isinstance(error, Killed):
             click.echo(
                 f"rmmod: ERROR: could not remove module {show(result.name)}: {error.strerror}", err=True
             )
-    if error is None:
+    if error is None or isinstance(error, SleepsForever):
         return
     for reason in loading(result.kernel, result.path, error) if explain else [error.explanation]:
         if reason:

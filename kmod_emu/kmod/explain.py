@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, SleepsForever
 from kmod_emu.kmod.config import Config
 from kmod_emu.kmod.context import Context
 from kmod_emu.kmod.errors import ToolError
@@ -32,6 +32,8 @@ def loading(kernel: Kernel, path: str, error: BaseException | None) -> Iterator[
         path: The file.
         error: What the system call failed with; None where there was none.
     """
+    if isinstance(error, SleepsForever):
+        return  # said already
     if isinstance(error, KernelError) and error.explanation:
         yield error.explanation
     if isinstance(error, explain.UnresolvedSymbols):

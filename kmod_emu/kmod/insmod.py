@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kmod_emu.errors import KernelError, Killed
+from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, loading
 from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
+from kmod_emu.module.explain import waits_forever
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -122,9 +123,11 @@ def insmod(
         except Killed:
             raise
         except KernelError as error:
-            raise refused(path, error) from error
+            raise refused(kernel, path, error) from error
 
 
-def refused(path: str, error: KernelError) -> ToolError:
-    """The tool's error for a refused system call."""
+def refused(kernel: Kernel, path: str, error: KernelError) -> ToolError:
+    """The tool's error for a refused system call; a call that never returns has no message."""
+    if isinstance(error, SleepsForever):
+        return ToolError(f"kmod-emu: insmod waits for ever: {waits_forever(kernel)}")
     return ToolError(f"insmod: ERROR: could not insert module {path}: {message(error.errno)}")

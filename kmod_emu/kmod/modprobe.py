@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError, Killed
+from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.kmod import probe
 from kmod_emu.kmod.config import DEFAULT_PATHS, read_config
 from kmod_emu.kmod.context import Context
@@ -16,6 +16,7 @@ from kmod_emu.kmod.explain import EXPLAIN, EXPLAIN_HELP, loading, module_directo
 from kmod_emu.kmod.files import ModuleFile, read_module
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.kmod.symbols import Symbols
+from kmod_emu.module.explain import waits_forever
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -175,6 +176,8 @@ def _work(console: Console, kernel: Kernel, context: Context, line: _Line, log: 
             probe.insmod(kernel, file, params, flags)
         except Killed:
             raise
+        except SleepsForever:
+            raise ToolError(f"kmod-emu: modprobe waits for ever: {waits_forever(kernel)}") from None
         except KernelError as error:
             if line.options.explain:
                 log.reasons = list(loading(kernel, file.path, error))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.abi import profile as profiles
 from kmod_emu.errors import KernelError
+from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -121,6 +122,18 @@ def in_use(module: Module) -> str:
             "an open file or the module itself holds it"
         )
     return ""
+
+
+def waits_forever(kernel: KernelCore) -> str:
+    """Why a load never returns: a module whose init died is loading for ever, and who comes later waits."""
+    stuck = kernel[Modules].stuck()
+    if not stuck:
+        return "no other task is ready and no timer is armed that could wake it"
+    names = few([module.name for module in stuck])
+    return (
+        f"an oops killed who loaded {names}, so that it stays half loaded, as on Linux, and whoever wants "
+        "to load it again waits for that to end; `boot` starts the machine anew"
+    )
 
 
 def parameter_refused(kernel: KernelCore, argument: Argument, number: int, setter: int, count: int) -> str:

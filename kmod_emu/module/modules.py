@@ -243,6 +243,12 @@ class Modules:
         """What a process's latest load_module put on the list, whatever came of it; others load meanwhile."""
         return self._loads.get(pid)
 
+    def stuck(self) -> list[Module]:
+        """Modules that are loading for ever: an oops killed who loaded them."""
+        tasks = self._kernel.tasks.by_pid
+        loading = [made for pid, made in self._loads.items() if pid not in tasks or not tasks[pid].dead]
+        return [m for m in self.formed() if m.state is ModuleState.COMING and m not in loading]
+
     def insert(self, module: Module) -> None:
         """Put a module at the head of the list."""
         self.known[module.address] = module
