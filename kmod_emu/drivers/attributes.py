@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.core import Devices
 from kmod_emu.fs.uevent import add_variable, read_variables, synthesize
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export, export_data
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.uapi.stat import major, minor
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import BufferedOperations
-from kmod_emu.kernel.sched import to_int
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:

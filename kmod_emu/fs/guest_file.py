@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import File, FileOperations, Position
+from kmod_emu.kernel.activation import GuestCall, to_long
 from kmod_emu.kernel.locking import init_lock
-from kmod_emu.kernel.sched import GuestCall, to_long
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_ACCMODE, O_PATH
 

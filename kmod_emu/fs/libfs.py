@@ -14,8 +14,8 @@ from kmod_emu.fs.file import (
     FMODE_UNSIGNED_OFFSET,
     LONG_MAX,
 )
+from kmod_emu.kernel.activation import to_long
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.sched import to_long
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
 

@@ -20,7 +20,7 @@ from kmod_emu.fs.seq_file import (
     single_open,
     single_release,
 )
-from kmod_emu.kernel.sched import to_int, to_long
+from kmod_emu.kernel.activation import to_int, to_long
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.locking import __mutex_init, mutex_lock, mutex_unlock
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.slab import kvfree
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.uapi import errno

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.libfs import simple_read_from_buffer
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.va_list import RegisterArguments
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.uapi import errno

@@ -13,7 +13,7 @@ from kmod_emu.fs.file import BufferedOperations
 from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_files
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.uevent import send_uevent
-from kmod_emu.kernel.sched import to_long
+from kmod_emu.kernel.activation import to_long
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.uapi import errno
 

@@ -9,8 +9,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.uapi import errno
 

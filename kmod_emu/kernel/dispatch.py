@@ -10,9 +10,9 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kernel.activation import Activation
 from kmod_emu.kernel.exports import Convention
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
-from kmod_emu.kernel.sched import Activation
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.machine.traps import FIRST_NUMBER, OFFSET, REGISTERS, RESULT, RETURN_NUMBER, SLOT_SIZE, TrapArea
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
 from kmod_emu.kernel.exports import export, export_data
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.kernel.schedule import TASK_NORMAL, try_to_wake_up
 from kmod_emu.kernel.softirq import call_hardirq, call_softirq
 

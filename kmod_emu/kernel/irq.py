@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.activation import Block
 from kmod_emu.kernel.preempt import EFLAGS_IF, HARDIRQ_OFFSET, preempt_count_add
-from kmod_emu.kernel.sched import Block
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:

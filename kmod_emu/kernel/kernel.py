@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from kmod_emu.abi import profile as profiles
 from kmod_emu.abi.structs import StructView
 from kmod_emu.kernel import layout
+from kmod_emu.kernel.activation import GuestCall, to_int
 from kmod_emu.kernel.clock import Clock
 from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.events import EventBus
@@ -37,7 +38,7 @@ from kmod_emu.kernel.percpu import PerCpu
 from kmod_emu.kernel.printk import Printk
 from kmod_emu.kernel.probes import Probes
 from kmod_emu.kernel.rcu import Rcu
-from kmod_emu.kernel.sched import GuestCall, Scheduler, to_int
+from kmod_emu.kernel.sched import Scheduler
 from kmod_emu.kernel.slab import Heap
 from kmod_emu.kernel.softirq import SoftIrqs
 from kmod_emu.kernel.symbols import Location, Origin, SymbolTable

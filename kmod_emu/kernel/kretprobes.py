@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.kprobes import arm
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.kernel.activation import Away
 from kmod_emu.kernel.exports import Fidelity, export
-from kmod_emu.kernel.sched import Away
 from kmod_emu.kernel.schedule import TASK_NORMAL, TASK_UNINTERRUPTIBLE, set_task_state, try_to_wake_up
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.machine.memory import Access, PageFault

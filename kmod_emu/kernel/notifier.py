@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.sched import to_int
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:

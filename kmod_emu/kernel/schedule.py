@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel import report
+from kmod_emu.kernel.activation import Away, Block
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.preempt import in_interrupt, preempt_count, preempt_count_reset
-from kmod_emu.kernel.sched import Away, Block
 from kmod_emu.kernel.signal import fatal_signal_pending, signal_pending
 from kmod_emu.kernel.taint import Taint
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import Killed, Unimplemented
+from kmod_emu.kernel.activation import Continue
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
@@ -20,17 +21,10 @@ if TYPE_CHECKING:
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.errors import KernelError
+    from kmod_emu.kernel.activation import Activation
     from kmod_emu.kernel.kernel import KernelCore
-    from kmod_emu.kernel.sched import Activation
     from kmod_emu.kernel.spin import Spin
     from kmod_emu.machine.memory import AddressSpace
-
-
-class Continue(NamedTuple):
-    """Guest code goes on behind a trap."""
-
-    rip: int
-    rsp: int
 
 
 PF_KTHREAD = 0x0020_0000

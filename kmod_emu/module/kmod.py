@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import Killed
+from kmod_emu.kernel.activation import Block
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.sched import Block
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.module.modules import MODULE_NAME_LEN
 from kmod_emu.uapi import errno

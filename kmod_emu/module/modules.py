@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.order import sysfs_key
+from kmod_emu.kernel.activation import INTERRUPTED, Block
 from kmod_emu.kernel.exports import export_data
-from kmod_emu.kernel.sched import INTERRUPTED, Block
 from kmod_emu.kernel.symbols import Location
 from kmod_emu.kernel.taint import module_letters
 from kmod_emu.uapi import errno

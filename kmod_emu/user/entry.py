@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.kernel.sched import Block
+from kmod_emu.kernel.activation import Block
 from kmod_emu.kernel.signal import signal_pending
 from kmod_emu.kernel.syscalls import do_syscall, name_of
 from kmod_emu.machine.cpu import StopReason

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel import signal as kernel_signal
-from kmod_emu.kernel.sched import Block
+from kmod_emu.kernel.activation import Block
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
 from kmod_emu.user.entry import run_program

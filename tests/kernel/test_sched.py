@@ -6,7 +6,7 @@ import pytest
 
 from kmod_emu import Kernel, KernelError, Killed
 from kmod_emu.errors import SleepsForever
-from kmod_emu.kernel.sched import Block, to_int
+from kmod_emu.kernel.activation import Block, to_int
 
 MS = 1_000_000
 
