@@ -3,6 +3,7 @@
 import kmod_emu.drivers.attributes
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
+import kmod_emu.drivers.devres
 import kmod_emu.drivers.misc
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.drivers import devres
 from kmod_emu.drivers.core import Devices, error_pointer
 from kmod_emu.fs.char_dev import cdev_add, cdev_del, cdev_set_parent
 from kmod_emu.fs.sysfs_group import sysfs_create_file_ns, sysfs_remove_file_ns
@@ -304,6 +305,7 @@ async def class_attr_store(kernel: KernelCore, kobj: int, attr: int, buf: int, c
 @export("void device_release(struct kobject *kobj)")
 async def device_release(kernel: KernelCore, kobj: int) -> None:
     """The last reference is gone: its own, its type's or its class's release (drivers/base/core.c)."""
+    await devres.release_all(kernel, kobj)
     view = kernel.view("device", kobj)
     release, cls = view.release, view.get("class")
     if not release and view.get("type"):

@@ -135,7 +135,8 @@ class Faults:
         self._check_panic_on_warn()
         self.print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)
-        self.note("warning", text)
+        called = self._caller(task)
+        self.note("warning", f"{text or f'WARN at {file}:{line}'}{f', called at {called}' if called else ''}")
 
     def kernel_crash(self, function: str, address: int, *, write: bool) -> NoReturn:
         """The real kernel's own code would fault here, on input that it does not check.
@@ -399,10 +400,15 @@ class Faults:
         text = self._kernel.describe(rip)
         if line := self.source_line(rip):
             return f"{text} ({line})"
-        for frame in call_trace(self._kernel, task):
-            if frame.reliable and (line := self.source_line(frame.address - 1)):
-                return f"{text}, called at {line}"
-        return text
+        called = self._caller(task)
+        return f"{text}, called at {called}" if called else text
+
+    def _caller(self, task: Task) -> str | None:
+        """The nearest line of source that the task came by on its way here, if any is known."""
+        lines = (
+            self.source_line(frame.address - 1) for frame in call_trace(self._kernel, task) if frame.reliable
+        )
+        return next(filter(None, lines), None)
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""
