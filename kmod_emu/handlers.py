@@ -5,6 +5,7 @@ import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
 import kmod_emu.drivers.misc
+import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev
 import kmod_emu.fs.debugfs
@@ -19,6 +20,7 @@ import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.ftrace
+import kmod_emu.kernel.hexdump
 import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.ioremap
 import kmod_emu.kernel.irq_manage
@@ -49,6 +51,7 @@ import kmod_emu.kernel.softirq
 import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
+import kmod_emu.kernel.utsname
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue
 import kmod_emu.kernel.xarray

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
     Work = Coroutine[Any, Any, Any]
 
+_IN_REGISTERS = 6  # arguments of a C call; the others are on the stack
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
 _TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick is for code that looks at jiffies
@@ -296,9 +297,14 @@ class Scheduler:
         """
         cpu = self._cpu
         if isinstance(request, GuestCall):
-            rsp = (task.activations[-1].rsp & ~15) - 8  # as at a function's first instruction
+            stack = b"".join(
+                (value & (1 << 64) - 1).to_bytes(8, "little") for value in request.arguments[_IN_REGISTERS:]
+            )
+            rsp = (task.activations[-1].rsp - len(stack) & ~15) - 8  # as at a function's first instruction
             self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
-            cpu.write_call(rsp, request.arguments)
+            if stack:
+                self._kernel.memory.write(rsp + 8, stack)
+            cpu.write_call(rsp, request.arguments[:_IN_REGISTERS])
             rip = self.called = request.address
         else:
             rip, rsp = request

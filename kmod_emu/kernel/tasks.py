@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel.activation import Continue
+from kmod_emu.kernel.cred import new_cred, put_cred
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
@@ -15,6 +16,7 @@ from kmod_emu.kernel.pid import attach as attach_pid
 from kmod_emu.kernel.pid import detach as detach_pid
 from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
 from kmod_emu.machine.memory import Access, PageFault
+from kmod_emu.uapi.capability import ALL_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +34,6 @@ PT_REGS_SIZE = 168  # what system call entry leaves at the top of the stack
 STACK_END_MAGIC = 0x57AC6E9D
 
 CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYSLOG = 16, 21, 34
-ALL_CAPABILITIES = (1 << 41) - 1
 KTHREADD, FIRST_PID = 2, 100
 SIGKILL = 9
 
@@ -53,6 +54,7 @@ class Task:
         busy: Processor seconds since it last gave up the processor.
         spin: What it was found waiting for in a loop.
         ignored: Signals that it does not get.
+        former_cred: Who it was, when it is freed.
         watchers: Called once when its work has ended, however that came.
         takes_signals: It runs a program, which acts on them.
         looks: How often it was looked at because it runs long.
@@ -60,8 +62,7 @@ class Task:
 
     def __init__(self, kernel: KernelCore, address: int, stack: int, pid: int, comm: str) -> None:
         self.kernel, self.address, self.stack, self.pid, self.comm = kernel, address, stack, pid, comm
-        self.uid = self.gid = 0
-        self.capabilities = ALL_CAPABILITIES
+        self.former_cred: dict[str, int] = {}
         self.mm: MemoryMap | None = None
         self.activations: list[Activation] = []
         self.resume: Continue | None = None
@@ -92,6 +93,51 @@ class Task:
     def stack_top(self) -> int:
         """Stack pointer when the kernel is entered."""
         return self.stack + THREAD_SIZE - PT_REGS_SIZE
+
+    # --- who it is: struct cred, which modules change too --------------------------------------------
+
+    @property
+    def uid(self) -> int:
+        """Its effective user."""
+        return self._cred("euid")
+
+    @uid.setter
+    def uid(self, uid: int) -> None:
+        self._set_cred(uid, "uid", "suid", "euid", "fsuid")
+
+    @property
+    def gid(self) -> int:
+        """Its effective group."""
+        return self._cred("egid")
+
+    @gid.setter
+    def gid(self, gid: int) -> None:
+        self._set_cred(gid, "gid", "sgid", "egid", "fsgid")
+
+    @property
+    def capabilities(self) -> int:
+        """What it may do, a bit each."""
+        return self._cred("cap_effective")
+
+    @capabilities.setter
+    def capabilities(self, mask: int) -> None:
+        self._set_cred(mask & ALL_CAPABILITIES, "cap_permitted", "cap_effective")
+
+    def _view_cred(self) -> StructView:
+        kernel = self.kernel
+        return kernel.view("cred", kernel.view("task_struct", self.address).cred)
+
+    def _cred(self, member: str) -> int:
+        return self.former_cred[member] if self.former_cred else int(self._view_cred().get(member))
+
+    def _set_cred(self, value: int, *members: str) -> None:
+        cred = self._view_cred()
+        for member in members:
+            cred.set(member, value)
+
+    def remember_cred(self) -> None:
+        """The task is about to be freed, but its parent may still ask who it was."""
+        self.former_cred = {member: self._cred(member) for member in ("euid", "egid", "cap_effective")}
 
     def capable(self, capability: int) -> bool:
         """Whether the task may do what `capability` allows (kernel/capability.c)."""
@@ -159,7 +205,6 @@ class Tasks:
         task.uid, task.gid = uid, gid
         task.capabilities = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
         task.mm = MemoryMap(self._kernel)
-        self._write_credentials(task)
         return task
 
     def fork(self, parent: Task, *, thread: bool = False, share_memory: bool = False) -> Task:
@@ -168,7 +213,6 @@ class Tasks:
         pid, self._next_pid = self._next_pid, self._next_pid + 1
         task = self._create(pid, parent.comm, 0)
         task.uid, task.gid, task.capabilities = parent.uid, parent.gid, parent.capabilities
-        self._write_credentials(task)
         if share_memory:
             task.mm = parent.mm
             task.mm.users += 1
@@ -210,7 +254,6 @@ class Tasks:
         if task.uid == 0 and uid:
             task.capabilities = 0
         task.uid, task.gid = uid, gid
-        self._write_credentials(task)
 
     def bury(self, task: Task) -> None:
         """Free a task that has ended, or is about to: as soon as it does not run any more."""
@@ -269,19 +312,11 @@ class Tasks:
             offset = view.layout.offset
             lists.add_tail(memory, view.addressof("tasks"), self.init_task.address + offset("tasks"))
             lists.add_tail(memory, view.addressof("sibling"), parent + offset("children"))
-        view.cred = view.real_cred = kernel.heap.kmalloc(kernel.profile.struct("cred").size)
-        self._write_credentials(task)
+        view.nsproxy = kernel.symbols.address("init_nsproxy")
+        view.cred = view.real_cred = new_cred(kernel, usage=2)
         attach_pid(kernel, task)
         self.by_pid[pid] = task
         return task
-
-    def _write_credentials(self, task: Task) -> None:
-        cred = self._kernel.view("cred", self._kernel.view("task_struct", task.address).cred)
-        cred.usage = 2
-        cred.uid = cred.suid = cred.euid = cred.fsuid = task.uid
-        cred.gid = cred.sgid = cred.egid = cred.fsgid = task.gid
-        cred.cap_permitted = cred.cap_effective = task.capabilities
-        cred.cap_bset = ALL_CAPABILITIES
 
     def died(self, task: Task) -> None:
         """An oops ended a task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead)."""
@@ -298,6 +333,7 @@ class Tasks:
         """Free everything a task has; its task_struct when nobody refers to it."""
         kernel = self._kernel
         del self.by_pid[task.pid]
+        task.remember_cred()
         view = kernel.view("task_struct", task.address)
         lists.delete(kernel.memory, view.addressof("tasks"))
         lists.delete(kernel.memory, view.addressof("sibling"))
@@ -314,7 +350,7 @@ class Tasks:
     def free_task_struct(self, address: int) -> None:
         """The last reference to a task is gone (kernel/fork.c: __put_task_struct)."""
         kernel = self._kernel
-        kernel.heap.kfree(kernel.view("task_struct", address).cred)
+        put_cred(kernel, kernel.view("task_struct", address).real_cred, 2)
         kernel.heap.kfree(address)
         kernel.kthreads.forget(address)
         self.gone.discard(address)
@@ -349,9 +385,6 @@ class Tasks:
                     "stack": task.stack,
                     "pid": task.pid,
                     "comm": task.comm,
-                    "uid": task.uid,
-                    "gid": task.gid,
-                    "capabilities": task.capabilities,
                     "dead": task.dead,
                     "mm": task.mm.save() if task.mm is not None else None,
                     "ignored": sorted(task.ignored),
@@ -385,7 +418,7 @@ class Tasks:
                 self._kernel, item["address"], item["stack"], item["pid"], item["comm"]
             )
             task.address, task.stack, task.comm = item["address"], item["stack"], item["comm"]
-            task.uid, task.gid, task.capabilities = item["uid"], item["gid"], item["capabilities"]
+            task.former_cred = {}
             task.dead, task.ignored = item["dead"], set(item["ignored"])
             task.mm = None
             if item["mm"] is not None:

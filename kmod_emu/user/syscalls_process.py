@@ -9,8 +9,9 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.fdtable import as_int
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.syscalls import syscall
-from kmod_emu.kernel.tasks import ALL_CAPABILITIES
+from kmod_emu.kernel.utsname import read_utsname, set_nodename
 from kmod_emu.uapi import errno
+from kmod_emu.uapi.capability import ALL_CAPABILITIES
 from kmod_emu.user.arguments import give
 from kmod_emu.user.programs import MAX_TASKS, Programs, ThreadGroup
 
@@ -221,10 +222,7 @@ async def sys_setsid(kernel: KernelCore) -> int:
 @syscall(63)
 async def sys_uname(kernel: KernelCore, name: int) -> int:
     """What the kernel is called."""
-    profile = kernel.profile
-    hostname = kernel.sysctl["hostname"]
-    fields = ("Linux", hostname, profile.release, profile.version, "x86_64", "(none)")
-    give(kernel, name, b"".join(field.encode()[:64].ljust(65, b"\0") for field in fields))
+    give(kernel, name, read_utsname(kernel))
     return 0
 
 
@@ -235,7 +233,9 @@ async def sys_sethostname(kernel: KernelCore, name: int, length: int) -> int:
         raise KernelError(errno.EPERM)
     if not 0 <= as_int(length) <= 64:
         raise KernelError(errno.EINVAL)
-    kernel.sysctl.values["hostname"] = kernel.user.copy_from(name, as_int(length)).decode("utf-8", "replace")
+    hostname = kernel.user.copy_from(name, as_int(length))
+    kernel.sysctl.values["hostname"] = hostname.decode("utf-8", "replace")
+    set_nodename(kernel, hostname)
     return 0
 
 
@@ -379,7 +379,6 @@ async def sys_capset(kernel: KernelCore, header: int, data: int) -> int:
     if mask & ~task.capabilities:
         raise KernelError(errno.EPERM, "capabilities cannot be gained")
     task.capabilities = mask
-    kernel.tasks.set_credentials(task, task.uid, task.gid)
     return 0
 
 

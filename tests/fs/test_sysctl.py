@@ -5,8 +5,8 @@ import os
 import pytest
 
 from kmod_emu import Kernel, KernelError, Killed, samples
-from kmod_emu.kernel.tasks import ALL_CAPABILITIES, CAP_SYS_ADMIN
 from kmod_emu.uapi import errno
+from kmod_emu.uapi.capability import ALL_CAPABILITIES, CAP_SYS_ADMIN
 
 
 def write(kernel: Kernel, name: str, text: bytes, *, uid: int = 0, capabilities: int | None = None) -> int:

@@ -7,13 +7,13 @@ import pytest
 from kmod_emu.abi import lists
 from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.tasks import (
-    ALL_CAPABILITIES,
     CAP_SYS_ADMIN,
     CAP_SYS_MODULE,
     PF_KTHREAD,
     STACK_END_MAGIC,
 )
 from kmod_emu.machine.memory import READ, WRITE
+from kmod_emu.uapi.capability import ALL_CAPABILITIES
 
 
 def view(kernel, task):
@@ -120,10 +120,11 @@ def test_the_worker_is_one_kernel_thread(kernel, guest):
 
 def test_state_survives_json(kernel, guest):
     task = guest.user_task(uid=7, gid=8)
-    tables = json.loads(json.dumps(kernel.save_tables()))
+    memory, tables = kernel.snapshots.take(), json.loads(json.dumps(kernel.save_tables()))
     task.uid, task.comm = 0, "changed"
     task.space.map(0x9000, 0, READ | WRITE)
     later = kernel.tasks.create("later")
+    kernel.snapshots.restore(memory)
     kernel.load_tables(tables)
     assert later.pid not in kernel.tasks.by_pid
     assert kernel.tasks.by_pid[task.pid] is task
