@@ -9,7 +9,31 @@ from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS, NSEC_PER_SEC
 from kmod_emu.kernel.logbuffer import stamp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.logbuffer import LogBuffer
+
+
+def syslog(buffer: LogBuffer, messages: Iterable[tuple[int, str, str]], host: str) -> str:
+    """The file: date, host, sender, text; by time.
+
+    Args:
+        buffer: The kernel log.
+        messages: Time, tag and text of what programs sent.
+        host: The machine's name.
+    """
+    lines = [
+        (record.time_ns, "kernel", f"{stamp(record)} {line}")
+        for record in buffer.finished()
+        for line in record.lines()
+    ]
+    lines = sorted([*lines, *messages], key=lambda line: line[0])
+    return "".join(f"{_date(time_ns)} {host} {tag}: {text}\n" for time_ns, tag, text in lines)
+
+
+def _date(time_ns: int) -> str:
+    return time.strftime("%b %e %H:%M:%S", time.gmtime((EPOCH_AT_BOOT_NS + time_ns) // NSEC_PER_SEC))
 
 
 class Syslog:
@@ -24,18 +48,8 @@ class Syslog:
         self._messages += [(self._kernel.clock.now_ns, tag, line) for line in text.splitlines()]
 
     def text(self) -> str:
-        """The file: date, host, sender, text."""
-        lines = [
-            (record.time_ns, "kernel", f"{stamp(record)} {line}")
-            for record in self._kernel.printk.finished()
-            for line in record.lines()
-        ]
-        lines = sorted(lines + self._messages, key=lambda line: line[0])
-        return "".join(self._line(*line) for line in lines)
-
-    def _line(self, time_ns: int, tag: str, text: str) -> str:
-        date = time.strftime("%b %e %H:%M:%S", time.gmtime((EPOCH_AT_BOOT_NS + time_ns) // NSEC_PER_SEC))
-        return f"{date} {self._kernel.sysctl['hostname']} {tag}: {text}\n"
+        """The file."""
+        return syslog(self._kernel.printk, self._messages, self._kernel.sysctl["hostname"])
 
     def save(self) -> Any:
         """State for a snapshot or file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kmod.errors import ToolError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.logbuffer import LogBuffer
     from kmod_emu.kmod.getopt import Getopt
 
+_POLL_SECONDS = 0.2
 _MAX_UID = (1 << 32) - 2  # -1 is no user id
 UID, UID_HELP = "--uid=UID", "who calls; only root, 0, may do this (not in kmod)"
 
@@ -126,6 +128,35 @@ class Console:
         except (FileNotFoundError, KeyError):  # none yet, or one of another version
             with self.machine(change=False) as kernel:
                 return Log(kernel.printk, kernel.clock.now_ns, bool(kernel.sysctl["dmesg_restrict"]))
+
+    def syslog(self) -> str:
+        """The kept machine's /var/log/syslog; booted only if there is none yet.
+
+        Raises:
+            KernelError: The file is not a machine, or damaged.
+            OSError: It cannot be read.
+        """
+        from kmod_emu.fs.syslog import Syslog, syslog
+        from kmod_emu.kernel.logbuffer import LogBuffer
+        from kmod_emu.kernel.statefile import StateFile
+
+        buffer = LogBuffer()
+        try:
+            tables = StateFile(self._path).tables["subsystems"]
+            buffer.load(tables["printk"])
+            return syslog(buffer, tables["Syslog"], tables["sysctl"]["hostname"])
+        except (FileNotFoundError, KeyError):  # none yet, or one of another version
+            with self.machine(change=False) as kernel:
+                return kernel[Syslog].text()
+
+    def changes(self, stamp: tuple[int, ...]) -> Iterator[None]:
+        """Yields whenever the kept machine has changed since `stamp`, until Ctrl-C."""
+        while True:
+            sys.stdout.flush()
+            time.sleep(_POLL_SECONDS)
+            if (now := self.stamp()) != stamp:
+                stamp = now
+                yield
 
     def err(self, text: str) -> None:
         """Write a line to standard error."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "main"]
 
-_POLL_SECONDS = 0.2
 _RAW_FILTERED = "--raw can be used together with --level or --facility"
 
 
@@ -54,7 +52,8 @@ def _resolve_times(console: Console, settings: Settings) -> None:
 def _show_machine(console: Console, settings: Settings) -> None:
     """Print the machine's log, and with --follow what is added to it, until Ctrl-C."""
     printer = Printer(settings)
-    stamp, (log, _, restricted) = console.stamp(), console.log()
+    changes = console.changes(console.stamp()) if settings.follow else ()
+    log, _, restricted = console.log()
     if settings.uid and restricted:
         raise _not_permitted("read kernel buffer")
     if settings.source == "syslog":
@@ -62,16 +61,13 @@ def _show_machine(console: Console, settings: Settings) -> None:
         return
     if not settings.only_new:
         _show(console, settings, printer, from_records(log.readable()))
-    while settings.follow:
-        time.sleep(_POLL_SECONDS)
-        if console.stamp() != stamp:
-            stamp = console.stamp()
-            next_record = log.sequence
-            log = console.log().buffer
-            if log.sequence < next_record:  # booted again
-                next_record = 0
-            fresh = (record for record in log.readable() if record.sequence >= next_record)
-            _show(console, settings, printer, from_records(fresh))
+    for _ in changes:
+        next_record = log.sequence
+        log = console.log().buffer
+        if log.sequence < next_record:  # booted again
+            next_record = 0
+        fresh = (record for record in log.readable() if record.sequence >= next_record)
+        _show(console, settings, printer, from_records(fresh))
 
 
 def _show_text(console: Console, settings: Settings, text: bytes) -> None:
