@@ -57,7 +57,8 @@ def check_modstruct_version(info: LoadInfo) -> None:
     """
     known = info.kernel.symbols.find("module_layout")
     if known is not None and not check_version(info, "module_layout", known.crc):
-        raise LoadError(errno.ENOEXEC, explain.other_struct_module(info.kernel, info.name))
+        why = explain.other_struct_module(info.kernel, info.name, info.modinfo.get("vermagic", ""))
+        raise LoadError(errno.ENOEXEC, why)
 
 
 def check_modinfo(info: LoadInfo) -> None:

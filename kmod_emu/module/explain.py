@@ -67,16 +67,24 @@ def other_kernel(kernel: KernelCore, vermagic: str) -> str:
         ours = wanted.partition(" ")[2]
         return f"built with other options, '{options}', not '{ours}': build it against these headers"
     known = profiles.for_vermagic(vermagic)
-    boot = f"boot --release {known.release}" if known else "boot with --release if there is a profile of it"
+    boot = (
+        f"boot --release {known.release}"
+        if known and known.release != here
+        else "boot with --release if there is a profile of it"
+    )
     return f"built for {built}, this machine runs {here}: {boot}, or let `run` pick it, or build it anew"
 
 
-def other_struct_module(kernel: KernelCore, name: str) -> str:
+def other_struct_module(kernel: KernelCore, name: str, vermagic: str) -> str:
     """The CRC of module_layout differs."""
-    here = kernel.profile.release
+    here, built = kernel.profile.release, vermagic.partition(" ")[0]
+    if built in ("", here):
+        return f"{name} was built against other headers than {here}'s: build it anew"
+    if built in profiles.available():
+        return other_kernel(kernel, vermagic)
     return (
-        f"{name} was built against other headers than {here}'s: build it anew, or boot another --release; "
-        "`kmod-emu profile build` makes a profile of any kernel"
+        f"{name} was built for {built}, and this machine runs {here}, whose structures differ: build it anew, "
+        "or with debug information, which `run` goes by, or give its vmlinuz to `kmod-emu profile build`"
     )
 
 

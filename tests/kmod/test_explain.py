@@ -1,6 +1,7 @@
 """--explain: the reason and what to do, behind the tool's own message."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -61,6 +62,21 @@ def test_why_not(tool, path, params, reason):
     assert lines[0].startswith("insmod: ERROR: could not insert module")
     assert lines[1].startswith("kmod-emu: ")
     assert reason in lines[1]
+
+
+def test_a_module_of_another_kernel(tool, tmp_path):
+    there, here = "6.12.107+deb13-amd64", "6.1.0-56-amd64"
+    said = tool("insmod", "--explain", Path(__file__).parents[1] / "modules" / there / "hello.ko")[1]
+    assert said.startswith(
+        f"kmod-emu: built for {there}, this machine runs {here}: boot --release {there}, or let"
+    )
+    image = (CASES / "crc_layout.ko").read_bytes()
+    other = tmp_path / "other.ko"
+    other.write_bytes(image.replace(b"vermagic=6.1.0-56", b"vermagic=6.1.0-47"))
+    said = tool("insmod", "--explain", other)[1]
+    assert said.startswith(
+        f"kmod-emu: h_hello was built for 6.1.0-47-amd64, and this machine runs {here}, whose"
+    )
 
 
 def test_nothing_is_explained_unasked(tool):
