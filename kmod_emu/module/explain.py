@@ -83,7 +83,7 @@ def other_struct_module(kernel: KernelCore, name: str, vermagic: str) -> str:
     if built in profiles.available():
         return other_kernel(kernel, vermagic)
     return (
-        f"{name} was built for {built}, and this machine runs {here}, whose structures differ: build it anew, "
+        f"{name} was built for {built}, and this machine runs {here}, whose structures differ: build anew, "
         "or with debug information, which `run` goes by, or give its vmlinuz to `kmod-emu profile build`"
     )
 
