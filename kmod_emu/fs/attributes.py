@@ -130,4 +130,5 @@ def _changed(kernel: KernelCore, inode: Inode) -> None:
     from kmod_emu.fs.vfs import Vfs
 
     inode.times.change = kernel[Vfs].now()
+    inode.changed()
     update_inode(kernel, inode)

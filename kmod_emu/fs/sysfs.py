@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.file import BufferedOperations
+from kmod_emu.fs.file import DEFAULT_POLLMASK, EPOLLERR, EPOLLPRI, BufferedOperations
+from kmod_emu.fs.select import WaitQueue
 from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_files
-from kmod_emu.fs.tree import Node, directory
+from kmod_emu.fs.tree import Node, NodeOperations, directory
 from kmod_emu.fs.uevent import send_uevent
 from kmod_emu.kernel.activation import to_long
 from kmod_emu.machine.memory import PAGE_SIZE
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kmod_emu.fs.file import File
+    from kmod_emu.fs.select import Poll
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -35,12 +37,19 @@ class Attribute:
         address: Of the struct; it begins with a `struct attribute` either way.
         mode: Permission bits, which may differ from the struct's (attribute groups).
         binary: Whether it is a bin_attribute.
+        event: How often sysfs_notify() said that its value changed, and one.
+        pollers: Who waits for the next time.
     """
 
-    __slots__ = ("address", "binary", "mode")
+    __slots__ = ("address", "binary", "event", "mode", "pollers")
 
     def __init__(self, address: int, mode: int, *, binary: bool = False) -> None:
         self.address, self.mode, self.binary = address, mode, binary
+        self.event, self.pollers = 1, WaitQueue()
+
+    def chmod(self, mode: int) -> None:
+        """A process changed its permissions."""
+        self.mode = mode
 
 
 class Directory:
@@ -198,6 +207,14 @@ class Sysfs:
         where = place.groups.get(group, {}) if group else place.files
         return where.pop(name, None) is not None
 
+    def notify(self, kobj: int, group: str, name: str) -> None:
+        """Wake who polls an attribute (fs/kernfs/file.c: kernfs_notify)."""
+        place = self.of.get(kobj)
+        files = {} if place is None else place.groups.get(group, {}) if group else place.files
+        if name in files:
+            files[name].event += 1
+            files[name].pollers.wake(self._kernel)
+
     def create_files(self, kobj: int, attributes: int) -> int:
         """A NULL-terminated array of attributes; 0 or a negative errno."""
         return sysfs_create_files(self._kernel, kobj, attributes)
@@ -252,13 +269,15 @@ class Sysfs:
             alive()
             return await self._store(store, kobj, attribute.address, data)
 
-        return Node(attribute.mode, read if show else None, write if store else None)
+        node = Node(attribute.mode, read if show else None, write if store else None, size=PAGE_SIZE)
+        node.operations, node.chmod = AttributeOperations(self._kernel, attribute), attribute.chmod
+        return node
 
     def _binary(self, attribute: Attribute, kobj: int) -> Node:
         view = self._kernel.view("bin_attribute", attribute.address)
         methods = (_nothing if view.get("read") else None, _nothing if view.get("write") else None)
         node = Node(attribute.mode, *methods, size=view.size)
-        node.operations = BinaryOperations(self._kernel, self, kobj, attribute)
+        node.operations, node.chmod = BinaryOperations(self._kernel, self, kobj, attribute), attribute.chmod
         return node
 
     def _operations(self, kobj: int) -> tuple[int, int]:
@@ -350,6 +369,31 @@ def _saved(place: Directory) -> Any:
     groups = {group: plain(files) for group, files in place.groups.items()}
     children = {name: _saved(child) for name, child in place.children.items()}
     return [place.kobj, plain(place.files), groups, dict(place.links), children]
+
+
+class AttributeOperations(NodeOperations):
+    """An attribute: poll(2) says whether it was notified since it was read (fs/kernfs/file.c)."""
+
+    def __init__(self, kernel: KernelCore, attribute: Attribute) -> None:
+        super().__init__(kernel)
+        self._attribute = attribute
+        self._seen: dict[File, int] = {}
+
+    async def release(self, file: File) -> None:
+        """Forget what it has seen."""
+        self._seen.pop(file, None)
+
+    async def get(self, file: File, count: int, pos: int) -> bytes:
+        """A piece of the text, and what happened before it is not news any more."""
+        if not pos:
+            self._seen[file] = self._attribute.event
+        return await super().get(file, count, pos)
+
+    async def poll(self, file: File, table: Poll, events: int) -> int:
+        """EPOLLERR and EPOLLPRI for news."""
+        table.add(self._attribute.pollers)
+        news = self._seen.get(file) != self._attribute.event
+        return DEFAULT_POLLMASK | (EPOLLERR | EPOLLPRI if news else 0)
 
 
 class BinaryOperations(BufferedOperations):

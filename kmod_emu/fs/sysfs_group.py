@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.uapi import errno
@@ -109,9 +109,11 @@ def sysfs_remove_bin_file(kernel: KernelCore, kobj: int, attr: int) -> None:
     _sysfs(kernel).remove_file(kobj, _sysfs(kernel).attribute_name(attr))
 
 
-@export("void sysfs_notify(struct kobject *kobj, const char *dir, const char *attr)", Fidelity.APPROXIMATE)
+@export("void sysfs_notify(struct kobject *kobj, const char *dir, const char *attr)")
 def sysfs_notify(kernel: KernelCore, kobj: int, dir: int, attr: int) -> None:
-    """Wake who polls an attribute (fs/sysfs/file.c); here nobody can be waiting, polling is always ready."""
+    """Wake who polls an attribute, in the directory of a group if `dir` names one (fs/sysfs/file.c)."""
+    group, name = (kernel.memory.read_cstring(text).decode() if text else "" for text in (dir, attr))
+    _sysfs(kernel).notify(kobj, group, name)
 
 
 # --- groups -----------------------------------------------------------------------------------------------

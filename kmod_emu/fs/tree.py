@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.file import BufferedOperations
+from kmod_emu.fs.file import BufferedOperations, seek
 from kmod_emu.fs.inode import Dentry, Entry, Inode, SuperBlock
 from kmod_emu.fs.readdir import DirectoryOperations
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
@@ -65,6 +65,7 @@ class Node:
         self.strict, self.size, self.opened, self.whole = strict, size, opened, whole
         self.operations: FileOperations | None = None  # serves the file, where `read` and `write` do not
         self.guest = False  # whether guest code serves it, and is to see its struct file
+        self.chmod: Callable[[int], None] | None = None  # keeps permissions that a process sets
 
     @property
     def mode(self) -> int:
@@ -124,7 +125,9 @@ class NodeOperations(BufferedOperations):
         return len(data) if taken is None else int(taken)
 
     async def llseek(self, file: File, offset: int, whence: int) -> int:
-        """Where the text ends is not known beforehand (fs/seq_file.c: seq_lseek)."""
+        """Where the text ends is not known beforehand (fs/seq_file.c: seq_lseek), unless stat(2) says it."""
+        if file.inode.size:
+            return seek(file, offset, whence, file.inode.size)
         if whence > 1:
             raise KernelError(errno.EINVAL, "the end of the file is not known")
         position = offset + (file.pos if whence else 0)
@@ -163,6 +166,11 @@ class NodeInode(Inode):
     def size(self) -> int:
         """As the node says."""
         return self.node.size
+
+    def changed(self) -> None:
+        """Whoever makes up the node next time has to know."""
+        if self.node.chmod is not None:
+            self.node.chmod(self.mode & ~S_IFMT)
 
     def lookup(self, parent: Dentry, name: str) -> Dentry | None:
         """List and look."""

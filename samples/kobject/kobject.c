@@ -22,6 +22,7 @@ static ssize_t number_store(struct kobject *kobj, struct kobj_attribute *attr, c
 	int err = kstrtoint(buf, 0, &number);
 
 	pr_info("kobject: %s/number = %d (err %d)\n", kobject_name(kobj), number, err);
+	sysfs_notify(kobj, NULL, "number");
 	return err ? err : count;
 }
 

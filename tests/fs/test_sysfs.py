@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 
 import pytest
 
@@ -123,3 +124,27 @@ def test_mistakes_of_a_driver(kernel):
     assert call(kernel.symbol("kobject_add"), kobj, 0, 0) & 0xFFFFFFFF == (-errno.EINVAL) & 0xFFFFFFFF
     assert any("tried to add an uninitialized object" in line for line in kernel.dmesg())
     assert memory.read(kobj, 8) == bytes(8)
+
+
+def test_who_polls_an_attribute_hears_of_its_change(kernel):
+    news = select.POLLERR | select.POLLPRI
+    with kernel.process() as process:
+        fd = process.open(f"{DEMO}/number", os.O_RDWR)
+        assert process.poll({fd: news}, 0) == {fd: news}  # nothing was read yet
+        process.read(fd, 10)
+        assert process.poll({fd: news}, 500) == {}
+        process.write(fd, b"8")
+        assert process.poll({fd: news}, 500) == {fd: news}
+        assert process.pread(fd, 10, 0) == b"8\n"
+        assert process.poll({fd: select.POLLIN | news}, 0) == {fd: select.POLLIN}
+
+
+def test_an_attribute_has_the_size_of_a_page_and_keeps_its_mode(kernel):
+    with kernel.process() as process:
+        fd = process.open(f"{DEMO}/number")
+        assert process.fstat(fd).size == process.lseek(fd, 0, os.SEEK_END) == 4096
+        assert process.stat(f"{DEMO}/raw").size == 6000
+        process.chmod(f"{DEMO}/number", 0o400)
+    assert refusal(write, kernel, f"{DEMO}/number", b"1") == errno.EACCES  # root as well
+    with kernel.process(uid=1000) as process:
+        assert refusal(process.open, f"{DEMO}/number") == errno.EACCES
