@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,104 +13,15 @@ from kmod_emu.api import Kernel
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import UID, USAGE_ERROR, colour
-from kmod_emu.errors import KernelError, Killed, SleepsForever, Unimplemented
-from kmod_emu.kernel.vsprintf import errname
+from kmod_emu.errors import Killed, SleepsForever, Unimplemented
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import loading
-from kmod_emu.kmod.files import module_name
-from kmod_emu.module.modules import STATE_NAMES, Modules
 from kmod_emu.observe.narrator import Narrator
 from kmod_emu.observe.record import Recorder
+from kmod_emu.observe.run import Run, unread
 from kmod_emu.observe.steps import show
-
-if TYPE_CHECKING:
-    from kmod_emu.module.modules import Module
-
-LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, 3, 4
-
-
-class Run:
-    """One run: what happened, for the exit status and for --json.
-
-    Attributes:
-        error: Why init_module(2) failed, None if it did not.
-        rmmod_error: Why delete_module(2) failed, None if it did not.
-        listed: What lsmod showed in between, None if the module was not there.
-    """
-
-    def __init__(self, kernel: Kernel, path: str, params: str, uid: int) -> None:
-        self.kernel, self.path = kernel, path
-        self.error: KernelError | None = None
-        self.rmmod_error: KernelError | None = None
-        self.rmmod_rc: int | None = None
-        self.listed: dict[str, Any] | None = None
-        image = tool.load_file(path).image
-        try:
-            with kernel.process(uid=uid, comm="insmod") as process:
-                process.init_module(image, params)
-        except KernelError as error:
-            self.error = error
-        self.module: Module | None = kernel[Modules].loaded_by(process.pid)
-        self.name = self._name()
-
-    def _name(self) -> str:
-        if self.module is not None and self.module.regions:
-            return self.module.name
-        return module_name(self.path)
-
-    def look(self) -> None:
-        """What lsmod says now."""
-        listed = self.kernel[Modules].find(self.name)
-        if listed is not None:
-            self.listed = {
-                "size": listed.size,
-                "refcnt": listed.refcnt,
-                "used_by": [user.name for user in listed.users],
-                "state": STATE_NAMES.get(listed.state, "Unformed"),
-            }
-
-    def remove(self) -> None:
-        """rmmod, if the module is there."""
-        if self.error is not None or self.listed is None:
-            return
-        try:
-            self.kernel.rmmod(self.name)
-            self.rmmod_rc = 0
-        except KernelError as error:
-            self.rmmod_error = error
-            if not isinstance(error, Killed):
-                self.rmmod_rc = -error.errno
-
-    @property
-    def status(self) -> int:
-        """Exit status."""
-        errors = (self.error, self.rmmod_error)
-        if any(isinstance(error, Unimplemented) for error in errors):
-            return UNIMPLEMENTED
-        if any(isinstance(error, Killed) for error in errors):
-            return OOPSED
-        if self.error is not None:
-            return REFUSED
-        return UNIMPLEMENTED if self.kernel.faults.unimplemented else LOADED
-
-    def to_json(self, recorder: Recorder) -> dict[str, Any]:
-        """The object that --json prints."""
-        killed = isinstance(self.error, Killed)
-        number = self.error.errno if self.error is not None and not killed else 0
-        return {
-            "module": self.name,
-            "rc": None if killed else -number,
-            "errno": errname(number) if number else None,
-            "init_rc": self.module.init_rc if self.module is not None else None,
-            "dmesg": self.kernel.dmesg(),
-            "lsmod": self.listed,
-            "rmmod_rc": self.rmmod_rc,
-            "steps": [{"name": step.name, "detail": step.detail} for step in recorder.steps],
-            "unimplemented": list(self.kernel.faults.unimplemented),
-            "reports": list(self.kernel.faults.reports),
-        }
 
 
 def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -214,7 +125,7 @@ def _follow(
             result = Run(kernel, path, params, uid)
     except ToolError as error:
         if as_json:
-            _print_json(_unread(path))
+            _print_json(unread(path))
         click.echo(str(error), err=True)
         sys.exit(error.status)
     with ends_at_once():
@@ -238,16 +149,6 @@ def _print_json(report: dict[str, Any]) -> None:
     import json
 
     click.echo(json.dumps(report, indent=2))
-
-
-def _unread(path: str) -> dict[str, Any]:
-    """The object for a file that insmod could not read: no system call was made."""
-    nothing = dict.fromkeys(("rc", "errno", "init_rc", "lsmod", "rmmod_rc"))
-    return {
-        "module": module_name(path),
-        **nothing,
-        **{k: [] for k in ("dmesg", "steps", "unimplemented", "reports")},
-    }
 
 
 def _tell_outcome(result: Run) -> None:
