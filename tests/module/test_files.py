@@ -31,6 +31,17 @@ def test_a_section_is_read_from_its_start(process):
     assert process.pread(fd, 1, 19) == process.pread(fd, 1, 4096) == b""
 
 
+@pytest.mark.parametrize(("path", "size"), [(TEXT, 19), ("/sys/module/hello/refcnt", 4096)])
+def test_the_end_of_a_file_in_sysfs_is_its_size(process, path, size):
+    assert process.lseek(process.open(path, os.O_RDONLY), 0, os.SEEK_END) == size == process.stat(path).size
+
+
+def test_nobody_knows_the_end_of_proc_modules(process):
+    with pytest.raises(KernelError) as error:
+        process.lseek(process.open("/proc/modules", os.O_RDONLY), 0, os.SEEK_END)
+    assert error.value.errno == errno.EINVAL
+
+
 @pytest.mark.parametrize("path", ["/proc/modules", "/proc/kallsyms", TEXT])
 def test_who_opened_the_file_sees_addresses_whoever_reads(process, path):
     before = process.read_file(path)
