@@ -65,6 +65,17 @@ class Dispatcher:
 
     def bind(self, handler: Handler) -> int:
         """Give a function its slot; returns the slot's address. Decoding is prepared at the first call."""
+        (address,) = self.bind_all([handler])
+        return address
+
+    def bind_all(self, handlers: list[Handler]) -> list[int]:
+        """Give functions slots behind each other, which are written at once."""
+        first = self._area.address(len(self._kernel.cpu.traps))
+        slots = [self._bind(handler) for handler in handlers]
+        self._kernel.memory.write(first, b"".join(slots))
+        return list(range(first, first + SLOT_SIZE * len(slots), SLOT_SIZE))
+
+    def _bind(self, handler: Handler) -> bytes:
         traps = self._kernel.cpu.traps
         number = len(traps)
         assert number >= FIRST_NUMBER
@@ -76,10 +87,7 @@ class Dispatcher:
             traps[number]()
 
         traps.append(first_call)
-        address = self._area.address(number)
-        registers = handler.convention is Convention.REGISTERS
-        self._kernel.memory.write(address, self._area.slot(number, all_registers=registers))
-        return address
+        return self._area.slot(number, all_registers=handler.convention is Convention.REGISTERS)
 
     @property
     def stack_pointer(self) -> int:

@@ -184,7 +184,7 @@ class KernelCore:
 
     def _place_exports(self) -> list[tuple[Handler, int]]:
         """Bind every handler to a trap and give every data export space; returns the data, unfilled."""
-        data, free = [], layout.DATA_BASE
+        data, trapped, free = [], [], layout.DATA_BASE
         for name, handler in sorted(registered().items()):
             if handler.is_data:
                 size = handler.size(self) if callable(handler.size) else handler.size
@@ -194,7 +194,9 @@ class KernelCore:
                 data.append((handler, free))
                 free += (size + 63) & ~63
             elif not self.symbols.placed(name):
-                self.symbols.place(name, self.traps.bind(handler), Origin.TRAP)
+                trapped.append(handler)
+        for handler, address in zip(trapped, self.traps.bind_all(trapped), strict=True):
+            self.symbols.place(handler.name, address, Origin.TRAP)
         for name in registered():
             # Where allocations can be profiled, the function behind the macro of the old name.
             behind = f"{name}_noprof"

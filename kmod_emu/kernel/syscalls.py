@@ -1,21 +1,33 @@
-"""The system call table: which coroutine serves which number (arch/x86/entry/syscalls/syscall_64.tbl)."""
+"""The system call table: which coroutine serves which number (arch/x86/entry/syscalls/syscall_64.tbl).
+
+Each is also a function of the kernel, `__x64_sys_NAME`, and is called as one while there is a probe on it.
+The guest's `sys_call_table` names them, but nothing is called through it: Linux does not either since it
+defends itself against branch history injection, as Debian's 6.1 does. Who changes the table changes nothing.
+"""
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.clock import SYSCALL_NS
+from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.machine.memory import PAGE_SIZE, READ
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
     SystemCall = Callable[..., Coroutine[Any, Any, int]]
 
 _MASK64 = (1 << 64) - 1
+_ARGUMENTS = ("di", "si", "dx", "r10", "r8", "r9")
+_MAX_ERRNO = 4095
+_NR_SYSCALLS = 452
 
 
 class Entry(NamedTuple):
@@ -24,6 +36,7 @@ class Entry(NamedTuple):
     name: str
     function: SystemCall
     arity: int
+    symbol: str
 
 
 _table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
@@ -36,11 +49,35 @@ def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
     def register(function: SystemCall) -> SystemCall:
         arity = function.__code__.co_argcount - 1  # behind the kernel
         name = function.__name__.removeprefix("sys_")
-        _table[number] = Entry(name, function, arity)
+        entry = _table[number] = Entry(name, function, arity, f"__x64_sys_{name}")
+        _define(entry)
         _numbers[name] = number
         return function
 
     return register
+
+
+def _define(entry: Entry) -> None:
+    @export(f"long {entry.symbol}(const struct pt_regs *regs)")
+    async def call(kernel: KernelCore, regs: StructView) -> int:
+        """The system call, with its arguments in the registers of user space."""
+        return await entry.function(kernel, *(regs.get(name) for name in _ARGUMENTS[: entry.arity]))
+
+
+@export("long __x64_sys_ni_syscall(const struct pt_regs *regs)")
+def ni_syscall(kernel: KernelCore, regs: int) -> int:
+    """What is not implemented (kernel/sys_ni.c)."""
+    return -errno.ENOSYS
+
+
+@export_data("const sys_call_ptr_t sys_call_table[]", PAGE_SIZE)
+def sys_call_table(kernel: KernelCore, address: int) -> None:
+    """The functions by number, read-only (arch/x86/entry/syscall_64.c)."""
+    functions = [kernel.symbols.address("__x64_sys_ni_syscall")] * _NR_SYSCALLS
+    for number, entry in _table.items():
+        functions[number] = kernel.symbols.address(entry.symbol)
+    kernel.memory.write(address, struct.pack(f"<{_NR_SYSCALLS}Q", *functions))
+    kernel.memory.protect(address, PAGE_SIZE, READ)
 
 
 def number_of(name: str) -> int:
@@ -69,11 +106,27 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     kernel.events.emit("syscall", name=entry.name, arguments=arguments)
     task = kernel.sched.current
     try:
-        result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
+        if kernel.symbols.address(entry.symbol) in kernel.probes.hooks:
+            result = await _call_function(kernel, number, entry, arguments)
+        else:
+            result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
     except Killed:
         raise
     except KernelError:
         kernel.lockdep.check_idle(task, "on return to user space")
         raise
     kernel.lockdep.check_idle(task, "on return to user space")
+    return result
+
+
+async def _call_function(kernel: KernelCore, number: int, entry: Entry, arguments: tuple[int, ...]) -> int:
+    """As do_syscall_64() does, with the registers of user space at the top of the kernel's stack."""
+    regs = kernel.view("pt_regs", kernel.sched.current.stack_top)
+    for name, argument in zip(_ARGUMENTS, arguments, strict=False):
+        regs.set(name, argument & _MASK64)
+    regs.orig_ax = number
+    result = await kernel.call_guest(kernel.symbols.address(entry.symbol), regs.address)
+    result -= result >> 63 << 64
+    if -_MAX_ERRNO <= result < 0:
+        raise KernelError(-result)
     return result

@@ -40,6 +40,7 @@ _NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r
           "r14", "r15", "rip", "eflags")  # fmt: skip
 _REGISTERS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
 _REGISTER_IDS = list(_REGISTERS.values())
+_CR0_WP = 1 << 16  # the kernel may not write read-only pages either
 try:  # several registers in one foreign call, without the binding's checks: 3 us instead of 27 a call
     from unicorn.unicorn_py3.unicorn import uclib as _uclib
 except ImportError:  # another release of the binding
@@ -126,6 +127,9 @@ class Cpu:
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         memory.flush = self.flush_tlb
         memory.drop_code = self._drop_code
+        cr0 = x86.UC_X86_REG_CR0
+        memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)
+        self._uc.reg_write(cr0, self._uc.reg_read(cr0) | _CR0_WP)
         self._pristine = self.save()
         self._call_values = (ctypes.c_uint64 * len(_CALL_REGISTERS))()
         places = [ctypes.addressof(self._call_values) + 8 * index for index in range(len(_CALL_REGISTERS))]

@@ -146,6 +146,7 @@ class Memory:
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
+        self.write_protect: Callable[[], bool] = lambda: True  # set by the processor: is CR0.WP on
         self.flush: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
         self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
 
@@ -245,7 +246,9 @@ class Memory:
             return page, READ | WRITE
         arena, offset, perms = self._resolve(address, access)
         if not perms & (READ, WRITE, EXEC)[access]:
-            raise PageFault(address, access, present=True)
+            if access is not Access.WRITE or self.user_mode or self.write_protect():
+                raise PageFault(address, access, present=True)
+            perms |= WRITE
         if access is Access.FETCH and self.smep and not self.user_mode and address < _USER_END:
             raise PageFault(address, access, present=True)
         if self.smap and address < _USER_END and not self.user_mode:
