@@ -14,11 +14,9 @@ from kmod_emu.kmod.console import Console, Done
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from click.shell_completion import CompletionItem
-
-    from kmod_emu.kmod.getopt import Command
 
 _KILLED, _UNIMPLEMENTED = 3, 4
 
@@ -61,46 +59,24 @@ class ToolCommand(click.Command):
         sys.exit(run(str(self.name), ctx.args, ctx.obj))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Options by their names; modules that are loaded, samples or files for the rest."""
-        from click.shell_completion import CompletionItem
+        """Options by their names; modules, samples or files for the rest."""
+        from kmod_emu.cli import completion
 
-        if not incomplete.startswith("-"):
-            names = _loaded(ctx) if self.name == "rmmod" else _samples() if self.name == "modinfo" else []
-            return complete(names, incomplete)
-        command: Command = import_module(f"kmod_emu.kmod.{self.name}").COMMAND
-        options = command.completions().items()
-        return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
-
-
-def complete(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    """The names that begin so, else the shell's own completion of files."""
-    from click.shell_completion import CompletionItem
-
-    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return items or [CompletionItem(incomplete, type="file")]
+        return completion.of_tool(ctx, str(self.name), incomplete)
 
 
 def complete_sample(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Samples, else files."""
-    return complete(_samples(), incomplete)
+    from kmod_emu.cli import completion
+
+    return completion.sample(incomplete)
 
 
-def _samples() -> list[str]:
-    from kmod_emu import samples
+def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files of the kept machine."""
+    from kmod_emu.cli import completion
 
-    return samples.names()
-
-
-def _loaded(ctx: click.Context) -> list[str]:
-    """Modules of the kept machine; none where it cannot be read."""
-    from kmod_emu.cli.machine import state_path
-    from kmod_emu.kernel.statefile import StateFile
-
-    state = ctx.parent.params.get("state") if ctx.parent else None
-    try:
-        return [name for name, *_ in StateFile(state_path(state)).notes["modules"]]
-    except (OSError, KeyError):
-        return []
+    return completion.machine_path(ctx, incomplete)
 
 
 @reports_errors

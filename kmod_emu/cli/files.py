@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import click
 
-from kmod_emu.cli.command import reports_errors
+from kmod_emu.cli.command import complete_path, reports_errors
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
@@ -57,7 +57,7 @@ def devices(state: str | None, everything: bool) -> None:
 @click.option("-n", "no_newline", is_flag=True, help="Write no newline behind the text.")
 @click.option("-a", "--append", is_flag=True, help="Open the file with O_APPEND.")
 @click.option("--uid", type=UID, default=0, help="Who writes.")
-@click.argument("words", nargs=-1, required=True, metavar="TEXT... FILE")
+@click.argument("words", nargs=-1, required=True, metavar="TEXT... FILE", shell_complete=complete_path)
 @click.pass_obj
 @reports_errors
 def echo(state: str | None, no_newline: bool, append: bool, uid: int, words: tuple[str, ...]) -> None:
@@ -80,7 +80,7 @@ def echo(state: str | None, no_newline: bool, append: bool, uid: int, words: tup
 
 @click.command()
 @click.option("-m", "--mode", default="666", help="Permissions, in octal.")
-@click.argument("path")
+@click.argument("path", shell_complete=complete_path)
 @click.argument("kind", type=click.Choice(list(_KINDS)))
 @click.argument("numbers", nargs=-1, type=click.IntRange(0))
 @click.pass_obj
@@ -108,7 +108,7 @@ def mknod(state: str | None, mode: str, path: str, kind: str, numbers: tuple[int
 
 @click.command()
 @click.option("-L", "--dereference", is_flag=True, help="Follow a link at the end of the path.")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, shell_complete=complete_path)
 @click.pass_obj
 @reports_errors
 def stat(state: str | None, dereference: bool, paths: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod_emu.kmod.NAME
 
 # Command -> the module that has it and its name there. Only the one that runs is imported.
-_COMMANDS = {
+COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
     "exec": ("kmod_emu.cli.exec", "exec_"),
     "boot": ("kmod_emu.cli.tools", "boot"),
@@ -46,7 +46,7 @@ _COMMANDS = {
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
     "profile": ("kmod_emu.cli.profile", "profile"),
 }
-TOOLS = tuple(name for name, place in _COMMANDS.items() if place is _TOOL)
+TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
     "exec": "Run a Linux program on the machine, such as busybox.",
@@ -79,17 +79,17 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order of use."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         from importlib import import_module
 
-        module, name = _COMMANDS[cmd_name]
+        module, name = COMMANDS[cmd_name]
         found: Any = getattr(import_module(module), name)
-        command: click.Command = found(cmd_name) if _COMMANDS[cmd_name] is _TOOL else found
+        command: click.Command = found(cmd_name) if COMMANDS[cmd_name] is _TOOL else found
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from kmod_emu.cli.command import reports_errors
+from kmod_emu.cli.command import complete_path, reports_errors
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
@@ -36,7 +36,7 @@ def boot(state: str | None, release: str | None, modules: str | None) -> None:
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, shell_complete=complete_path)
 @click.option("--uid", type=UID, default=0, help="Who reads.")
 @click.pass_obj
 @reports_errors
@@ -58,7 +58,7 @@ def cat(state: str | None, paths: tuple[str, ...], uid: int) -> None:
 
 
 @click.command()
-@click.argument("path", default="/")
+@click.argument("path", default="/", shell_complete=complete_path)
 @click.pass_obj
 @reports_errors
 def ls(state: str | None, path: str) -> None:

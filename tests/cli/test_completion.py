@@ -34,3 +34,19 @@ def test_modules_that_are_loaded(cli):
 )
 def test_names_options_and_files(cli, words, incomplete, wanted):
     assert offered(words, incomplete) == wanted
+
+
+def test_files_of_the_machine(cli):
+    cli("insmod", samples.path("echo"))
+    assert offered(["cat"], "/proc/mod") == ["/proc/modules"]
+    assert offered(["ls"], "/sys/module/ech") == ["/sys/module/echo/"]
+    assert offered(["stat"], "/nowhere/") == []
+
+
+def test_modules_of_the_module_directory(cli, tmp_path):
+    names = ("kernel/a-b.ko", "kernel/c.ko.xz")
+    (tmp_path / "modules.dep").write_text("".join(f"{name}: kernel/z.ko\n" for name in names))
+    assert offered(["modprobe"], "") == ["file"]
+    cli("boot", "--modules", tmp_path)
+    assert offered(["modprobe"], "") == ["a-b", "c"]
+    assert offered(["modprobe", "-r"], "") == ["file"]

@@ -1,0 +1,95 @@
+"""What Tab offers: options, modules, samples, and files of the kept machine."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem
+
+from kmod_emu.cli.machine import machine, state_path
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.statefile import StateFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import click
+
+    from kmod_emu.kmod.getopt import Command
+
+
+def of_tool(ctx: click.Context, tool: str, incomplete: str) -> list[CompletionItem]:
+    """What a word of a tool's command line can become."""
+    if incomplete.startswith("-"):
+        command: Command = import_module(f"kmod_emu.kmod.{tool}").COMMAND
+        options = command.completions().items()
+        return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
+    names: list[str] = []
+    if tool == "rmmod" or (tool == "modprobe" and {"-r", "--remove"} & set(ctx.args)):
+        names = _loaded(ctx)
+    elif tool == "modprobe":
+        names = _known(ctx)
+    elif tool == "modinfo":
+        names = _samples()
+    return _or_files(names, incomplete)
+
+
+def sample(incomplete: str) -> list[CompletionItem]:
+    """Samples, else files."""
+    return _or_files(_samples(), incomplete)
+
+
+def machine_path(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Files of the kept machine; a directory's name ends with a slash."""
+    from kmod_emu.uapi.stat import S_IFDIR, is_type
+
+    directory = incomplete[: incomplete.rfind("/") + 1]
+    items = []
+    try:
+        with machine(_state(ctx), change=False) as kernel, kernel.process(comm="ls") as process:
+            for name in sorted(process.listdir(directory or ".")):
+                path = f"{directory}{name}"
+                if path.startswith(incomplete):
+                    slash = "/" if is_type(process.stat(path).mode, S_IFDIR) else ""
+                    items.append(CompletionItem(path + slash))
+    except (KernelError, OSError):
+        pass
+    return items
+
+
+def _or_files(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """The names that begin so, else the shell's own completion of files."""
+    items = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return items or [CompletionItem(incomplete, type="file")]
+
+
+def _samples() -> list[str]:
+    from kmod_emu import samples
+
+    return samples.names()
+
+
+def _state(ctx: click.Context) -> str | None:
+    return ctx.parent.params.get("state") if ctx.parent else None
+
+
+def _loaded(ctx: click.Context) -> list[str]:
+    """Modules of the kept machine; none where it cannot be read."""
+    try:
+        return [name for name, *_ in StateFile(state_path(_state(ctx))).notes["modules"]]
+    except (OSError, KeyError):
+        return []
+
+
+def _known(ctx: click.Context) -> list[str]:
+    """Modules that the machine's module directory has."""
+    try:
+        file = StateFile(state_path(_state(ctx)))
+        directory = file.tables["subsystems"]["Kmod"]["directory"] or f"/lib/modules/{file.notes['release']}"
+        text = Path(directory, "modules.dep").read_text(errors="surrogateescape")
+    except (OSError, KeyError, TypeError):
+        return []
+    return sorted(re.findall(r"^(?:[^:\n]*/)?([^:/.\n]+)\.ko[^:\n]*:", text, re.MULTILINE))
