@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.kmod.aliases import normalize
+from kmod_emu.kmod.config_files import config_files
 from kmod_emu.kmod.lines import logical_lines
 
 if TYPE_CHECKING:
@@ -122,26 +122,17 @@ def read_config(directory: str, paths: Sequence[str], cmdline: str, error: Calla
 
 def _files(directory: str, paths: Sequence[str], error: Callable[[str], object]) -> dict[str, str]:
     """Paths by name."""
-    files = {SOFTDEPS: f"{directory}/{SOFTDEPS}"}
-    for path in paths:
-        try:
-            if not stat.S_ISDIR(os.stat(path).st_mode):
-                files.setdefault(os.path.basename(path), path)
-                continue
-            names = os.listdir(path)
-        except OSError as failure:
-            if os.path.exists(path):
-                error(f"{_LIBRARY}:868 conf_files_list: opendir({path}): {failure.strerror}")
-            continue
-        for name in names:
-            if name.startswith(".") or len(name) < 6 or not name.endswith((".conf", ".alias")):
-                continue
-            if os.path.isdir(f"{path}/{name}"):
-                said = f"Directories inside directories are not supported: {path}/{name}"
-                error(f"{_LIBRARY}:772 conf_files_filter_out: {said}")
-                continue
-            files.setdefault(name, f"{path}/{name}")
-    return files
+
+    def unreadable(path: str, failure: OSError) -> None:
+        error(f"{_LIBRARY}:868 conf_files_list: opendir({path}): {failure.strerror}")
+
+    def nested(said: str) -> None:
+        error(f"{_LIBRARY}:772 conf_files_filter_out: {said}")
+
+    return {
+        SOFTDEPS: f"{directory}/{SOFTDEPS}",
+        **config_files(paths, (".conf", ".alias"), unreadable, nested),
+    }
 
 
 def _word(text: str) -> tuple[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kmod_emu.kmod.config_files import config_files
 from kmod_emu.kmod.lines import logical_lines
 
 if TYPE_CHECKING:
@@ -83,22 +83,7 @@ def read_config(release: str, paths: Sequence[str], error: Callable[[str], objec
 
 
 def _files(paths: Sequence[str], error: Callable[[str], object]) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for path in paths:
-        try:
-            if not stat.S_ISDIR(os.stat(path).st_mode):
-                files.setdefault(os.path.basename(path), path)
-                continue
-            names = os.listdir(path)
-        except OSError as failure:
-            if os.path.exists(path):
-                error(f"files list {path}: {failure.strerror}")
-            continue
-        for name in names:
-            if name.startswith(".") or len(name) < 6 or not name.endswith(".conf"):
-                continue
-            if os.path.isdir(f"{path}/{name}"):
-                error(f"Directories inside directories are not supported: {path}/{name}")
-                continue
-            files.setdefault(name, f"{path}/{name}")
-    return files
+    def unreadable(path: str, failure: OSError) -> None:
+        error(f"files list {path}: {failure.strerror}")
+
+    return config_files(paths, (".conf",), unreadable, error)
