@@ -48,6 +48,8 @@ FUNCTION pv_native_\name
 	NATIVE irq_enable, 0xfb
 	NATIVE queued_spin_unlock, 0xc6, 0x07, 0x00		/* movb $0,(%rdi) */
 	NATIVE vcpu_is_preempted, 0x31, 0xc0			/* xor %eax,%eax */
+	NATIVE read_cr0, 0x0f, 0x20, 0xc0			/* mov %cr0,%rax */
+	NATIVE write_cr0, 0x0f, 0x22, 0xc7			/* mov %rdi,%cr0 */
 
 /* Retpolines: one every 32 bytes, in the order of the processor's register numbers, rsp included. */
 	.macro THUNKS prefix

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Operations by the structure that has them: guest function, and the code that stands for a call.
 NATIVE = {
+    ("cpu", "pv_cpu_ops", "read_cr0"): ("pv_native_read_cr0", b"\x0f\x20\xc0"),  # mov %cr0, %rax
+    ("cpu", "pv_cpu_ops", "write_cr0"): ("pv_native_write_cr0", b"\x0f\x22\xc7"),  # mov %rdi, %cr0
     ("irq", "pv_irq_ops", "save_fl"): ("pv_native_save_fl", b"\x9c\x58"),  # pushf; pop %rax
     ("irq", "pv_irq_ops", "restore_fl"): ("pv_native_restore_fl", b"\x57\x9d"),  # push %rdi; popf
     ("irq", "pv_irq_ops", "irq_disable"): ("pv_native_irq_disable", b"\xfa"),
