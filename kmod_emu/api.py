@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
+from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.misc import Misc
+from kmod_emu.drivers.platform import Platform
+from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
@@ -81,6 +84,8 @@ class Kernel(KernelCore):
         self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
         self.add(Devices(self))
+        self.add(Buses(self))
+        self.add(Platform(self))
         self.add(Misc(self))
         module_sysfs = ModuleSysfs(self)
         self.add(module_sysfs)
@@ -152,7 +157,13 @@ class Kernel(KernelCore):
         self.sched.advance(round(seconds * NSEC_PER_SEC))
 
     def device(
-        self, *, ports: int | None = None, mmio: int | None = None, size: int = 1, irq: int | None = None
+        self,
+        *,
+        ports: int | None = None,
+        mmio: int | None = None,
+        size: int = 1,
+        irq: int | None = None,
+        platform: str | None = None,
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
@@ -163,7 +174,8 @@ class Kernel(KernelCore):
             ports: Its first port.
             mmio: Its first physical address, for modules that ioremap() it.
             size: How many addresses it has, of either kind.
-            irq: A line above 15 that it is going to raise.
+            irq: The line that it raises; the machine gets one above 15 that way.
+            platform: Name of a platform device with these resources: a driver of that name is probed.
 
         Raises:
             ValueError: Another device is there, or RAM.
@@ -185,11 +197,19 @@ class Kernel(KernelCore):
         if irq is not None:
             self.irqs.ensure(irq)
 
+        resources = [
+            (base, base + (1 if kind == IRQ else size) - 1, kind)
+            for base, kind in ((ports, IO), (mmio, MEM), (irq, IRQ))
+            if base is not None
+        ]
+
         def attach(model: Any) -> Any:
             device = model() if isinstance(model, type) else model
             for space, base in ((self.cpu.ports, ports), (self.cpu.mmio, mmio)):
                 if base is not None:
                     space.attach(base, size, device)
+            if platform is not None:
+                self.run(create_device(self, platform, resources))
             return device
 
         return attach

@@ -4,7 +4,11 @@ import kmod_emu.drivers.attributes
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
+import kmod_emu.drivers.devres_io
+import kmod_emu.drivers.driver
 import kmod_emu.drivers.misc
+import kmod_emu.drivers.platform
+import kmod_emu.drivers.platform_device
 import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev

@@ -81,9 +81,12 @@ async def dev_uevent(kernel: KernelCore, kobj: int, env: int) -> int:
     kind, cls = view.get("type"), view.get("class")
     if kind and (name := kernel[Devices].text(kernel.view("device_type", kind).get("name"))):
         facts["DEVTYPE"] = name
+    if view.driver:
+        facts["DRIVER"] = kernel[Devices].text(kernel.view("device_driver", view.driver).get("name"))
     for fact, value in facts.items():
         add_variable(kernel, message, f"{fact}={value}".encode("utf-8", "surrogateescape"))
-    methods = [kernel.view("class", cls).dev_uevent] if cls else []
+    methods = [kernel.view("bus_type", view.bus).uevent] if view.bus else []
+    methods += [kernel.view("class", cls).dev_uevent] if cls else []
     methods += [kernel.view("device_type", kind).uevent] if kind else []
     for method in methods:
         if method and (error := to_int(await kernel.call_guest(method, kobj, env))):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.abi import lists
 from kmod_emu.fs.devtmpfs import Devtmpfs
@@ -31,10 +31,24 @@ _BUILT_IN_CLASSES = (
 _EMPTY = directory({}, 0o755)
 
 
+class BusPart(Protocol):
+    """What buses do with a device that comes or goes (bus.py)."""
+
+    def add_device(self, dev: int) -> None:
+        """It is there."""
+
+    async def probe_device(self, dev: int) -> None:
+        """User space was told: find its driver."""
+
+    async def remove_device(self, dev: int) -> None:
+        """Take it from its driver."""
+
+
 class Devices:
     """The registered classes and devices.
 
     Attributes:
+        bus: Told of devices.
         classes: Address of a `struct class` -> its kobject.
         devices: Addresses of `struct device`, oldest first.
         class_kset: The kset whose kobject is /sys/class.
@@ -44,6 +58,7 @@ class Devices:
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self._sysfs = kernel[Sysfs]
+        self.bus: BusPart
         self.classes: dict[int, int] = {}
         self.devices: list[int] = []
         self._glue: dict[tuple[int, int], int] = {}  # (parent's kobject, class) -> directory between
@@ -185,7 +200,9 @@ class Devices:
         if major(view.devt):
             name, mode = await self.devnode(dev)
             kernel[Devtmpfs].create_node(name, mode or 0o600, view.devt)
+        self.bus.add_device(dev)
         await self._sysfs.uevent(dev, "add")
+        await self.bus.probe_device(dev)
         return 0
 
     async def _show(self, dev: int, view: StructView) -> int:
@@ -229,6 +246,7 @@ class Devices:
         if dev not in self.devices:
             return
         kernel, view = self._kernel, self.view(dev)
+        await self.bus.remove_device(dev)
         if major(view.devt):
             name, _ = await self.devnode(dev)
             kernel[Devtmpfs].delete_node(name)

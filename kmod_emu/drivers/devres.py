@@ -92,7 +92,8 @@ def _asking(kernel: KernelCore, dev: int, match: int, match_data: int) -> Match:
     return matches
 
 
-async def _remove(kernel: KernelCore, dev: int, release: int, match: Match) -> int:
+async def remove(kernel: KernelCore, dev: int, release: int, match: Match) -> int:
+    """Take the newest that matches from the device: the address of its data, 0 for none."""
     res = await _find(kernel, dev, release, match)
     if res:
         lists.delete_init(kernel.memory, res - _DATA)
@@ -152,7 +153,7 @@ async def devres_get(kernel: KernelCore, dev: int, new_res: int, match: int, mat
 @export("void *devres_remove(struct device *dev, dr_release_t release, dr_match_t match, void *match_data)")
 async def devres_remove(kernel: KernelCore, dev: int, release: int, match: int, match_data: int) -> int:
     """Take a resource from its device (drivers/base/devres.c)."""
-    return await _remove(kernel, dev, release, _asking(kernel, dev, match, match_data))
+    return await remove(kernel, dev, release, _asking(kernel, dev, match, match_data))
 
 
 @export("int devres_destroy(struct device *dev, dr_release_t release, dr_match_t match, void *match_data)")
@@ -303,7 +304,7 @@ async def _take_action(kernel: KernelCore, dev: int, action: int, data: int) -> 
     async def same(res: int) -> bool:
         return (kernel.memory.read_u64(res), kernel.memory.read_u64(res + 8)) == (data, action)
 
-    res = await _remove(kernel, dev, kernel.symbol("devm_action_release"), same)
+    res = await remove(kernel, dev, kernel.symbol("devm_action_release"), same)
     devres_free(kernel, res)
     return bool(res)
 
@@ -367,7 +368,7 @@ async def _take(kernel: KernelCore, dev: int, release: str, value: int, *, itsel
     async def same(res: int) -> bool:
         return (res if itself else kernel.memory.read_u64(res)) == value
 
-    res = await _remove(kernel, dev, kernel.symbol(release), same)
+    res = await remove(kernel, dev, kernel.symbol(release), same)
     devres_free(kernel, res)
     return bool(res)
 

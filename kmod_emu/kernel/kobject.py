@@ -99,7 +99,7 @@ class Kobjects:
         self.initialize(address, self._kernel.symbol("dynamic_kobj_ktype"))
         self.set_name(address, name.encode())
         view = self.view(address)
-        view.parent, view.kset = parent, kset
+        view.parent, view.kset = self.get(parent), kset
         self.sysfs.create_dir(address, name, parent)
         view.set_bit("state_in_sysfs", True)
         return address

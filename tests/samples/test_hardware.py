@@ -135,3 +135,50 @@ def test_mmio():
     with pytest.raises(KernelError):
         kernel.insmod(samples.path("mmio"))
     assert kernel.dmesg()[-1] == "mmio: id 0xffffffff: nothing there"
+
+
+def test_platform():
+    kernel = Kernel()
+
+    @kernel.device(mmio=0xFED40000, size=8, irq=20, platform="hot-sensor")
+    class Sensor:
+        value = limit = 250
+
+        def read(self, offset, size):
+            return self.value
+
+        def write(self, offset, size, value):
+            assert offset == 4
+            self.limit = value
+
+    before = kernel.held()
+    kernel.insmod(samples.path("platform"), "own=1")
+    assert Sensor.limit == 300
+    Sensor.value = 301
+    kernel.raise_irq(20)
+    assert kernel.cat("/sys/devices/platform/hot-sensor/value") == b"301\n"
+    with kernel.process() as process:
+        assert (
+            process.readlink("/sys/bus/platform/devices/hot-sensor") == "../../../devices/platform/hot-sensor"
+        )
+        assert process.readlink("/sys/bus/platform/drivers/sensor/hot-sensor").endswith("platform/hot-sensor")
+        assert (
+            process.readlink("/sys/devices/platform/hot-sensor/driver")
+            == "../../../bus/platform/drivers/sensor"
+        )
+    assert "MODALIAS=platform:hot-sensor\n" in kernel.cat("/sys/devices/platform/hot-sensor/uevent").decode()
+    assert "fed40000-fed40007 : hot-sensor\n  fed40000-fed40007 : hot-sensor\n" in (
+        kernel.cat("/proc/iomem").decode()
+    )
+    kernel.rmmod("platform")
+    assert kernel.dmesg()[2:] == [
+        "sensor hot-sensor: line 20, driver data 2",
+        "sensor mild-sensor.7: invalid resource (null)",
+        "sensor: probe of mild-sensor.7 failed with error -22",
+        "sensor mild-sensor.7: last of all, the first action",
+        "sensor hot-sensor: too hot: 301",
+        "sensor hot-sensor: removed",
+        "sensor hot-sensor: last of all, the first action",
+    ]
+    assert kernel.held() == before
+    assert "hot-sensor" not in kernel.cat("/proc/interrupts").decode()[:400].split("20:")[0]

@@ -1,0 +1,244 @@
+"""Buses: which driver gets which device (drivers/base/bus.c, dd.c, driver.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.drivers import devres
+from kmod_emu.drivers.core import Devices
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.sysfs import Sysfs
+from kmod_emu.fs.sysfs_group import create_groups, sysfs_remove_groups
+from kmod_emu.kernel.activation import to_int
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from kmod_emu.abi.structs import StructView
+    from kmod_emu.kernel.kernel import KernelCore
+
+EPROBE_DEFER = 517
+_QUIET = (-EPROBE_DEFER, -errno.ENODEV, -errno.ENXIO)
+
+
+class Bus:
+    """One bus: its directories in /sys/bus (kobjects), devices and drivers in order of registration."""
+
+    def __init__(self, kobj: int, devices_kobj: int, drivers_kobj: int) -> None:
+        self.kobj, self.devices_kobj, self.drivers_kobj = kobj, devices_kobj, drivers_kobj
+        self.devices: list[int] = []
+        self.drivers: dict[int, int] = {}  # struct device_driver -> its kobject
+
+
+class Buses:
+    """All buses by the address of their `struct bus_type`; devices tell it when they come and go."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self._devices, self._sysfs = kernel[Devices], kernel[Sysfs]
+        self._top = kernel.kobjects.make("bus")
+        self.buses: dict[int, Bus] = {}
+        self._deferred: list[int] = []
+        kernel[Devices].bus = self
+
+    # --- buses --------------------------------------------------------------------------------------
+
+    def name(self, bus: int) -> str:
+        """A bus's name."""
+        return self._devices.text(self._kernel.view("bus_type", bus).get("name"))
+
+    def register(self, bus: int) -> Bus:
+        """Make its directories.
+
+        Raises:
+            KernelError: EEXIST, the name is taken.
+        """
+        kobjects = self._kernel.kobjects
+        if self._sysfs.at(self._top).has(self.name(bus)):
+            raise KernelError(errno.EEXIST, f"there is a bus {self.name(bus)} already")
+        kobj = kobjects.make(self.name(bus), self._top)
+        made = self.buses[bus] = Bus(kobj, kobjects.make("devices", kobj), kobjects.make("drivers", kobj))
+        view = self._kernel.view("bus_type", bus)
+        if view.has("p"):
+            view.p = bus  # opaque to drivers
+        return made
+
+    async def unregister(self, bus: int) -> None:
+        """Remove its directories."""
+        gone = self.buses.pop(bus, None)
+        for kobj in (gone.drivers_kobj, gone.devices_kobj, gone.kobj) if gone else ():
+            await self._kernel.kobjects.delete(kobj)
+            await self._kernel.kobjects.put(kobj)
+
+    # --- devices ------------------------------------------------------------------------------------
+
+    def add_device(self, dev: int) -> None:
+        """bus_add_device(): before user space is told."""
+        bus = self.buses.get(self._kernel.view("device", dev).bus)
+        if bus is not None:
+            bus.devices.append(dev)
+            self._sysfs.at(dev).links["subsystem"] = bus.kobj
+            self._sysfs.at(bus.devices_kobj).links[self._kernel.kobjects.name(dev)] = dev
+
+    async def probe_device(self, dev: int) -> None:
+        """bus_probe_device(): try the drivers that are there."""
+        bus = self.buses.get(self._kernel.view("device", dev).bus)
+        for driver in list(bus.drivers) if bus else ():
+            if await self._try(dev, driver):
+                break
+
+    async def remove_device(self, dev: int) -> None:
+        """bus_remove_device()."""
+        bus = self.buses.get(self._kernel.view("device", dev).bus)
+        if bus is not None and dev in bus.devices:
+            await self.release_driver(dev)
+            bus.devices.remove(dev)
+            self._sysfs.at(bus.devices_kobj).links.pop(self._kernel.kobjects.name(dev), None)
+        if dev in self._deferred:
+            self._deferred.remove(dev)
+
+    # --- drivers ------------------------------------------------------------------------------------
+
+    async def register_driver(self, driver: int) -> int:
+        """driver_register(): 0 or a negative errno."""
+        kernel, view = self._kernel, self._kernel.view("device_driver", driver)
+        bus = self.buses.get(view.bus)
+        name = self._devices.text(view.get("name"))
+        if bus is None:
+            text = f"Driver '{name}' was unable to register with bus_type '{self.name(view.bus)}'"
+            kernel.printk.emit(f"{text} because the bus was not initialized.\n", 3)
+            return -errno.EINVAL
+        if any(self._driver_name(other) == name for other in bus.drivers):
+            kernel.printk.emit(f"Error: Driver '{name}' is already registered, aborting...\n", 3)
+            return -errno.EBUSY
+        kobj = kernel.kobjects.make(name, bus.drivers_kobj)
+        bus.drivers[driver] = kobj
+        view.p = kobj  # opaque to drivers
+        for dev in list(bus.devices):
+            if not kernel.view("device", dev).driver:
+                await self._try(dev, driver)
+        if view.groups and (error := await create_groups(kernel, kobj, view.groups)):
+            await self.unregister_driver(driver)
+            return error
+        await self._sysfs.uevent(kobj, "add")
+        return 0
+
+    def _driver_name(self, driver: int) -> str:
+        return self._devices.text(self._kernel.view("device_driver", driver).get("name"))
+
+    async def unregister_driver(self, driver: int) -> None:
+        """driver_unregister()."""
+        kernel = self._kernel
+        view = kernel.view("device_driver", driver)
+        bus = self.buses.get(view.bus)
+        if bus is None or driver not in bus.drivers:
+            text = "Unexpected driver unregister!"
+            kernel.faults.warn("drivers/base/driver.c", 270, text, "driver_unregister+0x38/0x40")
+            return
+        kobj = bus.drivers.pop(driver)
+        if view.groups:
+            sysfs_remove_groups(kernel, kobj, view.groups)
+        for dev in reversed(bus.devices):
+            if kernel.view("device", dev).driver == driver:
+                await self.release_driver(dev)
+        await kernel.kobjects.delete(kobj)
+        await kernel.kobjects.put(kobj)
+        view.p = 0
+
+    # --- binding ------------------------------------------------------------------------------------
+
+    async def _try(self, dev: int, driver: int) -> bool:
+        """Whether a device now belongs to a driver: it fits, and its probe said 0."""
+        kernel, view = self._kernel, self._kernel.view("device", dev)
+        match = kernel.view("bus_type", view.bus).match
+        fits = to_int(await kernel.call_guest(match, dev, driver)) if match else 1
+        if fits <= 0:
+            return False
+        error = await self._probe(dev, view, driver)
+        if error:
+            await self._failed(dev, view, driver, error)
+            return False
+        await self._retry_deferred()
+        return True
+
+    async def _probe(self, dev: int, view: StructView, driver: int) -> int:
+        """really_probe()."""
+        kernel = self._kernel
+        view.driver = driver
+        self._link(dev, driver)
+        probe = kernel.view("bus_type", view.bus).probe or kernel.view("device_driver", driver).probe
+        if not probe:
+            return 0
+        kernel.events.emit("probe", device=kernel.kobjects.name(dev), driver=self._driver_name(driver))
+        error = to_int(await kernel.call_guest(probe, dev))
+        groups = kernel.view("device_driver", driver).dev_groups
+        return error or (await create_groups(kernel, dev, groups) if groups else 0)
+
+    async def _failed(self, dev: int, view: StructView, driver: int, error: int) -> None:
+        kernel, name = self._kernel, self._kernel.kobjects.name(dev)
+        if error not in _QUIET:
+            text = f"{self._driver_name(driver)}: probe of {name} failed with error {error}"
+            kernel.printk.emit(f"{text}\n", 4)
+        if error == -EPROBE_DEFER and dev not in self._deferred:
+            self._deferred.append(dev)
+        await self._unbind(dev, view, driver)
+
+    async def _retry_deferred(self) -> None:
+        """A driver got a device: those that wait for something may have it now."""
+        waiting, self._deferred = self._deferred, []
+        for dev in waiting:
+            await self.probe_device(dev)
+
+    async def release_driver(self, dev: int) -> None:
+        """device_release_driver(): the driver's remove, then what goes with it."""
+        kernel, view = self._kernel, self._kernel.view("device", dev)
+        driver = view.driver
+        if not driver:
+            return
+        if groups := kernel.view("device_driver", driver).dev_groups:
+            sysfs_remove_groups(kernel, dev, groups)
+        remove = kernel.view("bus_type", view.bus).remove or kernel.view("device_driver", driver).remove
+        if remove:
+            await kernel.call_guest(remove, dev)
+        await self._unbind(dev, view, driver)
+
+    async def _unbind(self, dev: int, view: StructView, driver: int) -> None:
+        await devres.release_all(self._kernel, dev)
+        self._unlink(dev, driver)
+        view.driver = view.driver_data = 0
+
+    def _driver_kobject(self, driver: int) -> int:
+        return self._kernel.view("device_driver", driver).p
+
+    def _link(self, dev: int, driver: int) -> None:
+        kobj = self._driver_kobject(driver)
+        self._sysfs.at(kobj).links[self._kernel.kobjects.name(dev)] = dev
+        self._sysfs.at(dev).links["driver"] = kobj
+
+    def _unlink(self, dev: int, driver: int) -> None:
+        self._sysfs.at(self._driver_kobject(driver)).links.pop(self._kernel.kobjects.name(dev), None)
+        self._sysfs.at(dev).links.pop("driver", None)
+
+    # --- state --------------------------------------------------------------------------------------
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        buses = [
+            [
+                bus,
+                each.kobj,
+                each.devices_kobj,
+                each.drivers_kobj,
+                list(each.devices),
+                list(each.drivers.items()),
+            ]
+            for bus, each in self.buses.items()
+        ]
+        return {"buses": buses, "deferred": list(self._deferred)}
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self.buses = {}
+        for bus, kobj, devices_kobj, drivers_kobj, devices, drivers in state["buses"]:
+            made = self.buses[bus] = Bus(kobj, devices_kobj, drivers_kobj)
+            made.devices, made.drivers = list(devices), dict(drivers)
+        self._deferred = list(state["deferred"])

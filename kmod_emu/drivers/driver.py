@@ -1,0 +1,36 @@
+"""What is called to register buses and drivers (drivers/base/bus.c, driver.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.drivers.bus import Buses
+from kmod_emu.kernel.exports import export
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+
+@export("int bus_register(struct bus_type *bus)")
+def bus_register(kernel: KernelCore, bus: int) -> int:
+    """A bus of the module's own (drivers/base/bus.c)."""
+    kernel[Buses].register(bus)
+    return 0
+
+
+@export("void bus_unregister(struct bus_type *bus)")
+async def bus_unregister(kernel: KernelCore, bus: int) -> None:
+    """Remove it (drivers/base/bus.c)."""
+    await kernel[Buses].unregister(bus)
+
+
+@export("int driver_register(struct device_driver *drv)")
+async def driver_register(kernel: KernelCore, drv: int) -> int:
+    """A driver: its bus's devices that fit and have none are probed (drivers/base/driver.c)."""
+    return await kernel[Buses].register_driver(drv)
+
+
+@export("void driver_unregister(struct device_driver *drv)")
+async def driver_unregister(kernel: KernelCore, drv: int) -> None:
+    """Remove it: its devices' remove functions are called (drivers/base/driver.c)."""
+    await kernel[Buses].unregister_driver(drv)
