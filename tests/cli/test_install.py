@@ -33,11 +33,13 @@ Cleaning up module.
 
 @pytest.fixture
 def bash(cli, tmp_path):
-    for name in ("hello", "params"):
+    for name in ("hello", "params", "echo"):
         shutil.copy(samples.path(name), tmp_path)
 
     def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
-        assert cli(*options, "install-tools", tmp_path / "bin").exit_code == 0
+        files = [option for option in options if option == "--files"]
+        state = [option for option in options if option not in files]
+        assert cli(*state, "install-tools", *files, tmp_path / "bin").exit_code == 0
         environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
         return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True)
 
@@ -59,6 +61,50 @@ def test_the_state_file_given_at_installation_stays(bash, cli):
 def test_modules_beside_the_script_are_not_imported(bash, tmp_path):
     (tmp_path / "click.py").write_text("raise SystemExit('imported')")
     assert bash("lsmod").stdout.startswith("Module ")
+
+
+FILES_LAB = """\
+set -e
+sudo insmod ./echo.ko
+cat /proc/modules | cut -d' ' -f1
+ls /sys/module | grep '^echo$'
+sudo mknod /dev/echo c $(grep echo /proc/devices | cut -d' ' -f1) 0
+sudo chmod 666 /dev/echo
+echo hi there | sudo tee /dev/echo >/dev/null
+cat /dev/echo
+stat -c %F /dev/echo
+cat /proc/modules | tee /dev/echo | wc -l
+sudo rm /dev/echo
+! ls /dev/echo 2>/dev/null
+tail -n 1 /var/log/syslog | cut -d: -f 4-
+echo /proc/nothing >pattern
+grep /proc pattern
+cat pattern - </dev/null
+ls pattern
+ls -d /proc/self/fd
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="busybox is not here")
+def test_a_lab_script_with_device_files(bash):
+    result = bash(FILES_LAB, "--files")
+    assert (result.stderr, result.returncode) == ("", 0)
+    assert result.stdout.splitlines() == [
+        *("echo", "echo", "hi there", "character special file", "1"),
+        result.stdout.splitlines()[5],
+        *("/proc/nothing", "/proc/nothing", "pattern", "/proc/self/fd"),
+    ]
+    assert result.stdout.splitlines()[5].endswith("echo: released")
+    assert not os.path.exists("/dev/echo")
+
+
+def test_file_tools_without_busybox(bash, monkeypatch):
+    monkeypatch.setattr("kmod_emu.cli.install._BUSYBOX", "/nowhere")
+    lab = "insmod ./hello.ko; cat /proc/modules; ls /sys/module/hello; cat </dev/null; type -p tee"
+    result = bash(lab, "--files")
+    assert result.stdout.splitlines()[0] == "hello 16384 0 - Live 0xffffffffc0000000 (OE)"
+    assert "refcnt" in result.stdout.splitlines()
+    assert "bin/tee" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
