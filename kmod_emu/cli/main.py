@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -88,7 +89,13 @@ class LazyGroup(click.Group):
         from importlib import import_module
 
         module, name = COMMANDS[cmd_name]
-        found: Any = getattr(import_module(module), name)
+        collecting = gc.isenabled()
+        gc.disable()  # imports leave no garbage; looking for it all the same takes a tenth of a start
+        try:
+            found: Any = getattr(import_module(module), name)
+        finally:
+            if collecting:
+                gc.enable()
         command: click.Command = found(cmd_name) if COMMANDS[cmd_name] is _TOOL else found
         return command
 

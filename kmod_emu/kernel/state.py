@@ -6,7 +6,6 @@ subsystems as JSON, and the guest pages written since. `statefile.py` is the fil
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,8 @@ _PAGE = struct.Struct("<BI")  # arena's number, page number
 
 def fingerprint() -> str:
     """What a saved machine's addresses depend on: the guest image and the set of exports Python serves."""
+    import hashlib
+
     digest = hashlib.sha256(load_image().traps)
     for segment in load_image().segments:
         digest.update(segment.data)

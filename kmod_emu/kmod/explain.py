@@ -7,8 +7,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, SleepsForever
-from kmod_emu.kmod.config import Config
-from kmod_emu.kmod.context import Context
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name, read_module
 from kmod_emu.kmod.symbols import Symbols
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kmod_emu.api import Kernel
+    from kmod_emu.kmod.context import Context
 
 EXPLAIN, EXPLAIN_HELP = "--explain", "after an error, say why and what to do (not in kmod)"
 
@@ -69,6 +68,9 @@ def not_found(kernel: Kernel, name: str) -> Iterator[str]:
 
 def _who_exports(kernel: Kernel, path: str, symbols: list[str]) -> Iterator[str]:
     """Modules that export what is missing: beside the file, in the module directory, or named in the file."""
+    from kmod_emu.kmod.config import Config
+    from kmod_emu.kmod.context import Context
+
     wanted = {name.encode("utf-8", "surrogateescape") for name in symbols}
     directory = os.path.dirname(path)
     found = set()

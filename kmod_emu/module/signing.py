@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.abi.der import BadMessage
 from kmod_emu.kernel.exports import export
-from kmod_emu.module import pkcs7
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
@@ -74,6 +73,8 @@ def verify(module: bytes, signature: bytes, certificates: Sequence[bytes]) -> st
     Raises:
         LoadError: EBADMSG, it is no such message; EKEYREJECTED, the module is not what was signed.
     """
+    from kmod_emu.module import pkcs7
+
     try:
         parsed = pkcs7.parse_signature(signature)
     except BadMessage as bad:

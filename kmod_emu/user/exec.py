@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -148,6 +147,8 @@ def _build_stack(
     envp: list[bytes],
 ) -> int:
     """Arguments, environment and auxiliary vector, as create_elf_tables leaves them; the stack pointer."""
+    from hashlib import sha256
+
     top = STACK_TOP - 8
     strings = bytearray()
 
@@ -161,8 +162,7 @@ def _build_stack(
     environment = [push(text + b"\0") for text in reversed(envp)][::-1]
     arguments = [push(text + b"\0") for text in reversed(argv)][::-1]
     platform = push(b"x86_64\0")
-    seed = hashlib.sha256(f"{task.pid} {kernel.clock.now_ns}".encode()).digest()[:16]
-    random = push(seed)
+    random = push(sha256(f"{task.pid} {kernel.clock.now_ns}".encode()).digest()[:16])
     program = loaded.program
     auxiliary = {
         "HWCAP": _HWCAP, "PAGESZ": PAGE_SIZE, "CLKTCK": _CLK_TCK,
