@@ -9,6 +9,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel import signal as kernel_signal
 from kmod_emu.kernel.activation import Block
+from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
 from kmod_emu.user.entry import run_program
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK = 0x100, 0x200, 0x400, 0x800, 0x4000
 CLONE_PARENT, CLONE_THREAD, CLONE_SETTLS = 0x8000, 0x1_0000, 0x8_0000
 CLONE_PARENT_SETTID, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x10_0000, 0x20_0000, 0x100_0000
+_CSIGNAL = 0xFF
+_CLONE_ARGS = struct.Struct(
+    "<QQQQi4xQQQ"
+)  # flags, pidfd, child_tid, parent_tid, exit_signal, stack, its size, tls
+_CLONE_ARGS_SIZE = 256
 _IGNORED = 0x4_0000 | 0x40_0000  # CLONE_SYSVSEM, CLONE_DETACHED
 _SUPPORTED = (
     CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_VFORK | CLONE_PARENT | CLONE_THREAD
@@ -51,7 +57,31 @@ async def sys_clone(
 async def clone(
     kernel: KernelCore, flags: int, stack: int = 0, parent_tid: int = 0, child_tid: int = 0, tls: int = 0
 ) -> int:
-    """kernel_clone: the child's pid."""
+    """The child's pid; by way of the function kernel_clone() if somebody has a probe there."""
+    function = kernel.symbols.address("kernel_clone")
+    if function not in kernel.probes.hooks:
+        return await _kernel_clone(kernel, flags, stack, parent_tid, child_tid, tls)
+    args = kernel.heap.kmalloc(_CLONE_ARGS_SIZE)
+    values = (flags & ~_CSIGNAL, 0, child_tid, parent_tid, flags & _CSIGNAL, stack, 0, tls)
+    kernel.memory.write(args, _CLONE_ARGS.pack(*values))
+    pid = await kernel.call_guest_int(function, args)
+    kernel.heap.kfree(args)
+    if pid < 0:
+        raise KernelError(-pid)
+    return pid
+
+
+@export("pid_t kernel_clone(struct kernel_clone_args *args)", Fidelity.APPROXIMATE)
+async def kernel_clone(kernel: KernelCore, args: int) -> int:
+    """What fork, vfork and clone do (kernel/fork.c); of the arguments, those that 5.10 and 6.1 have first."""
+    values = _CLONE_ARGS.unpack(kernel.memory.read(args, _CLONE_ARGS.size))
+    flags, _, child_tid, parent_tid, exit_signal, stack, _, tls = values
+    return await _kernel_clone(kernel, flags | exit_signal, stack, parent_tid, child_tid, tls)
+
+
+async def _kernel_clone(
+    kernel: KernelCore, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
+) -> int:
     parent = kernel[Programs].current
     if (flags & CLONE_THREAD and not flags & CLONE_SIGHAND) or (
         flags & CLONE_SIGHAND and not flags & CLONE_VM
