@@ -16,6 +16,8 @@ from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
+from kmod_emu.kernel.notifier_chain import call_chain, chain_place
+from kmod_emu.kernel.umh import UserModeHelpers
 from kmod_emu.module.dynamic_debug import control_node
 from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
@@ -85,6 +87,7 @@ class Kernel(KernelCore):
         procfs, sysfs = mount_all(self)
         self.add(Devices(self))
         self.add(Buses(self))
+        self.add(UserModeHelpers(self))
         self.add(Platform(self))
         self.add(Misc(self))
         module_sysfs = ModuleSysfs(self)
@@ -213,6 +216,24 @@ class Kernel(KernelCore):
             return device
 
         return attach
+
+    def notify(self, chain: str, event: int, data: int = 0) -> int:
+        """Something happens that a chain of the kernel's tells of: what the last notifier answered.
+
+        Args:
+            chain: "reboot", "panic", "die" or "keyboard".
+            event: As the notifiers get it: 1 is SYS_RESTART for the first.
+            data: An address, or 0.
+
+        Raises:
+            LookupError: There is no such chain.
+
+        >>> from kmod_emu import Kernel
+        >>> Kernel().notify("reboot", 1)
+        0
+        """
+        place = chain_place(self, chain)
+        return int(self.run(call_chain(self, place, event, data))[0])
 
     def raise_irq(self, irq: int) -> None:
         """A device raises an interrupt line; its handlers have run when this returns, if they may.

@@ -38,6 +38,7 @@ import kmod_emu.kernel.locking
 import kmod_emu.kernel.mempool
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier
+import kmod_emu.kernel.notifier_chain
 import kmod_emu.kernel.oops
 import kmod_emu.kernel.pages
 import kmod_emu.kernel.paravirt
@@ -55,6 +56,7 @@ import kmod_emu.kernel.softirq
 import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
+import kmod_emu.kernel.umh
 import kmod_emu.kernel.utsname
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue
