@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATHS = ("/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/lib/modprobe.d")
 SOFTDEPS = "modules.softdep"  # of the module directory; it is one of the files, sorted by its name
+WEAKDEPS = "modules.weakdep"  # likewise, since kmod 33; those are shown and never loaded
 _BLANKS = "\t "
 _SPACE = re.compile(r"[ \t\n\v\f\r]")
 _LIBRARY = "libkmod: ERROR ../libkmod/libkmod-config.c"
@@ -45,6 +46,7 @@ class Config:
     aliases: list[tuple[str, str]] = field(default_factory=list)
     options: list[tuple[str, str]] = field(default_factory=list)
     softdeps: list[Softdep] = field(default_factory=list)
+    weakdeps: list[tuple[str, str]] = field(default_factory=list)
 
     def dump(self) -> str:
         """The part of `modprobe -c` that is about these files."""
@@ -55,12 +57,13 @@ class Config:
             ("alias", self.aliases),
             ("options", self.options),
             ("softdep", [(dep.name, str(dep)) for dep in self.softdeps]),
+            ("weakdep", self.weakdeps),
         ):
             lines += (f"{kind} {name} {value}" for name, value in pairs)
         return "".join(f"{line}\n" for line in lines)
 
-    def add(self, line: str) -> bool:
-        """Take a line; False if it makes no sense."""
+    def add(self, line: str, *, weakdeps: bool = False) -> bool:
+        """Take a line; False if it makes no sense. kmod 30 knows no weakdep, so it may only be `weakdeps`."""
         command, rest = _word(line)
         name, value = _word(rest)
         module = _underscores(name)
@@ -84,6 +87,8 @@ class Config:
                 self.remove.append((module, value))
             case "softdep":
                 self.softdeps.append(_softdep(module, value))
+            case "weakdep" if weakdeps:
+                self.weakdeps.append((module, " ".join(value.split())))
             case _:
                 return False
         return True
@@ -113,7 +118,7 @@ def read_config(directory: str, paths: Sequence[str], cmdline: str, error: Calla
             if command in ("include", "config"):
                 said = f"{files[name]}: command {command} is deprecated and not parsed anymore"
                 error(f"{_LIBRARY}:708 kmod_config_parse: {said}")
-            elif not config.add(line):
+            elif not config.add(line, weakdeps=name == WEAKDEPS):
                 said = f"{files[name]} line {number}: ignoring bad line starting with '{command}'"
                 error(f"{_LIBRARY}:712 kmod_config_parse: {said}")
     _read_cmdline(config, cmdline, error)
@@ -131,6 +136,7 @@ def _files(directory: str, paths: Sequence[str], error: Callable[[str], object])
 
     return {
         SOFTDEPS: f"{directory}/{SOFTDEPS}",
+        WEAKDEPS: f"{directory}/{WEAKDEPS}",
         **config_files(paths, (".conf", ".alias"), unreadable, nested),
     }
 

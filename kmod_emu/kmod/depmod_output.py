@@ -35,13 +35,18 @@ class Output:
         self._duplicates = duplicates
 
     def files(self) -> list[tuple[str, Callable[[], bytes]]]:
-        """Name and contents of each file, in kmod's order; contents are made when they are asked for."""
+        """Name and contents of each file, in kmod's order; contents are made when they are asked for.
+
+        modules.weakdep is kmod 33's, and only written where a module has weak dependencies.
+        """
+        weak = next(iter(self._info(b"weakdep")), None) is not None
         return [
             ("modules.dep", self.dep),
             ("modules.dep.bin", self.dep_bin),
             ("modules.alias", self.alias),
             ("modules.alias.bin", self.alias_bin),
             ("modules.softdep", self.softdep),
+            *([("modules.weakdep", self.weakdep)] if weak else []),
             ("modules.symbols", self.symbols),
             ("modules.symbols.bin", self.symbols_bin),
             ("modules.builtin.bin", self.builtin_bin),
@@ -74,6 +79,12 @@ class Output:
         """The soft dependencies that modules have themselves."""
         lines = [b"# Soft dependencies extracted from modules themselves.\n"]
         lines += (b"softdep %b %b\n" % (mod.name, value) for mod, value in self._info(b"softdep"))
+        return b"".join(lines)
+
+    def weakdep(self) -> bytes:
+        """What modules may ask for once they run: of use to those who pack an initramfs."""
+        lines = [b"# Weak dependencies extracted from modules themselves.\n"]
+        lines += (b"weakdep %b %b\n" % (mod.name, value) for mod, value in self._info(b"weakdep"))
         return b"".join(lines)
 
     def symbols(self) -> bytes:

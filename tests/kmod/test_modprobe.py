@@ -511,3 +511,20 @@ def test_the_blacklist(machine):
     assert machine.loaded() == []
     assert machine("h_hello", configuration=configuration) == DONE
     assert machine.loaded() == ["h_hello"]
+
+
+@real_kmod
+def test_weak_dependencies(tree):
+    """As of kmod 33: depmod writes them where modules have some, modprobe shows and never loads them."""
+    assert not (tree.path / "modules.weakdep").exists()
+    tree.compare("-c")
+    (tree.path / "kernel/weak.ko").write_bytes(module(info=["weakdep=lone  base"]))
+    assert ours("depmod", "-b", str(tree.base), RELEASE).status == 0
+    told = "# Weak dependencies extracted from modules themselves.\nweakdep weak lone  base\n"
+    assert (tree.path / "modules.weakdep").read_text() == told
+    shown = ours("modprobe", *tree.args("-c"), state=tree.state)
+    assert "weakdep weak lone base\n" in shown.out
+    assert shown.err == ""
+    tree.compare("-D", "weak")
+    tree.configure("weakdep top base\n")
+    assert "ignoring bad line starting with 'weakdep'" in tree.compare("-D", "top").err
