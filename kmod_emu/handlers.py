@@ -57,6 +57,7 @@ import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.umh
+import kmod_emu.kernel.usercopy
 import kmod_emu.kernel.utsname
 import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.workqueue

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.exports import Fidelity, export
-from kmod_emu.kernel.slab import kmem_cache_free
+from kmod_emu.kernel.exports import export
+from kmod_emu.kernel.pages import __free_pages, alloc_pages
+from kmod_emu.kernel.slab import kmem_cache_alloc, kmem_cache_free
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -68,10 +69,10 @@ async def mempool_destroy(kernel: KernelCore, pool: int) -> None:
         kernel.heap.kfree(pool)
 
 
-@export("void *mempool_alloc_slab(gfp_t gfp_mask, void *pool_data)", Fidelity.APPROXIMATE)
-def mempool_alloc_slab(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
-    """An element of a kmem_cache; its constructor is not called (mm/mempool.c)."""
-    return kernel.heap.cache_alloc(pool_data)
+@export("void *mempool_alloc_slab(gfp_t gfp_mask, void *pool_data)")
+async def mempool_alloc_slab(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
+    """An element of a kmem_cache (mm/mempool.c)."""
+    return await kmem_cache_alloc(kernel, pool_data, gfp_mask)
 
 
 @export("void mempool_free_slab(void *element, void *pool_data)")
@@ -90,3 +91,15 @@ def mempool_kmalloc(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
 def mempool_kfree(kernel: KernelCore, element: int, pool_data: int) -> None:
     """Give it back (mm/mempool.c)."""
     kernel.heap.kfree(element)
+
+
+@export("void *mempool_alloc_pages(gfp_t gfp_mask, void *pool_data)")
+def mempool_alloc_pages(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
+    """An element of 2^order pages (mm/mempool.c)."""
+    return alloc_pages(kernel, gfp_mask, pool_data)
+
+
+@export("void mempool_free_pages(void *element, void *pool_data)")
+def mempool_free_pages(kernel: KernelCore, element: int, pool_data: int) -> None:
+    """Give it back (mm/mempool.c)."""
+    __free_pages(kernel, element, pool_data)

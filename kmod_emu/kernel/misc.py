@@ -39,23 +39,23 @@ def __stack_chk_fail(kernel: KernelCore) -> None:
     kernel.faults.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
 
 
-# include/linux/refcount.h: enum refcount_saturation_type -> line in lib/refcount.c, text
+# include/linux/refcount.h: enum refcount_saturation_type -> line in lib/refcount.c, offset, text
 _REFCOUNT_BUGS = {
-    0: (19, "refcount_t: saturated; leaking memory."),
-    1: (22, "refcount_t: saturated; leaking memory."),
-    2: (25, "refcount_t: addition on 0; use-after-free."),
-    3: (28, "refcount_t: underflow; use-after-free."),
-    4: (31, "refcount_t: decrement hit 0; leaking memory."),
+    0: (19, 0x74, "refcount_t: saturated; leaking memory."),
+    1: (22, 0x51, "refcount_t: saturated; leaking memory."),
+    2: (25, 0x97, "refcount_t: addition on 0; use-after-free."),
+    3: (28, 0xBA, "refcount_t: underflow; use-after-free."),
+    4: (31, 0xFB, "refcount_t: decrement hit 0; leaking memory."),
 }
 _REFCOUNT_SATURATED = 0xC000_0000
 
 
-@export("void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)", Fidelity.APPROXIMATE)
+@export("void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)")
 def refcount_warn_saturate(kernel: KernelCore, r: int, t: int) -> None:
-    """A reference count went wrong: it is kept where it does no harm (lib/refcount.c). Warns each time."""
+    """A reference count went wrong: it is kept where it does no harm (lib/refcount.c)."""
     kernel.memory.write_u32(r, _REFCOUNT_SATURATED)
-    line, text = _REFCOUNT_BUGS.get(t, (34, "refcount_t: unknown saturation event!?."))
-    kernel.faults.warn("lib/refcount.c", line, text, "refcount_warn_saturate")
+    line, offset, text = _REFCOUNT_BUGS.get(t, (34, 0xE1, "refcount_t: unknown saturation event!?."))
+    kernel.faults.warn_once("lib/refcount.c", line, text, f"refcount_warn_saturate+{offset:#x}/0x110")
 
 
 @export("void __copy_overflow(int size, unsigned long count)", Fidelity.APPROXIMATE)
@@ -79,7 +79,46 @@ def list_corruption(kernel: KernelCore, line: int) -> None:
 def fortify_panic(kernel: KernelCore, name: str) -> None:
     """A checked string function would overflow its buffer (lib/string_helpers.c)."""
     kernel.printk.emit(f"detected buffer overflow in {name}\n", 0)
-    kernel.faults.bug(f"detected buffer overflow in {name}")
+    kernel.faults.bug(f"detected buffer overflow in {name}", ("lib/string_helpers.c", 1027))
+
+
+# include/linux/fortify-string.h: the functions that are checked, by the number that callers pass
+_FORTIFIED = (
+    "strncpy", "strnlen", "strlen", "strscpy", "strlcat", "strcat", "strncat", "memset", "memcpy", "memmove",
+    "memscan", "memcmp", "memchr", "memchr_inv", "kmemdup", "strcpy",
+)  # fmt: skip
+
+
+def _fortify_text(reason: int, avail: int, size: int) -> str:
+    name = _FORTIFIED[reason >> 1] if reason >> 1 < len(_FORTIFIED) else "unknown"
+    access = "write" if reason & 1 else "read"
+    return f"{name}: detected buffer overflow: {size} byte {access} of buffer size {avail}"
+
+
+@export("void __fortify_report(const u8 reason, const size_t avail, const size_t size)")
+def __fortify_report(kernel: KernelCore, reason: int, avail: int, size: int) -> None:
+    """A checked string function would overflow its buffer: warn (lib/string_helpers.c)."""
+    text = _fortify_text(reason, avail, size)
+    kernel.faults.warn("lib/string_helpers.c", 1032, text, "__fortify_report+0x45/0x50")
+
+
+@export("void __fortify_panic(const u8 reason, const size_t avail, const size_t size)")
+def __fortify_panic(kernel: KernelCore, reason: int, avail: int, size: int) -> None:
+    """Warn and stop: fortify_panic's successor (lib/string_helpers.c)."""
+    __fortify_report(kernel, reason, avail, size)
+    kernel.faults.bug(_fortify_text(reason, avail, size), ("lib/string_helpers.c", 1040))
+
+
+def _define_field_checks() -> None:
+    """Calls of these are left where the compiler saw an overflow of a member, and only warned."""
+    for name in ("__read_overflow2_field", "__write_overflow_field"):
+
+        @export(f"void {name}(size_t avail, size_t wanted)")
+        def overflow_field(kernel: KernelCore, avail: int, wanted: int) -> None:
+            """The copy is made all the same (lib/string_helpers.c)."""
+
+
+_define_field_checks()
 
 
 @export("void dump_stack(void)")

@@ -6,6 +6,7 @@ is an oops: the report goes to dmesg and the task dies holding whatever it held.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
@@ -61,6 +62,7 @@ class Faults:
         self.source_line: Callable[[int], str | None] = lambda address: None  # set where files are at hand
         self.unimplemented: list[str] = []
         self.panicked = ""
+        self._warned: set[tuple[str, int]] = set()  # places of WARN_ONCE that have been said
         self._first_registers: list[report.Line] = []
         self._by_reason: dict[StopReason, Callable[[Task, Stop], int]] = {
             StopReason.FAULT: self._page_fault,
@@ -181,13 +183,11 @@ class Faults:
         self.panicked = text
         self._die(task, SIGKILL, "panic", f"kernel panic: {text}")
 
-    def usercopy_abort(self, address: int, size: int, to_user: bool) -> None:
-        """Hardened usercopy found a copy larger than its object (mm/usercopy.c)."""
-        direction = "exposure attempt detected from" if to_user else "overwrite attempt detected to"
-        self._kernel.printk.emit(
-            f"usercopy: Kernel memory {direction} SLUB object (offset 0, size {size})!\n", 0
-        )
-        raise PageFault(address, Access.READ if to_user else Access.WRITE)
+    def warn_once(self, file: str, line: int, text: str, function: str) -> None:
+        """WARN_ONCE() inside the base kernel: as `warn`, the first time since boot."""
+        if (file, line) not in self._warned:
+            self._warned.add((file, line))
+            self.warn(file, line, text, function)
 
     # --- kinds of stops -----------------------------------------------------------------------------
 
@@ -405,10 +405,13 @@ class Faults:
 
     def _caller(self, task: Task) -> str | None:
         """The nearest line of source that the task came by on its way here, if any is known."""
-        lines = (
-            self.source_line(frame.address - 1) for frame in call_trace(self._kernel, task) if frame.reliable
-        )
-        return next(filter(None, lines), None)
+        started = time.process_time()
+        frames = (frame for frame in call_trace(self._kernel, task) if frame.reliable)
+        line = next(filter(None, (self.source_line(frame.address - 1) for frame in frames)), None)
+        spent = time.process_time() - started  # reading debug information is not what the task does
+        task.busy -= spent
+        self._kernel.cpu.watchdog.forgive(spent)
+        return line
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""
@@ -441,6 +444,7 @@ class Faults:
             "tables": {name: list(tables) for name, tables in self.tables.items()},
             "count": self.count,
             "warnings": self.warnings,
+            "warned": [list(place) for place in sorted(self._warned)],
             "panicked": self.panicked,
             "first_registers": [list(line) for line in self._first_registers],
         }
@@ -452,6 +456,7 @@ class Faults:
             for name, (bugs, extable, module) in state["tables"].items()
         }
         self.count, self.warnings, self.panicked = state["count"], state["warnings"], state["panicked"]
+        self._warned = {(file, line) for file, line in state["warned"]}
         self._first_registers = [(level, line) for level, line in state["first_registers"]]
 
 

@@ -78,6 +78,15 @@ class PageAllocator:
         insort(self._free[order], page)
         return True
 
+    def block_of(self, address: int) -> tuple[int, int] | None:
+        """(address, order) of the block in use that holds an address of the direct map, or None."""
+        page = (address - PAGE_OFFSET) >> PAGE_SHIFT
+        for order in range(MAX_ORDER + 1):
+            first = page >> order << order
+            if self._orders.get(first) == order:
+                return PAGE_OFFSET + (first << PAGE_SHIFT), order
+        return None
+
     @property
     def allocated(self) -> int:
         """Pages in use."""

@@ -19,6 +19,7 @@ KMALLOC_SIZES = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 819
 KMALLOC_TYPES = 4  # NORMAL, RECLAIM, DMA, CGROUP on Debian's configuration
 KMALLOC_MAX_CACHE_SIZE = 8192
 ZERO_SIZE_PTR = 16
+_SLAB_HWCACHE_ALIGN, _CACHE_LINE = 0x2000, 64
 _BY_SIZE = sorted(KMALLOC_SIZES[1:])
 
 
@@ -27,6 +28,7 @@ class Cache:
 
     def __init__(self, name: str, size: int, align: int = 8) -> None:
         self.name, self.size = name, size
+        self.user = (0, 0)  # offset and size of what may be copied from and to programs
         self.stride = max((size + align - 1) & -align, 8)
         self.free: list[int] = []
 
@@ -42,7 +44,10 @@ class Heap:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
-        self.caches = {size: Cache(f"kmalloc-{size}", size, size & -size) for size in _BY_SIZE}
+        self.caches = {size: Cache(_bucket_name(size), size, size & -size) for size in _BY_SIZE}
+        for size, cache in self.caches.items():
+            cache.user = (0, size)
+        self._slabs: dict[int, Cache] = {}  # block of pages -> the cache it belongs to
         self.named: dict[int, Cache] = {}  # by address of the guest's struct kmem_cache
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
         self.live: dict[int, int] = {}  # object -> requested size
@@ -86,6 +91,7 @@ class Heap:
             if not block:
                 return 0
             self.slab_pages += 1 << cache.order
+            self._slabs[block] = cache
             count = (PAGE_SIZE << cache.order) // cache.stride
             cache.free = [block + index * cache.stride for index in range(count - 1, 0, -1)]
             address = block
@@ -109,6 +115,10 @@ class Heap:
             self._bucket(size).free.append(address)
         return True
 
+    def slab_of(self, block: int) -> Cache | None:
+        """The cache that a block of pages belongs to, None if it is no slab."""
+        return self._slabs.get(block)
+
     def _bucket(self, size: int) -> Cache:
         return next(self.caches[bucket] for bucket in _BY_SIZE if size <= bucket)
 
@@ -125,26 +135,39 @@ class Heap:
             "free": [(size, list(cache.free)) for size, cache in self.caches.items()],
             "constructors": list(self.constructors.items()),
             "named": [
-                (address, cache.name, cache.size, cache.stride, list(cache.free))
+                (address, cache.name, cache.size, cache.stride, list(cache.free), list(cache.user))
                 for address, cache in self.named.items()
                 if self.caches.get(cache.size) is not cache
             ],
             "live": list(self.live.items()),
             "owner": list(self._owner.items()),
             "slab_pages": self.slab_pages,
+            "slabs": [[block, self._key(cache)] for block, cache in self._slabs.items()],
         }
+
+    def _key(self, cache: Cache) -> int:
+        """How a saved machine names a cache: the size of a kmalloc cache, the address of another's struct."""
+        if self.caches.get(cache.size) is cache:
+            return cache.size
+        return next((address for address, other in self.named.items() if other is cache), 0)
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         for size, free in state["free"]:
             self.caches[size].free = list(free)
         self.named = {a: c for a, c in self.named.items() if self.caches.get(c.size) is c}
-        for address, name, size, stride, free in state["named"]:
+        for address, name, size, stride, free, user in state["named"]:
             cache = self.named[address] = Cache(name, size)
-            cache.stride, cache.free = stride, list(free)
+            cache.stride, cache.free, cache.user = stride, list(free), (user[0], user[1])
+        known = {**self.named, **self.caches}
+        self._slabs = {block: known[key] for block, key in state["slabs"] if key in known}
         self.constructors = dict(state["constructors"])
         self.live, self._owner = dict(state["live"]), dict(state["owner"])
         self.slab_pages = state["slab_pages"]
+
+
+def _bucket_name(size: int) -> str:
+    return f"kmalloc-{size}" if size < 1024 else f"kmalloc-{size >> 10}k"
 
 
 @export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)
@@ -280,10 +303,34 @@ def _duplicate(kernel: KernelCore, data: bytes) -> int:
     " slab_flags_t flags, void (*ctor)(void *))"
 )
 def kmem_cache_create(kernel: KernelCore, name: str, size: int, align: int, flags: int, ctor: int) -> int:
-    """Create a cache (mm/slab_common.c)."""
+    """Create a cache whose objects are not for programs (mm/slab_common.c)."""
+    return kmem_cache_create_usercopy(kernel, name, size, align, flags, 0, 0, ctor)
+
+
+@export(
+    "struct kmem_cache *kmem_cache_create_usercopy(const char *name, unsigned int size, unsigned int align,"
+    " slab_flags_t flags, unsigned int useroffset, unsigned int usersize, void (*ctor)(void *))"
+)
+def kmem_cache_create_usercopy(
+    kernel: KernelCore,
+    name: str,
+    size: int,
+    align: int,
+    flags: int,
+    useroffset: int,
+    usersize: int,
+    ctor: int,
+) -> int:
+    """Create a cache; a part of its objects may be copied from and to programs (mm/slab_common.c)."""
     address = kernel.heap.kmalloc(kernel.profile.struct("kmem_cache").size)
     if address:
+        if flags & _SLAB_HWCACHE_ALIGN:
+            line = _CACHE_LINE
+            while size <= line // 2:
+                line //= 2
+            align = max(align, line)
         kernel.heap.named[address] = cache = Cache(name, size, max(align & -align, 8))
+        cache.user = (useroffset, usersize)
         view = kernel.view("kmem_cache", address)
         view.size, view.object_size = cache.stride, size
         if ctor:
@@ -326,3 +373,46 @@ def kmem_cache_size(kernel: KernelCore, s: int) -> int:
 def kmem_cache_shrink(kernel: KernelCore, cachep: int) -> int:
     """Give free memory back: 0 (mm/slab_common.c)."""
     return 0
+
+
+@export("void *kmem_cache_alloc_node(struct kmem_cache *s, gfp_t gfpflags, int node)")
+async def kmem_cache_alloc_node(kernel: KernelCore, s: int, gfpflags: int, node: int) -> int:
+    """kmem_cache_alloc on a NUMA node; there is one (mm/slub.c)."""
+    return await kmem_cache_alloc(kernel, s, gfpflags)
+
+
+@export("void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *lru, gfp_t gfpflags)")
+async def kmem_cache_alloc_lru(kernel: KernelCore, s: int, lru: int, gfpflags: int) -> int:
+    """kmem_cache_alloc of an object that will be on a list_lru (mm/slub.c)."""
+    return await kmem_cache_alloc(kernel, s, gfpflags)
+
+
+@export("int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t nr, void **p)")
+async def kmem_cache_alloc_bulk(kernel: KernelCore, s: int, flags: int, nr: int, p: int) -> int:
+    """Many objects at once: all, or 0 (mm/slub.c)."""
+    for index in range(nr):
+        address = await kmem_cache_alloc(kernel, s, flags)
+        if not address:
+            kmem_cache_free_bulk(kernel, s, index, p)
+            return 0
+        kernel.memory.write_u64(p + 8 * index, address)
+    return nr
+
+
+@export("void kmem_cache_free_bulk(struct kmem_cache *s, size_t nr, void **p)")
+def kmem_cache_free_bulk(kernel: KernelCore, s: int, nr: int, p: int) -> None:
+    """Free many objects; without a cache, of any (mm/slub.c)."""
+    for index in range(nr):
+        kmem_cache_free(kernel, s, kernel.memory.read_u64(p + 8 * index))
+
+
+@export("void *kmalloc_node_trace(struct kmem_cache *s, gfp_t gfpflags, int node, size_t size)")
+def kmalloc_node_trace(kernel: KernelCore, s: int, gfpflags: int, node: int, size: int) -> int:
+    """kmalloc_trace on a NUMA node (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@export("void *kmalloc_large_node(size_t size, gfp_t flags, int node)")
+def kmalloc_large_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
+    """kmalloc_large on a NUMA node (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.exports import Convention, Fidelity, export
+from kmod_emu.kernel.exports import Convention, export
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.uapi import errno
@@ -128,14 +128,6 @@ def strnlen_user(kernel: KernelCore, str_: int, n: int) -> int:
     data = kernel.user.read(str_, min(n, TASK_SIZE_MAX - str_))
     end = data.find(0)
     return end + 1 if end >= 0 else n + 1 if len(data) == n else 0
-
-
-@export("void __check_object_size(const void *ptr, unsigned long n, bool to_user)", Fidelity.APPROXIMATE)
-def __check_object_size(kernel: KernelCore, ptr: int, n: int, to_user: bool) -> None:
-    """Hardened usercopy: the object must be long enough (mm/usercopy.c); the heap is checked."""
-    size = kernel.heap.live.get(ptr)
-    if size is not None and n > kernel.heap.ksize(ptr):
-        kernel.faults.usercopy_abort(ptr, n, to_user)
 
 
 def _copy_user(name: str) -> None:
