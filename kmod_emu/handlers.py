@@ -27,6 +27,7 @@ import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hexdump
 import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.ioremap
+import kmod_emu.kernel.iov_iter
 import kmod_emu.kernel.irq_manage
 import kmod_emu.kernel.kobject
 import kmod_emu.kernel.kprobes

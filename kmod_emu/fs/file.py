@@ -119,6 +119,14 @@ class FileOperations:
         """Copy from user memory at `buf`; the number of bytes, or a negative errno."""
         raise KernelError(errno.EINVAL, "the file has no write method")
 
+    async def read_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """Read into several pieces of user memory with one call."""
+        raise KernelError(errno.EINVAL, "the file has no read_iter method")
+
+    async def write_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """Write from several pieces of user memory with one call."""
+        raise KernelError(errno.EINVAL, "the file has no write_iter method")
+
     async def llseek(self, file: File, offset: int, whence: int) -> int:
         """Move the position; the new one, or a negative errno."""
         raise KernelError(errno.ESPIPE)

@@ -15,9 +15,10 @@ from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import File, FileOperations, Position
 from kmod_emu.kernel.activation import GuestCall, to_long
+from kmod_emu.kernel.iov_iter import IOVEC_SIZE, ITER_DEST, ITER_SOURCE, IovIter
 from kmod_emu.kernel.locking import init_lock
 from kmod_emu.uapi import errno
-from kmod_emu.uapi.fcntl import O_ACCMODE, O_PATH
+from kmod_emu.uapi.fcntl import O_ACCMODE, O_APPEND, O_DIRECT, O_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _U32, _S64 = struct.Struct("<I"), struct.Struct("<q")
+_IOCB_APPEND, _IOCB_DIRECT = 0x10, 0x2_0000
 _FRAME = 64  # bytes at the top of the stack for what a system call hands to guest code by reference
 _NAMES = {"ioctl": ("unlocked_ioctl",), "read": ("read", "read_iter"), "write": ("write", "write_iter"),
           "entries": ("iterate_shared", "iterate")}  # fmt: skip
@@ -163,13 +165,23 @@ class GuestOperations(FileOperations):
     async def _transfer(self, file: File, name: str, buf: int, count: int, pos: Position) -> int:
         method = self.method(file, name)
         if not method:
-            sentence = f"a {name} through {self.kernel.describe(self.method(file, f'{name}_iter'))}"
-            self.kernel.faults.note("unimplemented", f"{sentence}, which is not supported: {name}_iter")
-            raise KernelError(errno.EOPNOTSUPP, f"the driver has {name}_iter only, which is not supported")
+            return await self._iterate(file, f"{name}_iter", [(buf, count)], pos)
         place = lend(self.kernel, pos)
         value = await GuestCall(method, file.address, buf, count, place)
         take_back(self.kernel, pos, place)
         return to_long(value)
+
+    async def read_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """Its `read_iter`."""
+        return await self._iterate(file, "read_iter", pieces, pos)
+
+    async def write_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """Its `write_iter`."""
+        return await self._iterate(file, "write_iter", pieces, pos)
+
+    async def _iterate(self, file: File, name: str, pieces: list[tuple[int, int]], pos: Position) -> int:
+        source = ITER_SOURCE if name == "write_iter" else ITER_DEST
+        return await iterate(self.kernel, self.method(file, name), file, source, pieces, pos)
 
     async def llseek(self, file: File, offset: int, whence: int) -> int:
         """Its `llseek`."""
@@ -195,6 +207,25 @@ class GuestOperations(FileOperations):
     async def fasync(self, file: File, fd: int, on: int) -> int:
         """Its `fasync`."""
         return await self._call(file, "fasync", fd, file.address, on)
+
+
+async def iterate(
+    kernel: KernelCore, method: int, file: File, source: int, pieces: list[tuple[int, int]], pos: Position
+) -> int:
+    """Call a read_iter or write_iter (fs/read_write.c: do_iter_readv_writev)."""
+    kiocb, iterator = (kernel.profile.struct(name).size for name in ("kiocb", "iov_iter"))
+    place = kernel.heap.kmalloc(kiocb + iterator + len(pieces) * IOVEC_SIZE)
+    if not place:
+        raise KernelError(errno.ENOMEM)
+    view = kernel.view("kiocb", place)
+    view.ki_filp, view.ki_pos = file.address, pos.value
+    append, direct = file.flags & O_APPEND, file.flags & O_DIRECT
+    view.ki_flags = (_IOCB_APPEND if append else 0) | (_IOCB_DIRECT if direct else 0)
+    IovIter(kernel, place + kiocb).init_user(source, pieces, place + kiocb + iterator)
+    result = to_long(await kernel.call_guest(method, place, place + kiocb))
+    pos.value = view.signed("ki_pos")
+    kernel.heap.kfree(place)
+    return result
 
 
 def lend(kernel: KernelCore, pos: Position) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import DEFAULT_POLLMASK, FMODE_LSEEK, FileOperations, Position
-from kmod_emu.fs.guest_file import by_reference
+from kmod_emu.fs.guest_file import by_reference, iterate
 from kmod_emu.fs.seq_file import (
     SeqFile,
     __seq_open_private,
@@ -21,6 +21,7 @@ from kmod_emu.fs.seq_file import (
     single_release,
 )
 from kmod_emu.kernel.activation import to_int, to_long
+from kmod_emu.kernel.iov_iter import ITER_DEST
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ class ProcOperations(FileOperations):
         self._alive(file)
         if _entry(file).kind != "ops":
             return await self._read_records(file, buf, count, pos)
+        if method := self._method(file, "proc_read_iter"):
+            return await iterate(self.kernel, method, file, ITER_DEST, [(buf, count)], pos)
         return await self._transfer(file, "proc_read", buf, count, pos)
 
     async def _read_records(self, file: File, buf: int, count: int, pos: Position) -> int:

@@ -162,7 +162,7 @@ def import_iovec(file: File, address: int, count: int) -> list[tuple[int, int]]:
 
 
 async def vfs_iter(file: File, address: int, count: int, pos: Position, *, write: bool) -> int:
-    """readv(2), writev(2): one call of the method for each piece (fs/read_write.c: do_loop_readv_writev)."""
+    """readv(2), writev(2): one call with all pieces, or one for each where the method cannot take more."""
     needed, able = (FMODE_WRITE, FMODE_CAN_WRITE) if write else (FMODE_READ, FMODE_CAN_READ)
     pieces = import_iovec(file, address, count)
     if not file.mode & needed:
@@ -172,6 +172,8 @@ async def vfs_iter(file: File, address: int, count: int, pos: Position, *, write
     if not sum(length for _, length in pieces):
         return 0
     _verify_position(file, sum(length for _, length in pieces), pos)
+    if file.op.can(file, "write_iter" if write else "read_iter"):
+        return await (file.op.write_iter if write else file.op.read_iter)(file, pieces, pos)
     method, done = file.op.write if write else file.op.read, 0
     for base, length in pieces:
         try:

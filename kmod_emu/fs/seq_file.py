@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export
+from kmod_emu.kernel.iov_iter import IovIter
 from kmod_emu.kernel.locking import __mutex_init, mutex_lock, mutex_unlock
 from kmod_emu.kernel.slab import kvfree
 from kmod_emu.machine.memory import PAGE_SIZE
@@ -296,6 +297,24 @@ async def seq_read(kernel: KernelCore, file: StructView, buf: int, size: int, pp
         position = kernel.memory.read_u64(ppos)
         copied = await seq.read(copy, size, position)
         kernel.memory.write_u64(ppos, position + copied)
+    except KernelError as error:
+        copied = -error.errno
+    mutex_unlock(kernel, lock)
+    return copied
+
+
+@export("ssize_t seq_read_iter(struct kiocb *iocb, struct iov_iter *iter)")
+async def seq_read_iter(kernel: KernelCore, iocb: StructView, iter: int) -> int:
+    """The `read_iter` of sequential files (fs/seq_file.c)."""
+    it = IovIter(kernel, iter)
+    if not it.count:
+        return 0
+    seq = SeqFile(kernel, kernel.view("file", iocb.ki_filp).private_data)
+    lock = seq.view.addressof("lock")
+    await mutex_lock(kernel, lock)
+    try:
+        copied = await seq.read(it.put, it.count, iocb.ki_pos)
+        iocb.ki_pos += copied
     except KernelError as error:
         copied = -error.errno
     mutex_unlock(kernel, lock)

@@ -87,6 +87,12 @@ def vzalloc(kernel: KernelCore, size: int) -> int:
     return kernel.vmalloc.allocate(size)
 
 
+@export("void *vmalloc_user(unsigned long size)")
+def vmalloc_user(kernel: KernelCore, size: int) -> int:
+    """Allocate zeroed memory that programs may map (mm/vmalloc.c)."""
+    return kernel.vmalloc.allocate(size)
+
+
 @export("void vfree(const void *addr)")
 def vfree(kernel: KernelCore, addr: int) -> None:
     """Free what vmalloc gave; a wild pointer is reported (mm/vmalloc.c: __vunmap)."""

@@ -70,7 +70,8 @@ class DeviceMapping:
         layout = kernel.profile.struct("vm_fault")
         vmf = kernel.heap.kmalloc(layout.size)
         view = kernel.view("vm_fault", vmf)
-        view.vma, view.address = self.vma, address & -PAGE_SIZE
+        view.set("address", address & -PAGE_SIZE)
+        view.vma = self.vma
         view.pgoff = vma.offset + (address - vma.start >> PAGE_SHIFT)
         result = await kernel.call_guest_int(function, vmf)
         page = int(view.page)
