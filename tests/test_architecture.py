@@ -18,6 +18,7 @@ ROOMS = [
     "kmod",
     "observe",
     "debug",
+    "sweep",
     "cli",
 ]  # from the ground up
 PACKAGE = Path(kmod_emu.__file__).parent

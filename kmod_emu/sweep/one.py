@@ -1,0 +1,157 @@
+"""One module of a sweep: loaded with what it needs on a machine that has just booted."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu.api import Kernel
+from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.kmod.choose import profile_for
+from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.files import module_name
+from kmod_emu.observe.record import Recorder
+from kmod_emu.observe.run import Run, unread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kmod_emu.kernel.events import Event
+    from kmod_emu.sweep.tree import Target
+
+LOADED, REFUSED, UNREADABLE = "loaded", "refused", "unreadable"
+OOPS, SLEEPS, TIME_LIMIT = "oops", "sleeps for ever", "time limit"
+UNIMPLEMENTED, INTERNAL, DIED = "unimplemented", "internal error", "died"
+
+
+class Setup(NamedTuple):
+    """How machines are made.
+
+    Attributes:
+        release: The kernel's; None is the one that `evidence` was built for.
+        evidence: One of the module files.
+        time_limit: Processor seconds that guest code may run without returning.
+    """
+
+    release: str | None
+    evidence: str
+    time_limit: float
+
+    def boot(self) -> Kernel:
+        """A fresh machine.
+
+        Raises:
+            LookupError: There is no profile of that release.
+        """
+        choice = None if self.release else profile_for(self.evidence)
+        kernel = Kernel(choice.profile if choice else self.release)
+        kernel.cpu.watchdog.limit = self.time_limit
+        return kernel
+
+
+class _LinkTime:
+    """A listener that notes when a module's init begins."""
+
+    def __init__(self) -> None:
+        self._start, self.seconds = time.perf_counter(), 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Keep the time of the first."""
+        if not self.seconds and event.name in ("do_one_initcall", "module_live"):
+            self.seconds = time.perf_counter() - self._start
+
+
+class Machine:
+    """A booted machine on which one module after another is tried."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.kernel = setup.boot()
+        self._booted = self.kernel.snapshot()
+
+    def sweep(self, target: Target) -> dict[str, Any]:
+        """Load a module with what it needs, remove it, and say what happened."""
+        kernel, began = self.kernel, time.perf_counter()
+        kernel.restore(self._booted)
+        kernel.faults.unimplemented.clear()
+        kernel.faults.reports.clear()
+        deps, error = self._load_needs(target)
+        row = unread(target.path)
+        if isinstance(error, ToolError):
+            row |= {"outcome": UNREADABLE, "reason": str(error)}
+        elif isinstance(error, (Killed, SleepsForever)):
+            faults = kernel.faults
+            row |= {"unimplemented": list(faults.unimplemented), "reports": list(faults.reports)}
+            row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
+        else:
+            row |= self._load(target)
+        row |= {"path": target.path, "release": kernel.profile.release, "deps": deps}
+        return row | {"total_s": round(time.perf_counter() - began, 6)}
+
+    def _load_needs(self, target: Target) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
+        """Load what a module needs, until something dies; a refusal stops nothing, as in the recordings."""
+        rows: list[dict[str, Any]] = []
+        for file in target.needs:
+            since = self.kernel.printk.sequence
+            try:
+                run = Run(self.kernel, file, "", 0)
+            except ToolError as error:
+                return rows, error
+            number = run.error.errno if run.error else 0
+            rows.append({"name": module_name(file), "rc": -number, "dmesg": self._log(since)})
+            if isinstance(run.error, (Killed, SleepsForever)):
+                return rows, run.error
+        return rows, None
+
+    def _load(self, target: Target) -> dict[str, Any]:
+        kernel, recorder, link = self.kernel, Recorder(), _LinkTime()
+        since = kernel.printk.sequence
+        try:
+            with self._tells(recorder), self._tells(link):
+                run = Run(kernel, target.file, "", 0)
+        except ToolError as error:
+            return {"outcome": UNREADABLE, "reason": str(error)}
+        run.look()
+        row = {"init_dmesg": self._log(since), "proc_modules": self._listed(run)}
+        before = kernel.printk.sequence
+        with self._tells(recorder):
+            run.remove()
+        death = run.error or run.rmmod_error
+        row |= run.to_json(recorder) | {"rmmod_dmesg": self._log(before)}
+        row["dmesg"] = [line.partition(">")[2] for line in self._log(since)]
+        row |= {"outcome": self._outcome(death), "reason": death.explanation if death else None}
+        return row | {"link_s": round(link.seconds, 6) or None}
+
+    @contextmanager
+    def _tells(self, listener: Callable[[Event], None]) -> Iterator[None]:
+        """Have a listener hear what happens meanwhile."""
+        stop = self.kernel.events.listen(listener)
+        try:
+            yield
+        finally:
+            stop()
+
+    def _outcome(self, error: KernelError | None) -> str:
+        faults = self.kernel.faults
+        if faults.unimplemented:
+            return UNIMPLEMENTED
+        if isinstance(error, Killed):
+            return TIME_LIMIT if faults.reports and faults.reports[-1]["kind"] == "soft lockup" else OOPS
+        if isinstance(error, SleepsForever):
+            return SLEEPS
+        return REFUSED if error is not None else LOADED
+
+    def _listed(self, run: Run) -> str | None:
+        """The module's line of /proc/modules without the address."""
+        if run.listed is None:
+            return None
+        for line in self.kernel.cat("/proc/modules").decode("utf-8", "backslashreplace").splitlines():
+            words = line.split(" ")
+            if words[0] == run.name:
+                return " ".join(words[:5] + words[6:])
+        return None
+
+    def _log(self, since: int) -> list[str]:
+        """Lines of the kernel log, each with its level as `<6>`."""
+        records = (record for record in self.kernel.printk.readable() if record.sequence >= since)
+        return [f"<{record.level}>{line}" for record in records for line in record.kmsg().split("\n")]

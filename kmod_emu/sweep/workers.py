@@ -1,0 +1,148 @@
+"""Worker processes: each boots once and tries one module after another. One that dies costs its module only.
+
+A worker limits itself by timers whose signals end it, also while it is inside the processor: one counts
+processor time, so that a busy computer changes nothing; one counts real time, for what hangs without working.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections import deque
+from contextlib import suppress
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kmod.errors import ToolError
+from kmod_emu.observe.run import unread
+from kmod_emu.sweep.one import DIED, INTERNAL, TIME_LIMIT, Machine, Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from multiprocessing.connection import Connection
+
+    from kmod_emu.sweep.tree import Target
+
+_SPAWN = multiprocessing.get_context("spawn")
+_OF_ALL = 2  # the time limit of a module with all it needs, in those of one call
+_PATIENCE = 10  # real seconds for each processor second
+_READY = None
+
+
+def sweep(setup: Setup, targets: list[Target], jobs: int) -> Generator[dict[str, Any], None, None]:
+    """Try modules in several processes; their rows, in the order in which they are done.
+
+    Raises:
+        ToolError: A worker cannot even boot.
+    """
+    waiting = deque(targets)
+    workers: dict[Connection, _Worker] = {}
+
+    def start() -> None:
+        worker = _Worker(setup)
+        workers[worker.connection] = worker
+
+    try:
+        for _ in range(min(jobs, len(targets))):
+            start()
+        while workers:
+            for connection in wait(list(workers)):
+                worker = workers[connection]  # type: ignore[index]  # what went in comes out
+                row = worker.receive()
+                if row is not _READY:
+                    yield row
+                if worker.target is not None:  # it died
+                    del workers[worker.connection]
+                    if waiting:
+                        start()
+                elif waiting:
+                    worker.give(waiting.popleft())
+                else:
+                    del workers[worker.connection]
+                    worker.end()
+    finally:
+        for worker in workers.values():
+            worker.end()
+
+
+class _Worker:
+    """The parent's side of a worker.
+
+    Attributes:
+        connection: To it.
+        target: What it works on, or died of.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.connection, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_work, args=(theirs, setup), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.target: Target | None = None
+        self._since, self._booted = 0.0, False
+
+    def give(self, target: Target) -> None:
+        """Work for it."""
+        self.target, self._since = target, time.perf_counter()
+        with suppress(OSError):  # it died meanwhile, which `receive` sees
+            self.connection.send(target)
+
+    def receive(self) -> dict[str, Any] | None:
+        """A row; None when it has booted."""
+        try:
+            row: dict[str, Any] | None = self.connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            if self.target is None:
+                status = self._process.exitcode
+                raise ToolError(
+                    f"kmod-emu: a worker process ended while it booted, status {status}"
+                ) from None
+            return self._obituary(self.target)
+        self.target = None
+        return row
+
+    def _obituary(self, target: Target) -> dict[str, Any]:
+        """The row of a module that a worker died of."""
+        status = self._process.exitcode or 0
+        if -status in (signal.SIGPROF, signal.SIGALRM):
+            outcome, reason = TIME_LIMIT, "it did not come to an end in time"
+        else:
+            cause = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+            outcome, reason = DIED, f"the worker process ended {cause}"
+        row = unread(target.path) | {"outcome": outcome, "reason": reason, "path": target.path}
+        return row | {"total_s": round(time.perf_counter() - self._since, 6)}
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _work(connection: Connection, setup: Setup) -> None:
+    """The worker's side."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    machine = Machine(setup)
+    connection.send(_READY)
+    while True:
+        try:
+            target = connection.recv()
+        except EOFError:
+            return  # the parent is gone
+        _limit(setup.time_limit * _OF_ALL)
+        try:
+            row = machine.sweep(target)
+        except Exception as error:
+            machine = Machine(setup)
+            reason = f"{type(error).__name__}: {error}"
+            row = unread(target.path) | {"outcome": INTERNAL, "reason": reason, "path": target.path}
+        _limit(0)
+        connection.send(row)
+
+
+def _limit(seconds: float) -> None:
+    """End this process if it works longer than that; 0: no more."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds * _PATIENCE)
