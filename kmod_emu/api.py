@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.gpio import Gpios
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
@@ -87,6 +88,7 @@ class Kernel(KernelCore):
         procfs, sysfs = mount_all(self)
         self.add(Devices(self))
         self.add(Buses(self))
+        self.add(Gpios(self))
         self.add(UserModeHelpers(self))
         self.add(Platform(self))
         self.add(Misc(self))
@@ -216,6 +218,31 @@ class Kernel(KernelCore):
             return device
 
         return attach
+
+    def gpio(self, base: int = 0, count: int = 32, changed: Callable[[int, int], None] | None = None) -> None:
+        """Give the machine GPIO lines.
+
+        Args:
+            base: The number of the first.
+            count: How many.
+            changed: Called with number and level whenever a driver sets one.
+
+        Raises:
+            ValueError: It has some.
+        """
+        self[Gpios].make(base, count)
+        if changed is not None:
+            self[Gpios].changed = changed
+
+    def set_gpio(self, number: int, value: int) -> None:
+        """The world sets a GPIO line: a button is pressed; the interrupt of that edge comes.
+
+        Raises:
+            LookupError: The machine has no such line.
+        """
+        self[Gpios].press(number, value)
+        if not self.sched.running:
+            self.sched.advance(NSEC_PER_SEC // 250, idle=False)
 
     def notify(self, chain: str, event: int, data: int = 0) -> int:
         """Something happens that a chain of the kernel's tells of: what the last notifier answered.

@@ -6,6 +6,7 @@ import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
 import kmod_emu.drivers.devres_io
 import kmod_emu.drivers.driver
+import kmod_emu.drivers.gpio
 import kmod_emu.drivers.misc
 import kmod_emu.drivers.platform
 import kmod_emu.drivers.platform_device

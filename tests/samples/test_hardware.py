@@ -182,3 +182,25 @@ def test_platform():
     ]
     assert kernel.held() == before
     assert "hot-sensor" not in kernel.cat("/proc/interrupts").decode()[:400].split("20:")[0]
+
+
+def test_gpio():
+    kernel, seen = Kernel(), []
+    kernel.gpio(count=32, changed=lambda line, level: seen.append((line, level)))
+    kernel.insmod(samples.path("gpio"))
+    for level in (1, 0, 1):
+        kernel.set_gpio(17, level)
+    assert kernel.dmesg()[2:] == ["gpio: pressed, the light is on", "gpio: pressed, the light is off"]
+    assert " 24:          2      gpio  24-edge      button\n" in kernel.cat("/proc/interrupts").decode()
+    kernel.rmmod("gpio")
+    assert seen == [(4, 0), (4, 1), (4, 0), (4, 0)]
+    with pytest.raises(LookupError, match="no GPIO line 99"):
+        kernel.set_gpio(99, 1)
+
+
+def test_gpio_of_a_machine_without():
+    kernel = Kernel()
+    with pytest.raises(KernelError) as refused:
+        kernel.insmod(samples.path("gpio"))
+    assert refused.value.errno == errno.ENODEV
+    assert kernel.dmesg()[-1] == "gpio: line 17: -517"
