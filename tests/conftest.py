@@ -2,12 +2,16 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
 RECORDINGS = Path(__file__).parent / "recordings"
+
+# Started in the background, the suite is deaf to Ctrl-C, and so would be the programs whose Ctrl-C is tested.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ["XDG_DATA_HOME"] = os.devnull  # kernel profiles that whoever runs the tests has built are not seen
 

@@ -236,16 +236,14 @@ def test_a_file_goes_before_a_sample_of_its_name(cli, tmp_path):
 
 def test_interrupt_ends_an_endless_loop_in_the_guest_at_once():
     """Python alone would notice Ctrl-C only when the watchdog ends the loop, long after."""
-    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    words = ["run", "spin", "--time-limit", "1000"]
-    program = f"{start}; from kmod_emu.cli.main import main; main({words})"
+    words = ["-u", "-m", "kmod_emu.cli.main", "run", "spin", "--time-limit", "1000"]
     run = subprocess.Popen(
-        [sys.executable, "-u", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert run.stdout is not None
     assert any("going round and round" in line for line in run.stdout)
     run.send_signal(signal.SIGINT)
-    _, errors = run.communicate(timeout=15)
+    _, errors = run.communicate(timeout=60)
     assert run.returncode == -signal.SIGINT  # 130, as a shell says it
     assert errors == ""
 
