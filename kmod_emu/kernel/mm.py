@@ -90,6 +90,7 @@ class MemoryMap:
         brk_start: Where the heap begins.
         brk: Where it ends.
         users: How many tasks share it.
+        address: Of its mm_struct, when a task has it.
         out_of_memory: A page was wanted and the machine had none.
     """
 
@@ -101,6 +102,7 @@ class MemoryMap:
         self.vmas: list[Vma] = []
         self.brk_start = self.brk = 0
         self.users = 1
+        self.address = 0
         self.out_of_memory = False
 
     # --- finding ------------------------------------------------------------------------------------
@@ -326,10 +328,12 @@ class MemoryMap:
     def save(self) -> Any:
         """As plain data; what is in the pages is in memory, files behind mappings are not kept."""
         vmas = [[vma.start, vma.end, vma.prot, vma.shared, vma.name] for vma in self.vmas]
-        return {"vmas": vmas, "brk": [self.brk_start, self.brk], "pages": list(self.space.pages.items())}
+        pages = list(self.space.pages.items())
+        return {"vmas": vmas, "brk": [self.brk_start, self.brk], "pages": pages, "address": self.address}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.vmas = [Vma(*item[:3], shared=item[3], name=item[4]) for item in state["vmas"]]
         self.brk_start, self.brk = state["brk"]
+        self.address = state["address"]
         self.space.pages = {page: (paddr, perms) for page, (paddr, perms) in state["pages"]}

@@ -10,7 +10,7 @@ from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel.activation import Continue
 from kmod_emu.kernel.cred import new_cred, put_cred
 from kmod_emu.kernel.exports import export, export_data
-from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
 from kmod_emu.kernel.pid import attach as attach_pid
 from kmod_emu.kernel.pid import detach as detach_pid
@@ -204,7 +204,7 @@ class Tasks:
         task = self._create(pid, comm, 0)
         task.uid, task.gid = uid, gid
         task.capabilities = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
-        task.mm = MemoryMap(self._kernel)
+        self._give_memory(task, MemoryMap(self._kernel))
         return task
 
     def fork(self, parent: Task, *, thread: bool = False, share_memory: bool = False) -> Task:
@@ -214,10 +214,8 @@ class Tasks:
         task = self._create(pid, parent.comm, 0)
         task.uid, task.gid, task.capabilities = parent.uid, parent.gid, parent.capabilities
         if share_memory:
-            task.mm = parent.mm
-            task.mm.users += 1
-        else:
-            task.mm = parent.mm.copy()
+            parent.mm.users += 1
+        self._give_memory(task, parent.mm if share_memory else parent.mm.copy())
         view, old = self.view(task), self.view(parent)
         if thread:
             view.tgid, view.group_leader = old.tgid, old.group_leader
@@ -245,9 +243,20 @@ class Tasks:
 
     def enter_memory(self, task: Task, mm: MemoryMap) -> None:
         """Give a task an address space (fs/exec.c: exec_mmap)."""
-        task.mm = mm
+        self._give_memory(task, mm)
         if self._kernel.sched.current is task:
             self.switched(task)
+
+    def _give_memory(self, task: Task, mm: MemoryMap) -> None:
+        """`current->mm` tells processes from kernel threads; of the structure little is filled."""
+        kernel = self._kernel
+        task.mm = mm
+        mm.address = mm.address or kernel.heap.kmalloc(kernel.profile.struct("mm_struct").size)
+        struct = kernel.view("mm_struct", mm.address)
+        struct.mm_count, struct.mm_users, struct.task_size = 1, mm.users, TASK_SIZE_MAX
+        struct.start_brk, struct.brk = mm.brk_start, mm.brk
+        view = self.view(task)
+        view.mm = view.active_mm = mm.address
 
     def set_credentials(self, task: Task, uid: int, gid: int) -> None:
         """Change who a task is; leaving root takes its capabilities (kernel/sys.c, security/commoncap.c)."""
@@ -357,10 +366,15 @@ class Tasks:
 
     def leave_memory(self, task: Task) -> None:
         """Give user memory back, unless others share it (kernel/fork.c: mmput)."""
-        if task.mm is not None:
-            task.mm.users -= 1
-            if not task.mm.users:
-                task.mm.clear()
+        mm = task.mm
+        if mm is not None:
+            view = self.view(task)
+            view.mm = view.active_mm = 0
+            mm.users -= 1
+            self._kernel.view("mm_struct", mm.address).mm_users = mm.users
+            if not mm.users:
+                mm.clear()
+                self._kernel.heap.kfree(mm.address)
             task.mm = None
 
     def switched(self, task: Task) -> None:

@@ -118,6 +118,20 @@ def test_the_worker_is_one_kernel_thread(kernel, guest):
     assert view(kernel, worker).flags & PF_KTHREAD
 
 
+def test_current_mm_tells_processes_from_kernel_threads(kernel, guest):
+    held = kernel.held()
+    task, thread = kernel.tasks.create("process"), kernel.tasks.create_thread("thread")
+    mm = kernel.view("mm_struct", view(kernel, task).mm)
+    assert (mm.mm_users, view(kernel, thread).mm) == (1, 0)
+    child = kernel.tasks.fork(task, share_memory=True)
+    assert (view(kernel, child).mm, mm.mm_users) == (mm.address, 2)
+    other = kernel.tasks.fork(task)
+    assert view(kernel, other).mm not in (0, mm.address)
+    for each in (other, child, task, thread):
+        kernel.tasks.exit(each)
+    assert kernel.held() == held
+
+
 def test_state_survives_json(kernel, guest):
     task = guest.user_task(uid=7, gid=8)
     memory, tables = kernel.snapshots.take(), json.loads(json.dumps(kernel.save_tables()))
