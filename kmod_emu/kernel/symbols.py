@@ -125,6 +125,10 @@ class SymbolTable:
             assert symbol
             yield symbol
 
+    def present(self) -> Iterator[Symbol]:
+        """Those exports that something stands behind, in no order."""
+        return (symbol for name in self._placed if (symbol := self.find(name)))
+
     def functions(self) -> Iterator[tuple[str, int]]:
         """Name and address of every function that is here, exported or not."""
         for name, (address, letter) in self._image.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.symbols import Origin
 from kmod_emu.kmod.getopt import Command, Getopt
 from kmod_emu.text import escape
 
@@ -56,6 +55,6 @@ def ksyms(kernel: Kernel, *, everything: bool = False, info: bool = False) -> st
         for name, (address, *_) in sorted(module.exports.items(), key=lambda item: item[1][0]):
             shown = escape(name.encode("utf-8", "surrogateescape"))
             lines.append(f"{address:016x}  {shown:32}  [{owner}]\n")
-    symbols = (s for s in kernel.symbols if everything or s.origin is not Origin.ABSENT)
+    symbols = kernel.symbols if everything else kernel.symbols.present()
     lines += [f"{s.address:016x}  {s.name}\n" for s in sorted(symbols, key=lambda s: s.address)]
     return "".join(lines)
