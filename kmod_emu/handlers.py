@@ -74,6 +74,7 @@ import kmod_emu.user.exec
 import kmod_emu.user.exit
 import kmod_emu.user.fork
 import kmod_emu.user.futex
+import kmod_emu.user.syscalls_epoll
 import kmod_emu.user.syscalls_fd
 import kmod_emu.user.syscalls_file
 import kmod_emu.user.syscalls_memory

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.file import BufferedOperations, FileOperations, Position
+from kmod_emu.fs.file import EPOLLIN, EPOLLRDNORM, BufferedOperations, FileOperations, Position
+from kmod_emu.fs.select import WaitQueue
 from kmod_emu.kernel.misc import random_bytes
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK
@@ -14,8 +15,10 @@ from kmod_emu.uapi.stat import S_IFCHR, mkdev
 if TYPE_CHECKING:
     from kmod_emu.fs.char_dev import CharDevices
     from kmod_emu.fs.file import File
+    from kmod_emu.fs.select import Poll
     from kmod_emu.fs.vfs import Vfs
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.logbuffer import Record
 
 
 class _Null(FileOperations):
@@ -79,7 +82,17 @@ class _Console(FileOperations):
 
 
 class _Kmsg(FileOperations):
-    """/dev/kmsg: one record a read; what is written is logged."""
+    """/dev/kmsg: one record a read; what is written is logged (kernel/printk/printk.c: devkmsg_read)."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        super().__init__(kernel)
+        self._readers = WaitQueue()
+        kernel.printk.news = lambda: self._readers.wake(kernel)
+
+    def _next(self, file: File) -> Record | None:
+        following = file.private
+        assert isinstance(following, int)
+        return next((r for r in self.kernel.printk.readable() if r.sequence >= following), None)
 
     async def open(self, file: File) -> int:
         """From the oldest record on."""
@@ -87,22 +100,24 @@ class _Kmsg(FileOperations):
         return 0
 
     async def read(self, file: File, buf: int, count: int, pos: Position) -> int:
-        """The next record."""
-        following = file.private
-        assert isinstance(following, int)
-        for record in self.kernel.printk.readable():
-            if record.sequence >= following:
-                head = f"{record.level},{record.sequence},{record.time_ns // 1000},-;"
-                text = f"{head}{record.kmsg()}\n".encode()
-                if len(text) > count:
-                    return -errno.EINVAL
-                file.private = record.sequence + 1
-                return self.kernel.user.write(buf, text) or -errno.EFAULT
-        if not file.flags & O_NONBLOCK:
-            raise KernelError(
-                errno.EAGAIN, "there is no further record, and waiting for one is not supported"
-            )
-        return -errno.EAGAIN
+        """The next record; waits for one."""
+        record = self._next(file)
+        if record is None and file.flags & O_NONBLOCK:
+            return -errno.EAGAIN
+        while record is None:
+            await self._readers.wait(self.kernel, lambda: self._next(file) is not None)
+            record = self._next(file)
+        head = f"{record.level},{record.sequence},{record.time_ns // 1000},-;"
+        text = f"{head}{record.kmsg()}\n".encode()
+        file.private = record.sequence + 1
+        if len(text) > count:
+            return -errno.EINVAL
+        return self.kernel.user.write(buf, text) or -errno.EFAULT
+
+    async def poll(self, file: File, table: Poll, events: int) -> int:
+        """Readable while there are records."""
+        table.add(self._readers)
+        return EPOLLIN | EPOLLRDNORM if self._next(file) else 0
 
     async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
         """Log a line; `<n>` in front is the level."""

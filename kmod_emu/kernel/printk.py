@@ -10,6 +10,8 @@ from kmod_emu.kernel.logbuffer import LogBuffer, Record
 from kmod_emu.kernel.vsprintf import VaList, parse_prefix, vsnprintf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.vsprintf import Arguments
 
@@ -27,6 +29,7 @@ class Printk(LogBuffer):
         self._kernel = kernel
         self.console_loglevel = CONSOLE_LOGLEVEL  # messages below it would go to the console
         self._console_saved: int | None = None  # by console_off
+        self.news: Callable[[], None] = lambda: None  # wakes who reads /dev/kmsg
 
     def emit(self, text: str | bytes, level: int | None = None) -> int:
         """Store a formatted message; returns the length of what was stored by this call.
@@ -53,6 +56,7 @@ class Printk(LogBuffer):
             now = self._kernel.clock.now_ns
             self._store(Record(self.sequence, DEFAULT_LEVEL if prefix is None else prefix, now, body))
         self._open_by = None if closes else pid
+        self.news()
         self._kernel.events.emit("printk", level=prefix, text=body)
         return len(body)
 

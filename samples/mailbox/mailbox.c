@@ -14,6 +14,9 @@
 
 static char buffer[64];
 static int waiting, limit = sizeof(buffer);
+static int boast;
+module_param(boast, int, 0644);
+MODULE_PARM_DESC(boast, "how many bytes more than it gave read() claims, a bug");
 static DEFINE_MUTEX(lock);
 static DECLARE_WAIT_QUEUE_HEAD(readers);
 static DECLARE_WAIT_QUEUE_HEAD(writers);
@@ -39,7 +42,7 @@ static ssize_t mailbox_read(struct file *file, char __user *to, size_t count, lo
 			return -ERESTARTSYS;
 	}
 	count = min_t(size_t, count, waiting);
-	err = copy_to_user(to, buffer, count) ? -EFAULT : count;
+	err = copy_to_user(to, buffer, count) ? -EFAULT : count + boast;
 	if (err >= 0) {
 		waiting -= count;
 		memmove(buffer, buffer + count, waiting);

@@ -3,11 +3,13 @@
 import errno
 import os
 import select
+import struct
 from pathlib import Path
 
 import pytest
 
 from kmod_emu import Kernel, KernelError, samples
+from kmod_emu.user.files import makedev
 from tests.user.conftest import needs_busybox, needs_gcc
 
 TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
@@ -161,3 +163,87 @@ def test_an_attribute_of_a_device_tells_who_polls_it(process):
     process.write(box, b"abc")
     assert process.poll({fd: news}, 100) == {fd: news}
     assert process.pread(fd, 10, 0) == b"3\n"
+
+
+def test_epoll_keeps_its_list(process):
+    box = process.open("/dev/mailbox0", os.O_RDWR)
+    ep = process.syscall("epoll_create1", 0)
+    event = process.memory.map(4096)
+
+    def control(operation, fd=box, events=select.EPOLLIN, data=77):
+        place = process.put(struct.pack("<IQ", events, data))
+        return process.syscall("epoll_ctl", ep, operation, fd, place)
+
+    def wait(most=4, timeout=100):
+        count = process.syscall("epoll_wait", ep, event, most, timeout)
+        return list(struct.iter_unpack("<IQ", process.get(event, 12 * count))) if count >= 0 else count
+
+    add, delete, modify = 1, 2, 3
+    assert control(add) == 0
+    assert control(add) == -errno.EEXIST
+    assert control(add, fd=ep) == -errno.EINVAL
+    assert control(add, fd=99) == -errno.EBADF
+    assert control(add, fd=process.open("/tmp/plain", os.O_CREAT)) == -errno.EPERM
+    assert wait() == []
+    process.write(box, b"abc")
+    assert wait() == wait() == [(select.EPOLLIN, 77)]
+    assert process.poll({ep: select.POLLIN}, 0) == {ep: select.POLLIN}
+    assert control(modify, events=select.EPOLLIN | select.EPOLLOUT | select.EPOLLONESHOT, data=5) == 0
+    assert wait() == [(select.EPOLLIN | select.EPOLLOUT, 5)]
+    assert wait() == []
+    assert control(modify, events=select.EPOLLIN | select.EPOLLET) == 0
+    assert (wait(), wait()) == ([(select.EPOLLIN, 77)], [])
+    assert process.read(box, 10) == b"abc"
+    assert wait() == []
+    process.write(box, b"d")
+    assert (wait(), wait()) == ([(select.EPOLLIN, 77)], [])
+    assert control(delete) == 0
+    assert control(delete) == -errno.ENOENT
+    assert wait(most=0) == -errno.EINVAL
+    assert process.syscall("epoll_wait", box, event, 1, 0) == -errno.EINVAL
+    control(add)
+    process.close(box)
+    assert wait() == []
+
+
+def test_a_driver_that_returns_more_than_it_was_asked_for_is_named(process):
+    kernel = process.kernel
+    process.write(process.open("/sys/module/mailbox/parameters/boast", os.O_WRONLY), b"10")
+    box = process.open("/dev/mailbox0", os.O_RDWR)
+    process.write(box, b"abc")
+    assert process.syscall("read", box, process.memory.map(4096), 3) == 13  # as Linux does
+    report = kernel.faults.reports[-1]
+    assert report["kind"] == "driver"
+    assert report["text"].startswith("mailbox_read+0x0/")
+    assert report["text"].endswith("[mailbox] returned 13 for a read of 3 bytes")
+
+
+@needs_busybox
+def test_the_shell_session_word_for_word(shell):
+    shell.put("/hello.ko", samples.path("hello").read_bytes())
+    shell.kernel.insmod(samples.path("echo"))
+    with shell.kernel.process() as process:
+        process.mknod("/dev/echo", 0o020666, makedev(246, 0))
+    result = shell.run(
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "insmod hello.ko; lsmod; cat /proc/modules; echo hi > /dev/echo; cat /dev/echo; dmesg; rmmod hello",
+    )
+    lines = result.stdout.decode().splitlines()
+    assert result.status == 0
+    assert lines[1].split() == ["hello", "16384", "0"]
+    assert lines[3].split()[:5] == ["hello", "16384", "0", "-", "Live"]
+    assert lines[5] == "hi"
+    assert any(line.endswith("Hello world!") for line in lines[6:])
+    assert [module.name for module in shell.kernel.modules] == ["echo"]
+
+
+@needs_busybox
+def test_reading_kmsg_waits_for_the_next_record(shell):
+    shell.put("/mailbox.ko", samples.path("mailbox").read_bytes())
+    reader = "dd if=/dev/kmsg bs=1k 2>/dev/null & sleep 1"
+    script = f"{reader}; insmod mailbox.ko; echo from sh > /dev/kmsg; sleep 1; kill $!"
+    lines = shell.sh(script).stdout.decode().splitlines()
+    assert [line.partition(";")[2] for line in lines[-2:]] == ["mailbox mailbox0: ready", "from sh"]
+    assert lines[-1].startswith("4,")
