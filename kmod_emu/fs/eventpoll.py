@@ -1,7 +1,7 @@
 """epoll(7): a list of files that is kept between waits (fs/eventpoll.c).
 
-What is ready is asked from the files at each wait, as poll(2) does. EPOLLET therefore reports an event again only
-when it was seen to be over in between.
+What is ready is asked from the files at each wait, as poll(2) does. EPOLLET therefore reports an event again
+only when it was seen to be over in between.
 """
 
 from __future__ import annotations
