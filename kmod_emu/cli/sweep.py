@@ -122,7 +122,7 @@ def _check(setup: Setup, kept: Iterable[dict[str, Any]], out: str | None) -> Non
         release = setup.boot().profile.release
     except LookupError as error:
         raise ToolError(f"kmod-emu: {error.args[0]}", USAGE_ERROR) from None
-    others = {row["release"] for row in kept if row.get("release", release) != release}
+    others = {row["release"] for row in kept if row.get("release") not in (None, release)}
     if others:
         raise ToolError(f"kmod-emu: {out} holds a sweep of {', '.join(sorted(others))}", USAGE_ERROR)
 

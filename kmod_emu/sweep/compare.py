@@ -22,12 +22,17 @@ _MACHINE = [  # what differs from machine to machine and from day to day
 ]
 
 
+def normalize(text: str) -> str:
+    """Text without addresses, pids, speeds and the name of the hardware."""
+    for pattern, word in _MACHINE:
+        text = pattern.sub(word, text)
+    return text
+
+
 def comparable(lines: Iterable[str]) -> list[str]:
-    """Lines of the kernel log without addresses, pids, speeds, registers and call traces."""
+    """Normalized lines without registers and call traces, which hold the kernel's own stack."""
     kept, tracing = [], False
-    for line in lines:
-        for pattern, word in _MACHINE:
-            line = pattern.sub(word, line)
+    for line in map(normalize, lines):
         tracing = (tracing or line.endswith(" <TASK>")) and not line.endswith(" </TASK>")
         if not tracing and not _PROCESSOR.match(line):
             kept.append(line)

@@ -25,6 +25,13 @@ OOPS, SLEEPS, TIME_LIMIT = "oops", "sleeps for ever", "time limit"
 UNIMPLEMENTED, INTERNAL, DIED = "unimplemented", "internal error", "died"
 
 
+def blank(target: Target) -> dict[str, Any]:
+    """The row of a module that was not even tried."""
+    lines: dict[str, Any] = {"deps": [], "init_dmesg": [], "rmmod_dmesg": []}
+    row = unread(target.path) | {"path": target.path, "release": None, "outcome": None, "reason": None}
+    return row | {"proc_modules": None, **lines, "link_s": None, "total_s": None}
+
+
 class Setup(NamedTuple):
     """How machines are made.
 
@@ -76,7 +83,7 @@ class Machine:
         kernel.faults.unimplemented.clear()
         kernel.faults.reports.clear()
         deps, error = self._load_needs(target)
-        row = unread(target.path)
+        row = blank(target)
         if isinstance(error, ToolError):
             row |= {"outcome": UNREADABLE, "reason": str(error)}
         elif isinstance(error, (Killed, SleepsForever)):
@@ -85,7 +92,7 @@ class Machine:
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
             row |= self._load(target)
-        row |= {"path": target.path, "release": kernel.profile.release, "deps": deps}
+        row |= {"release": kernel.profile.release, "deps": deps}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
 
     def _load_needs(self, target: Target) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
@@ -97,8 +104,8 @@ class Machine:
                 run = Run(self.kernel, file, "", 0)
             except ToolError as error:
                 return rows, error
-            number = run.error.errno if run.error else 0
-            rows.append({"name": module_name(file), "rc": -number, "dmesg": self._log(since)})
+            rc = run.to_json(Recorder())["rc"]
+            rows.append({"name": module_name(file), "rc": rc, "dmesg": self._log(since)})
             if isinstance(run.error, (Killed, SleepsForever)):
                 return rows, run.error
         return rows, None

@@ -15,8 +15,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.observe.run import unread
-from kmod_emu.sweep.one import DIED, INTERNAL, TIME_LIMIT, Machine, Setup
+from kmod_emu.sweep.one import DIED, INTERNAL, TIME_LIMIT, Machine, Setup, blank
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -80,7 +79,7 @@ class _Worker:
         self._process.start()
         theirs.close()
         self.target: Target | None = None
-        self._since, self._booted = 0.0, False
+        self._since = 0.0
 
     def give(self, target: Target) -> None:
         """Work for it."""
@@ -111,8 +110,8 @@ class _Worker:
         else:
             cause = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
             outcome, reason = DIED, f"the worker process ended {cause}"
-        row = unread(target.path) | {"outcome": outcome, "reason": reason, "path": target.path}
-        return row | {"total_s": round(time.perf_counter() - self._since, 6)}
+        total = round(time.perf_counter() - self._since, 6)
+        return blank(target) | {"outcome": outcome, "reason": reason, "total_s": total}
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -124,20 +123,24 @@ class _Worker:
 def _work(connection: Connection, setup: Setup) -> None:
     """The worker's side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    for timer in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(timer, signal.SIG_DFL)
+    with suppress(EOFError, OSError):  # the parent is gone
+        _serve(connection, setup)
+
+
+def _serve(connection: Connection, setup: Setup) -> None:
     machine = Machine(setup)
     connection.send(_READY)
     while True:
-        try:
-            target = connection.recv()
-        except EOFError:
-            return  # the parent is gone
+        target = connection.recv()
         _limit(setup.time_limit * _OF_ALL)
         try:
             row = machine.sweep(target)
         except Exception as error:
             machine = Machine(setup)
             reason = f"{type(error).__name__}: {error}"
-            row = unread(target.path) | {"outcome": INTERNAL, "reason": reason, "path": target.path}
+            row = blank(target) | {"outcome": INTERNAL, "reason": reason}
         _limit(0)
         connection.send(row)
 

@@ -8,32 +8,19 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 from kmod_emu import Kernel, KernelError, Killed, Process
+from kmod_emu.sweep.compare import comparable  # noqa: F401 - for the tests beside this
+from kmod_emu.sweep.compare import normalize as without_machine
 from tests.conftest import RECORDINGS
 
 CASES = RECORDINGS / "errno-cases"
 DUMMY = Path("/lib/modules/6.1.0-56-amd64/kernel/drivers/net/dummy.ko")  # signed by Debian
 BUSYBOX = Path("/bin/busybox")
 MAX_ERRNO = 4095
-_PROCESSOR = re.compile(r"<\d>(R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-7]|Code|PGD| <|</)")
-_ADDRESS = re.compile(r"\b(0x)?[0-9a-f]{8,16}\b")
 
 
 def normalize(text: str) -> str:
-    """Without what differs from machine to machine: addresses, pids, the hardware."""
-    text = re.sub(r"PID: \d+", "PID: N", text)
-    text = re.sub(r"Hardware name: .*", "Hardware name: X", text)
-    text = re.sub(r"Nov \d\d \d\d:\d\d", "TIME", text)  # of `ls -l`
-    return _ADDRESS.sub("ADDR", text)
-
-
-def comparable(lines: list[str]) -> list[str]:
-    """dmesg lines without registers and call traces, which hold the kernel's own stack."""
-    kept, tracing = [], False
-    for line in map(normalize, lines):
-        tracing = (tracing or line.endswith(" <TASK>")) and not line.endswith(" </TASK>")
-        if not tracing and not _PROCESSOR.match(line):
-            kept.append(line)
-    return kept
+    """Without what differs from machine to machine, and the times of `ls -l`."""
+    return re.sub(r"Nov \d\d \d\d:\d\d", "TIME", without_machine(text))
 
 
 class Replay:
