@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from kmod_emu.kmod.context import Context, KmodModule
     from kmod_emu.kmod.files import ModuleFile
 
-CRITICAL, ERROR, WARNING = 2, 3, 4  # syslog's
-_NAMES = {CRITICAL: "FATAL", ERROR: "ERROR", WARNING: "WARNING"}
+CRITICAL, ERROR, WARNING, INFO = 2, 3, 4, 6  # syslog's
+_NAMES = {CRITICAL: "FATAL", ERROR: "ERROR", WARNING: "WARNING", INFO: "INFO"}
 IGNORE_MODVERSIONS, IGNORE_VERMAGIC = 1, 2
 _TRIVIAL = (("true", 0), ("false", 1))
 _OPTS = "$CMDLINE_OPTS"
@@ -110,9 +110,9 @@ class Log:
         """
         self.say(self._options.not_found, text)
 
-    def library(self, where: str, text: str) -> None:
-        """One of libkmod's errors, with the line and function it comes from."""
-        self.say(ERROR, f"../libkmod/libkmod-module.c:{where} {text}")
+    def library(self, where: str, text: str, priority: int = ERROR) -> None:
+        """One of libkmod's messages, with the line and function it comes from."""
+        self.say(priority, f"../libkmod/libkmod-module.c:{where} {text}")
 
 
 class Prober:
@@ -261,7 +261,11 @@ class Prober:
             file = read_module(path)
         except OSError as failure:
             return failure.errno or errno.EINVAL
-        return await self._load(file, params, self._options.flags)
+        error = await self._load(file, params, self._options.flags)
+        if error:
+            said = f"Failed to insert module '{path}': {errno.strerror(error)}"
+            self._log.library("949 kmod_module_insert_module()", said, INFO)
+        return error
 
     # --- removing -----------------------------------------------------------------------------------
 

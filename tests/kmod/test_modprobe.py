@@ -426,6 +426,11 @@ def test_a_refused_module(machine):
     assert machine("mi_vermagic_other").err == (
         "modprobe: ERROR: could not insert 'mi_vermagic_other': Exec format error\n"
     )
+    assert machine("-vv", "mi_vermagic_other").err == (
+        "modprobe: INFO: ../libkmod/libkmod-module.c:949 kmod_module_insert_module() Failed to insert module "
+        f"'{machine.path}/mi_vermagic_other.ko': Exec format error\n"
+        "modprobe: ERROR: could not insert 'mi_vermagic_other': Exec format error\n"
+    )
     assert machine("--force-vermagic", "mi_vermagic_other") == DONE
     assert (
         machine("nothing").err == f"modprobe: FATAL: Module nothing not found in directory {machine.path}\n"
