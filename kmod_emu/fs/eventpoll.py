@@ -74,7 +74,7 @@ class EventPoll(FileOperations):
             ready = await poll_files(self.kernel, wanted, timeout_ns)
         except KernelError as error:
             raise KernelError(errno.EINTR if error.errno == ERESTARTNOHAND else error.errno) from None
-        found = []
+        found: list[tuple[int, int]] = []
         for (_, item), mask in zip(live, ready, strict=True):
             if mask and len(found) < most:
                 found.append((mask, item.data))
