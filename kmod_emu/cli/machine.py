@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.errors import ToolError
@@ -54,9 +56,19 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
         except (KernelError, ToolError):
             if change:
                 kernel.save(path)
+            _tell(kernel)
             raise
         if change:
             kernel.save(path)
+        _tell(kernel)
+
+
+def _tell(kernel: Kernel) -> None:
+    """Warnings and what checkers found during the command, a sentence each."""
+    for finding in kernel.faults.findings:
+        from kmod_emu.text import tame
+
+        click.echo(f"kmod-emu: {tame(finding)}", err=True)
 
 
 def boot(given: str | None, release: str | None, modules: str | None = None) -> Kernel:

@@ -166,7 +166,9 @@ def _tell_outcome(result: Run) -> None:
 
 
 def _complain(result: Run, *, explain: bool) -> None:
-    """The tools' own messages, then the reason in a sentence."""
+    """What checkers found, the tools' own messages, then the reason in a sentence."""
+    for finding in result.kernel.faults.findings:
+        click.echo(f"kmod-emu: {show(finding)}", err=True)
     error = result.error
     if error is not None and not isinstance(error, Killed):
         click.echo(str(tool.refused(result.kernel, result.path, error)), err=True)

@@ -55,7 +55,7 @@ class LockChecker:
         return f"the {KINDS[held.kind]} `{location.name}{offset}`{module}"
 
     def _where(self, place: int) -> str:
-        return self._kernel.describe(place)
+        return self._kernel.faults.call_place(place)
 
     # --- events -------------------------------------------------------------------------------------
 

@@ -56,14 +56,16 @@ def report(kernel: KernelCore, name: str, user: int, *, called: bool) -> dict[st
     """
     prototype = prototype_of(kernel, name)
     verb = "calls" if called else "uses the variable"
-    place = kernel.describe(user)
+    place, line = kernel.describe(user), kernel.faults.line_of(user - called)
+    where = f"{place} ({line})" if line else place
     entry: dict[str, Any] = {
         "kind": "unimplemented",
-        "text": f"{place} {verb} {name}, which this base kernel does not implement; "
+        "text": f"{where} {verb} {name}, which this base kernel does not implement; "
         f'supply it with @kernel.export("{prototype.text if prototype else f"... {name}(...)"}"), '
         "or run with --permissive to let it return 0",
         "name": name,
         "caller": place,
+        "source": line,
         "prototype": prototype.text if prototype else None,
     }
     if called:

@@ -33,6 +33,7 @@ _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
 _PAGE_FAULT = 14
+_ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free")  # who died says these
 
 
 class Tables(NamedTuple):
@@ -137,7 +138,7 @@ class Faults:
         self._check_panic_on_warn()
         self.print([(4, report.END_TRACE)])
         kernel.taint.add(Taint.WARN)
-        called = self._caller(task)
+        called = self.caller_of(task)
         self.note("warning", f"{text or f'WARN at {file}:{line}'}{f', called at {called}' if called else ''}")
 
     def kernel_crash(self, function: str, address: int, *, write: bool) -> NoReturn:
@@ -398,20 +399,35 @@ class Faults:
     def _place(self, task: Task, rip: int) -> str:
         """The symbol at a place and the line of its source, or of the nearest caller that has one."""
         text = self._kernel.describe(rip)
-        if line := self.source_line(rip):
+        if line := self.line_of(rip):
             return f"{text} ({line})"
-        called = self._caller(task)
+        called = self.caller_of(task)
         return f"{text}, called at {called}" if called else text
 
-    def _caller(self, task: Task) -> str | None:
+    def caller_of(self, task: Task) -> str | None:
         """The nearest line of source that the task came by on its way here, if any is known."""
-        started = time.process_time()
         frames = (frame for frame in call_trace(self._kernel, task) if frame.reliable)
-        line = next(filter(None, (self.source_line(frame.address - 1) for frame in frames)), None)
-        spent = time.process_time() - started  # reading debug information is not what the task does
-        task.busy -= spent
+        return next(filter(None, (self.line_of(frame.address - 1) for frame in frames)), None)
+
+    def line_of(self, address: int) -> str | None:
+        """`source_line`, on the host's time: reading debug information is not what the task does."""
+        started = time.process_time()
+        line = self.source_line(address)
+        spent = time.process_time() - started
+        self._kernel.sched.current.busy -= spent
         self._kernel.cpu.watchdog.forgive(spent)
         return line
+
+    def call_place(self, address: int) -> str:
+        """The call before a return address, or an instruction: symbol, and file:line where that is known."""
+        location = self._kernel.locate(address)
+        line = self.line_of(address - 1 if location and location.offset else address)
+        return f"{self._kernel.describe(address)}{f' ({line})' if line else ''}"
+
+    @property
+    def findings(self) -> list[str]:
+        """Sentences of `reports` that ended nothing: warnings, and what checkers found."""
+        return [report["text"] for report in self.reports if report["kind"] not in _ENDINGS]
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""

@@ -21,6 +21,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed, SleepsForever
+from kmod_emu.kernel import hung_task
 from kmod_emu.kernel.activation import (
     INTERRUPTED,
     Activation,
@@ -156,6 +157,7 @@ class Scheduler:
         """Run whatever is ready until the work that a task was started with ends; as `run`."""
         while not task.finished:
             if not self._step(None):
+                hung_task.check(self._kernel)
                 raise SleepsForever(task.comm)
         self._note_progress()
         self.advance(_SETTLE_NS, idle=False)

@@ -60,7 +60,9 @@ def call_trace(kernel: KernelCore, task: Task) -> list[Frame]:
 def _start(kernel: KernelCore, task: Task) -> _Place | None:
     """Where guest code stopped; None if the task runs in Python and no guest code is below."""
     cpu = kernel.cpu
-    if kernel.sched.in_guest:
+    if task.resume is not None:  # it gave up the processor
+        return _Place(task.resume.rip, task.resume.rsp, 0)
+    if kernel.sched.in_guest and task is kernel.sched.current:
         return _Place(cpu.rip, cpu.read("rsp"), cpu.read("rbp"))
     if task.activations and task.activations[-1].deliver is not None:
         below = task.activations[-1]

@@ -1,7 +1,10 @@
 """Locks between tasks, and what is reported about them (samples/ has the modules)."""
 
 import pytest
+from click.testing import CliRunner
 
+from kmod_emu import samples
+from kmod_emu.cli.main import main
 from kmod_emu.errors import Killed
 from kmod_emu.kernel.signal import SIGKILL, send_signal
 
@@ -90,3 +93,13 @@ def test_interrupts_are_held_off_while_a_lock_is_held(kernel, guest, mutex):
         cell=cell,
     )
     assert kernel.call(code) == 0b10
+
+
+def test_findings_are_told_by_the_commands(tmp_path):
+    ran = CliRunner().invoke(main, ["run", "--quiet", "heldlock"])
+    sentence = "insmod holds the mutex `kept` of heldlock, taken at heldlock_init+0x11/0x1000 [heldlock]"
+    assert f"kmod-emu: {sentence} (samples/heldlock/heldlock.c:13), on return to user space\n" in ran.output
+    kept = ["--state", str(tmp_path / "machine"), "insmod", str(samples.path("heldlock"))]
+    ran = CliRunner().invoke(main, kept)
+    assert ran.exit_code == 0
+    assert f"kmod-emu: {sentence}" in ran.output
