@@ -24,6 +24,7 @@ import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.cred
+import kmod_emu.kernel.dma
 import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.hexdump
 import kmod_emu.kernel.hrtimer
@@ -45,6 +46,7 @@ import kmod_emu.kernel.oops
 import kmod_emu.kernel.pages
 import kmod_emu.kernel.paravirt
 import kmod_emu.kernel.percpu
+import kmod_emu.kernel.percpu_counter
 import kmod_emu.kernel.pid
 import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk

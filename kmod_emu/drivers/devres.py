@@ -376,15 +376,10 @@ async def _take(kernel: KernelCore, dev: int, release: str, value: int, *, itsel
 @export("void devm_kfree(struct device *dev, const void *p)")
 async def devm_kfree(kernel: KernelCore, dev: int, p: int) -> None:
     """Free it earlier (drivers/base/devres.c)."""
-    if p <= ZERO_SIZE_PTR or _constant(kernel, p):
+    if p <= ZERO_SIZE_PTR or kernel.symbols.is_rodata(p):
         return
     if not await _take(kernel, dev, "devm_kmalloc_release", p, itself=True):
         kernel.faults.warn(_FILE, 1073, "", "devm_kfree+0x4a/0x60")
-
-
-def _constant(kernel: KernelCore, p: int) -> bool:
-    """is_kernel_rodata(): text of the base kernel's own, which is not copied."""
-    return kernel.symbols.address("__start_rodata") <= p < kernel.symbols.address("__end_rodata")
 
 
 @export("void *devm_krealloc(struct device *dev, void *ptr, size_t new_size, gfp_t gfp)")
@@ -434,7 +429,7 @@ def devm_kstrdup(kernel: KernelCore, dev: int, s: int, gfp: int) -> int:
 @export("const char *devm_kstrdup_const(struct device *dev, const char *s, gfp_t gfp)")
 def devm_kstrdup_const(kernel: KernelCore, dev: int, s: int, gfp: int) -> int:
     """Copy a string, unless it is constant text of the kernel's (drivers/base/devres.c)."""
-    return s if _constant(kernel, s) else devm_kstrdup(kernel, dev, s, gfp)
+    return s if kernel.symbols.is_rodata(s) else devm_kstrdup(kernel, dev, s, gfp)
 
 
 @export("char *devm_kasprintf(struct device *dev, gfp_t gfp, const char *fmt, ...)")

@@ -416,3 +416,58 @@ def kmalloc_node_trace(kernel: KernelCore, s: int, gfpflags: int, node: int, siz
 def kmalloc_large_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
     """kmalloc_large on a NUMA node (mm/slab_common.c)."""
     return kernel.heap.kmalloc(size)
+
+
+def _kvrealloc(kernel: KernelCore, p: int, old: int, size: int) -> int:
+    fresh = kvmalloc_node(kernel, size, 0, 0)
+    if fresh:
+        kernel.memory.write(fresh, kernel.memory.read(p, min(old, size)))
+        kvfree(kernel, p)
+    return fresh
+
+
+@export("void *kvrealloc(const void *p, size_t oldsize, size_t newsize, gfp_t flags)")
+def kvrealloc(kernel: KernelCore, p: int, oldsize: int, newsize: int, flags: int) -> int:
+    """Grow what kvmalloc gave; smaller is as before (mm/util.c)."""
+    return p if oldsize >= newsize else _kvrealloc(kernel, p, oldsize, newsize)
+
+
+@export("void *kvrealloc_noprof(const void *p, size_t size, gfp_t flags)")
+def kvrealloc_noprof(kernel: KernelCore, p: int, size: int, flags: int) -> int:
+    """Kvrealloc that knows the old size by itself, since 6.12 (mm/slub.c)."""
+    if p <= ZERO_SIZE_PTR:
+        return kvmalloc_node(kernel, size, 0, 0)
+    area = kernel.vmalloc.area(p)
+    old = area[1] if area else kernel.heap.ksize(p)
+    return p if old >= size else _kvrealloc(kernel, p, old, size)
+
+
+@export(
+    "void *kvrealloc_node_align_noprof(const void *p, size_t size, unsigned long align, gfp_t flags, int nid)"
+)
+def kvrealloc_node_align_noprof(
+    kernel: KernelCore, p: int, size: int, align: int, flags: int, nid: int
+) -> int:
+    """kvrealloc_noprof's name in 7.x (mm/slub.c)."""
+    return kvrealloc_noprof(kernel, p, size, flags)
+
+
+@export("void kvfree_sensitive(const void *addr, size_t len)")
+def kvfree_sensitive(kernel: KernelCore, addr: int, len: int) -> None:
+    """Clear, then free (mm/util.c)."""
+    if addr > ZERO_SIZE_PTR:
+        kernel.memory.clear(addr, len)
+        kvfree(kernel, addr)
+
+
+@export("const char *kstrdup_const(const char *s, gfp_t gfp)")
+def kstrdup_const(kernel: KernelCore, s: int, gfp: int) -> int:
+    """Copy a string, unless it is constant text of the base kernel's (mm/util.c)."""
+    return s if kernel.symbols.is_rodata(s) else kstrdup(kernel, s, gfp)
+
+
+@export("void kfree_const(const void *x)")
+def kfree_const(kernel: KernelCore, x: int) -> None:
+    """Free what kstrdup_const gave (mm/util.c)."""
+    if not kernel.symbols.is_rodata(x):
+        kfree(kernel, x)

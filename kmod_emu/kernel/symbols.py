@@ -90,6 +90,10 @@ class SymbolTable:
         """Whether modules may import the name."""
         return name in self._profile.exports or name in self._added
 
+    def is_rodata(self, address: int) -> bool:
+        """Whether an address is of the base kernel's constants (is_kernel_rodata())."""
+        return self.address("__start_rodata") <= address < self.address("__end_rodata")
+
     def address(self, name: str) -> int:
         """Address of any symbol of the base kernel, exported or not; LookupError if there is none."""
         if name in self._placed:

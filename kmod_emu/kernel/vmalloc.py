@@ -118,3 +118,28 @@ def vmalloc_to_page(kernel: KernelCore, addr: int) -> int:
 def vmalloc_to_pfn(kernel: KernelCore, addr: int) -> int:
     """The page frame number behind a vmalloc address (mm/vmalloc.c)."""
     return kernel.memory.translate(addr) >> PAGE_SHIFT
+
+
+def _define_variants() -> None:
+    """Vmalloc under its other names: memory is always zeroed, anywhere will do, and there is one node."""
+    for name, more in {
+        "__vmalloc": "gfp_t gfp_mask",
+        "vmalloc_node": "int node",
+        "vzalloc_node": "int node",
+    }.items():
+
+        @export(f"void *{name}(unsigned long size, {more})")
+        def variant(kernel: KernelCore, size: int, more: int) -> int:
+            """Allocate virtually contiguous memory (mm/vmalloc.c)."""
+            return kernel.vmalloc.allocate(size)
+
+    for name in ("vmalloc_user", "vmalloc_32", "vmalloc_32_user", "vmalloc_huge"):
+        more = ", gfp_t gfp_mask" if name == "vmalloc_huge" else ""
+
+        @export(f"void *{name}(unsigned long size{more})")
+        def plain(kernel: KernelCore, size: int, *more: int) -> int:
+            """Allocate virtually contiguous memory (mm/vmalloc.c)."""
+            return kernel.vmalloc.allocate(size)
+
+
+_define_variants()
