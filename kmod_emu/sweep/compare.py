@@ -72,8 +72,8 @@ def read_recording(path: str) -> dict[str, dict[str, Any]]:
     """
     with open(path, encoding="utf-8") as file:
         try:
-            return {row["module"]: row for row in json.load(file) if "rc" in row}
-        except (ValueError, TypeError, KeyError):
+            return {row["module"]: row for row in json.load(file) if {"rc", "errno"} <= row.keys()}
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise ToolError(f"kmod-emu: {path}: no recording of modules", _WRONG) from None
 
 

@@ -238,3 +238,11 @@ def test_modules_of_the_distribution_do_what_was_recorded(cli):
     result = cli("sweep", "--modules", DEBIAN, *compare, *names)
     assert result.exit_code == 0, result.output
     assert f"of the other {len(names)}, {len(names)} agree" in result.stdout
+
+
+@pytest.mark.parametrize("text", ["[1]", '[{"module": "x", "rc": 0}]', "{}", "\xff"])
+def test_a_recording_with_nothing_in_it_is_never_a_crash(cli, tree, tmp_path, text):
+    (tmp_path / "recording").write_text(text)
+    result = cli("sweep", "--modules", tree({}), "--compare", tmp_path / "recording")
+    assert result.exit_code in (0, 2)
+    assert "internal error" not in result.stderr
