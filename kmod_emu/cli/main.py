@@ -92,10 +92,12 @@ class LazyGroup(click.Group):
 
         module, name = COMMANDS[cmd_name]
         collecting = gc.isenabled()
-        gc.disable()  # imports leave no garbage; looking for it all the same takes a tenth of a start
+        gc.disable()  # imports leave no garbage; looking for it all the same takes a sixth of a start
         try:
             found: Any = getattr(import_module(module), name)
         finally:
+            if not gc.get_freeze_count():  # nor later: what the process began with stays
+                gc.freeze()
             if collecting:
                 gc.enable()
         command: click.Command = found(cmd_name) if COMMANDS[cmd_name] is _TOOL else found
