@@ -299,9 +299,12 @@ class Scheduler:
         """
         cpu = self._cpu
         if isinstance(request, GuestCall):
-            stack = b"".join(
-                (value & (1 << 64) - 1).to_bytes(8, "little") for value in request.arguments[_IN_REGISTERS:]
-            )
+            stack = b""
+            if len(request.arguments) > _IN_REGISTERS:
+                stack = b"".join(
+                    (value & (1 << 64) - 1).to_bytes(8, "little")
+                    for value in request.arguments[_IN_REGISTERS:]
+                )
             rsp = (task.activations[-1].rsp - len(stack) & ~15) - 8  # as at a function's first instruction
             self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
             if stack:

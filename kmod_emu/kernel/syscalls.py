@@ -103,10 +103,12 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
     arguments = arguments[: entry.arity]
-    kernel.events.emit("syscall", name=entry.name, arguments=arguments)
+    if kernel.events:
+        kernel.events.emit("syscall", name=entry.name, arguments=arguments)
     task = kernel.sched.current
     try:
-        if kernel.symbols.address(entry.symbol) in kernel.probes.hooks:
+        hooks = kernel.probes.hooks
+        if hooks and kernel.symbols.address(entry.symbol) in hooks:
             result = await _call_function(kernel, number, entry, arguments)
         else:
             result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))

@@ -134,6 +134,8 @@ class Cpu:
         self._call_values = (ctypes.c_uint64 * len(_CALL_REGISTERS))()
         places = [ctypes.addressof(self._call_values) + 8 * index for index in range(len(_CALL_REGISTERS))]
         self._call_pointers = (ctypes.c_void_p * len(places))(*places)
+        self._rip = ctypes.c_uint64()
+        self._rip_pointer = ctypes.byref(self._rip)
 
     # --- running ------------------------------------------------------------------------------------
 
@@ -410,7 +412,10 @@ class Cpu:
     @property
     def rip(self) -> int:
         """The instruction pointer."""
-        return int(self._uc.reg_read(x86.UC_X86_REG_RIP))
+        if _uclib is None:
+            return int(self._uc.reg_read(x86.UC_X86_REG_RIP))
+        _uclib.uc_reg_read(self._uc._uch, x86.UC_X86_REG_RIP, self._rip_pointer)
+        return self._rip.value
 
     def registers(self) -> dict[str, int]:
         """All general registers, RIP and EFLAGS by name."""

@@ -325,6 +325,9 @@ class Memory:
         if span:
             arena, offset = span
             return bytes(arena.view[offset : offset + size])
+        if 0 < size <= PAGE_SIZE - (address & (PAGE_SIZE - 1)):  # a user's buffer, mostly
+            arena, offset, _ = self._resolve(address, Access.READ)
+            return bytes(arena.view[offset : offset + size])
         return b"".join(bytes(a.view[o : o + n]) for a, o, n in self._pieces(address, size, Access.READ))
 
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
