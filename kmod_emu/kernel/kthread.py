@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.abi import lists
 from kmod_emu.kernel.activation import Away
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.schedule import TASK_NORMAL, TASK_UNINTERRUPTIBLE, set_task_state, try_to_wake_up
@@ -231,3 +232,32 @@ def kthread_exit(kernel: KernelCore, result: int) -> None:
 def do_exit(kernel: KernelCore, code: int) -> None:
     """End the current task (kernel/exit.c)."""
     kthread_exit(kernel, code)
+
+
+def _create_worker(kernel: KernelCore, flags: int, name: str) -> int:
+    worker = kernel.heap.kmalloc(kernel.profile.struct("kthread_worker").size)
+    view = kernel.view("kthread_worker", worker)
+    for head in ("work_list", "delayed_work_list"):
+        lists.init(kernel.memory, view.addressof(head))
+    task = kernel.kthreads.create(kernel.symbol("kthread_worker_fn"), worker, name)
+    view.flags, view.task = flags, task.address
+    try_to_wake_up(kernel, task.address, TASK_NORMAL)
+    return worker
+
+
+@export("struct kthread_worker *kthread_create_worker(unsigned int flags, const char namefmt[], ...)")
+def kthread_create_worker(kernel: KernelCore, flags: int, namefmt: bytes, args: Arguments) -> int:
+    """A thread that runs queued work (kernel/kthread.c); the rest is guest_kernel_stubs/kthread_worker.c."""
+    name = vsnprintf(namefmt, args, kernel.format_context).decode("utf-8", "surrogateescape")
+    return _create_worker(kernel, flags, name)
+
+
+@export(
+    "struct kthread_worker *kthread_create_worker_on_node(unsigned int flags, int node,"
+    " const char namefmt[], ...)"
+)
+def kthread_create_worker_on_node(
+    kernel: KernelCore, flags: int, node: int, namefmt: bytes, args: Arguments
+) -> int:
+    """kthread_create_worker since 6.14 (kernel/kthread.c)."""
+    return kthread_create_worker(kernel, flags, namefmt, args)
