@@ -126,6 +126,46 @@ int atomic_dec_and_mutex_lock(int *count, struct mutex *lock)
 	return 1;
 }
 
+/* --- mutexes with priority inheritance, which one processor and one class of tasks have no use for --- */
+
+struct rt_mutex { spinlock_t lock; void *root, *leftmost; ulong owner; };
+
+static bool take_rt_mutex(void *lock)
+{
+	struct rt_mutex *mutex = lock;
+
+	if (mutex->owner)
+		return false;
+	mutex->owner = (ulong)current;
+	return true;
+}
+
+void rt_mutex_base_init(struct rt_mutex *lock)
+{
+	lock->lock.value = 0;
+	lock->root = lock->leftmost = NULL;
+	lock->owner = 0;
+}
+
+void __rt_mutex_init(struct rt_mutex *lock, const char *name, void *key)
+{
+	(void)name, (void)key;
+	rt_mutex_base_init(lock);
+}
+
+LOCK(rt_mutex_lock, struct rt_mutex, MUTEX, take_rt_mutex, TASK_UNINTERRUPTIBLE)
+LOCK(rt_mutex_lock_interruptible, struct rt_mutex, MUTEX, take_rt_mutex, TASK_INTERRUPTIBLE)
+LOCK(rt_mutex_lock_killable, struct rt_mutex, MUTEX, take_rt_mutex, TASK_KILLABLE)
+
+int rt_mutex_trylock(struct rt_mutex *lock) { return try_acquire(lock, MUTEX, take_rt_mutex, CALLER); }
+
+void rt_mutex_unlock(struct rt_mutex *lock)
+{
+	import_lock_release(lock, MUTEX, (ulong)CALLER);
+	lock->owner = 0;
+	import_lock_wake(lock, false);
+}
+
 /* --- reader-writer semaphores --- */
 
 LOCK(down_read, struct rw_semaphore, READ_SEM, take_read, TASK_UNINTERRUPTIBLE)

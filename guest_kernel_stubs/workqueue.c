@@ -116,3 +116,36 @@ void destroy_workqueue(void *wq)
 	drain_workqueue(wq);
 	import_workqueue_free(wq);
 }
+
+/* --- work behind a grace period --- */
+
+struct rcu_work { struct work_struct work; struct rcu_head rcu; void *wq; };
+
+void rcu_barrier(void);
+
+static void grace_period_over(struct rcu_head *head)
+{
+	struct rcu_work *rwork = container_of(head, struct rcu_work, rcu);
+
+	rwork->work.data &= ~1ul;
+	import_queue_work_on(0, rwork->wq, &rwork->work);
+}
+
+bool queue_rcu_work(void *wq, struct rcu_work *rwork)
+{
+	if (rwork->work.data & 1)
+		return false;
+	rwork->work.data |= 1;
+	rwork->wq = wq;
+	import_call_rcu(&rwork->rcu, grace_period_over);
+	return true;
+}
+
+bool flush_rcu_work(struct rcu_work *rwork)
+{
+	if (!(rwork->work.data & 1))
+		return flush_work(&rwork->work);
+	rcu_barrier();
+	flush_work(&rwork->work);
+	return true;
+}

@@ -4,7 +4,9 @@
 #include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/rtmutex.h>
 #include <linux/sched.h>
+#include <linux/workqueue.h>
 
 static struct kthread_worker *worker;
 
@@ -19,6 +21,13 @@ static void say_late(struct kthread_work *work)
 	pr_info("kworker: delayed work runs\n");
 }
 
+static void say_rcu(struct work_struct *work)
+{
+	pr_info("kworker: work behind a grace period runs\n");
+}
+
+static DEFINE_RT_MUTEX(mutex);
+static struct rcu_work behind;
 static DEFINE_KTHREAD_WORK(now, say);
 static DEFINE_KTHREAD_DELAYED_WORK(later, say_late);
 
@@ -39,6 +48,14 @@ static int __init kworker_init(void)
 	kthread_queue_delayed_work(worker, &later, HZ);
 	pr_info("kworker: cancelled while it waited: %d\n", kthread_cancel_delayed_work_sync(&later));
 	kthread_queue_work(worker, &now);
+
+	INIT_RCU_WORK(&behind, say_rcu);
+	first = queue_rcu_work(system_wq, &behind);
+	again = queue_rcu_work(system_wq, &behind);
+	pr_info("kworker: queued: %d, a second time: %d, flushed: %d\n", first, again, flush_rcu_work(&behind));
+	rt_mutex_lock(&mutex);
+	pr_info("kworker: an rt_mutex that is held: %d\n", rt_mutex_trylock(&mutex));
+	rt_mutex_unlock(&mutex);
 	return 0;
 }
 
