@@ -53,7 +53,14 @@ class Unimplemented(Killed):
 
 
 class SleepsForever(KernelError):
-    """The calling task waits for something that can no longer happen (`errno` is EDEADLK)."""
+    """The calling task waits for something that can no longer happen (`errno` is EDEADLK).
 
-    def __init__(self, comm: str) -> None:
-        super().__init__(_errno.EDEADLK, f"{comm} sleeps, no other task is ready and no timer is armed")
+    Args:
+        comm: Its name.
+        explanation: Given where it does wake now and then, but never comes to an end.
+    """
+
+    def __init__(self, comm: str, explanation: str = "") -> None:
+        self.wakes = bool(explanation)
+        explanation = explanation or f"{comm} sleeps, no other task is ready and no timer is armed"
+        super().__init__(_errno.EDEADLK, explanation)

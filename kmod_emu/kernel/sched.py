@@ -15,6 +15,7 @@ of the idle task.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from types import NoneType
@@ -148,17 +149,28 @@ class Scheduler:
         Raises:
             KernelError: What the coroutine raised.
             Killed: The task died of an oops.
-            SleepsForever: Every task sleeps and no event is to come.
+            SleepsForever: Every task sleeps and no event is to come, or the work goes on sleeping and waking
+                for longer than the watchdog allows.
         """
         self.start(task, work)
-        return self.wait_for(task)
+        return self.wait_for(task, self._cpu.watchdog.limit)
 
-    def wait_for(self, task: Task) -> Any:
-        """Run whatever is ready until the work that a task was started with ends; as `run`."""
+    def wait_for(self, task: Task, limit: float | None = None) -> Any:
+        """Run whatever is ready until the work that a task was started with ends; as `run`.
+
+        Args:
+            task: Whose work.
+            limit: Seconds of processor time after which it counts as sleeping for ever.
+        """
+        end = math.inf if limit is None else time.process_time() + limit
         while not task.finished:
             if not self._step(None):
                 hung_task.check(self._kernel)
                 raise SleepsForever(task.comm)
+            if time.process_time() > end and not task.finished:
+                raise SleepsForever(
+                    task.comm, f"{task.comm} sleeps and wakes again and again, for {limit:g} s"
+                )
         self._note_progress()
         self.advance(_SETTLE_NS, idle=False)
         return task.take_result()

@@ -129,5 +129,5 @@ def insmod(
 def refused(kernel: Kernel, path: str, error: KernelError) -> ToolError:
     """The tool's error for a refused system call; a call that never returns has no message."""
     if isinstance(error, SleepsForever):
-        return ToolError(f"kmod-emu: insmod waits for ever: {waits_forever(kernel)}")
+        return ToolError(f"kmod-emu: insmod waits for ever: {waits_forever(kernel, error)}")
     return ToolError(f"insmod: ERROR: could not insert module {path}: {message(error.errno)}")

@@ -176,8 +176,8 @@ def _work(console: Console, kernel: Kernel, context: Context, line: _Line, log: 
             probe.insmod(kernel, file, params, flags)
         except Killed:
             raise
-        except SleepsForever:
-            raise ToolError(f"kmod-emu: modprobe waits for ever: {waits_forever(kernel)}") from None
+        except SleepsForever as error:
+            raise ToolError(f"kmod-emu: modprobe waits for ever: {waits_forever(kernel, error)}") from None
         except KernelError as error:
             if line.options.explain:
                 log.reasons = list(loading(kernel, file.path, error))

@@ -12,6 +12,7 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kmod_emu.errors import SleepsForever
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.module.modules import Module
     from kmod_emu.module.next_arg import Argument
@@ -132,8 +133,10 @@ def in_use(module: Module) -> str:
     return ""
 
 
-def waits_forever(kernel: KernelCore) -> str:
+def waits_forever(kernel: KernelCore, error: SleepsForever) -> str:
     """Why a load never returns: a module whose init died is loading for ever, and who comes later waits."""
+    if error.wakes:
+        return error.explanation
     stuck = kernel[Modules].stuck()
     if not stuck:
         return "no other task is ready and no timer is armed that could wake it"

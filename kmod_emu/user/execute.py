@@ -82,7 +82,8 @@ def execute(
     ]
     arguments = [a.encode("utf-8", "surrogateescape") if isinstance(a, str) else a for a in argv]
     programs.foreground = task.pid
-    status = kernel.sched.run(task, _life(kernel, task, path, arguments, environment))
+    kernel.sched.start(task, _life(kernel, task, path, arguments, environment))
+    status = kernel.sched.wait_for(task)  # a program may run for long: `deadline` ends it
     kill_all(kernel)
     code = 128 + (status & 0x7F) if status & 0x7F else status >> 8
     return ExecResult(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _MAX_ERRNO = 4095
 
+_LAST_WAIT = 0.2  # seconds of processor time for a killed process to leave the kernel
+
 
 class Process(FileCalls):
     """A process of the machine: a task with user memory and file descriptors.
@@ -70,7 +72,9 @@ class Process(FileCalls):
         if self.task.activations and not self.task.dead:  # killed while it waits
             self.kernel.sched.interrupt(self.task)
             with suppress(KernelError):
-                self.wait()
+                self.kernel.sched.wait_for(self.task, _LAST_WAIT)
+            if not self.task.finished:  # no signal reaches it: it stays where it is, with all it has
+                self.task.dead = True
         if not self.task.dead:
             self._close_all()
         if not self.task.dead:
@@ -161,7 +165,7 @@ class Process(FileCalls):
             Killed: The process died in the kernel.
         """
         try:
-            return int(self.kernel.sched.wait_for(self.task))
+            return int(self.kernel.sched.wait_for(self.task, self.kernel.cpu.watchdog.limit))
         except KernelError as error:
             if self.task.dead or isinstance(error, SleepsForever):
                 raise

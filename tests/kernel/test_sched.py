@@ -235,3 +235,14 @@ def test_code_that_never_ends_is_reported_when_its_time_is_up(kernel, guest):
     assert "never returned" in death.value.explanation
     assert any("soft lockup" in line for line in kernel.dmesg())
     assert guest.call("mov eax, 7; ret") == 7
+
+
+def test_who_sleeps_and_wakes_for_ever_is_given_up(kernel, guest):
+    kernel.cpu.watchdog.limit = 0.2
+    place = guest.code("mov edi, 50; mov rax, {msleep}; sub rsp, 8; again: call rax; mov edi, 50; "
+                       "mov rax, {msleep}; jmp again")  # fmt: skip
+    with pytest.raises(SleepsForever) as caught:
+        kernel.call(place)
+    assert "again and again" in caught.value.explanation
+    kernel.cpu.watchdog.limit = 20
+    assert guest.call("mov eax, 42; ret") == 42  # the machine lives on
