@@ -123,7 +123,7 @@ struct rcu_work { struct work_struct work; struct rcu_head rcu; void *wq; };
 
 void rcu_barrier(void);
 
-static void grace_period_over(struct rcu_head *head)
+static void rcu_work_rcufn(struct rcu_head *head)
 {
 	struct rcu_work *rwork = container_of(head, struct rcu_work, rcu);
 
@@ -137,7 +137,7 @@ bool queue_rcu_work(void *wq, struct rcu_work *rwork)
 		return false;
 	rwork->work.data |= 1;
 	rwork->wq = wq;
-	import_call_rcu(&rwork->rcu, grace_period_over);
+	import_call_rcu(&rwork->rcu, rcu_work_rcufn);
 	return true;
 }
 
