@@ -93,7 +93,7 @@ class Devices:
 
     def text(self, address: int) -> str:
         """A C string; "" for NULL."""
-        return self._kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape") if address else ""
+        return self._kernel.memory.read_text(address) if address else ""
 
     def class_name(self, cls: int) -> str:
         """A class's name."""

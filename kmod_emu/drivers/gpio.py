@@ -128,7 +128,7 @@ def gpio_request(kernel: KernelCore, gpio: int, label: int) -> int:
         return -EPROBE_DEFER if gpio < _LAST else -errno.EINVAL
     if pin.label is not None:
         return -errno.EBUSY
-    pin.label = kernel.memory.read_cstring(label).decode("utf-8", "surrogateescape") if label else "?"
+    pin.label = kernel.memory.read_text(label) if label else "?"
     return 0
 
 

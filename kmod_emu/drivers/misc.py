@@ -102,7 +102,7 @@ class Misc(FileOperations):
 
 def kernel_text(kernel: KernelCore, address: int) -> str:
     """A C string; "(null)" for NULL."""
-    return kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape") if address else "(null)"
+    return kernel.memory.read_text(address) if address else "(null)"
 
 
 @export("char *misc_devnode(struct device *dev, umode_t *mode)")

@@ -50,7 +50,7 @@ def dev_func_i_table(kernel: KernelCore, *, everything: bool = False) -> list[Dr
                 rows.append(Driver(number, first, first + probe.range - 1, name, {}))
     for misc in kernel[Misc].list:
         view = kernel[Misc].view(misc)
-        text = kernel.memory.read_cstring(view.get("name")).decode("utf-8", "surrogateescape")
+        text = kernel.memory.read_text(view.get("name"))
         rows.append(Driver(MISC_MAJOR, view.minor, view.minor, text, _operations(kernel, view.fops)))
     return sorted(rows, key=lambda row: mkdev(row.major, row.first))
 

@@ -160,11 +160,15 @@ class Sysfs:
         place.name = name
         above.children[name] = place
 
+    def warn_dup(self, path: str) -> None:
+        """Say that a name is taken, and who wanted it (fs/sysfs/dir.c: sysfs_warn_dup)."""
+        self._kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
+        self._kernel.faults.dump_stack()
+
     def _refuse_duplicate(self, place: Directory, name: str) -> None:
-        """sysfs_warn_dup."""
+        """EEXIST, with the warning, if a directory has a name already."""
         if place.has(name):
-            self._kernel.printk.emit(f"sysfs: cannot create duplicate filename '{place.path}/{name}'\n", 4)
-            self._kernel.faults.dump_stack()
+            self.warn_dup(f"{place.path}/{name}")
             raise KernelError(errno.EEXIST, f"/sys{place.path} has a {name} already")
 
     def at(self, kobj: int) -> Directory:
@@ -182,7 +186,7 @@ class Sysfs:
     def attribute_name(self, address: int) -> str:
         """Name in a `struct attribute`."""
         name = self._kernel.view("attribute", address).get("name")
-        return self._kernel.memory.read_cstring(name).decode("utf-8", "surrogateescape")
+        return self._kernel.memory.read_text(name)
 
     def add_file(
         self, kobj: int, address: int, mode: int | None = None, group: str = "", *, binary: bool = False
@@ -192,8 +196,7 @@ class Sysfs:
         where = place.groups.setdefault(group, {}) if group else place.files
         if name in where or (not group and place.has(name)):
             inside = f"{place.path}/{group}" if group else place.path
-            self._kernel.printk.emit(f"sysfs: cannot create duplicate filename '{inside}/{name}'\n", 4)
-            self._kernel.faults.dump_stack()
+            self.warn_dup(f"{inside}/{name}")
             raise KernelError(errno.EEXIST, f"/sys{inside} has a {name} already")
         if mode is None:
             mode = self._kernel.view("attribute", address).mode

@@ -133,8 +133,7 @@ async def create_group(kernel: KernelCore, kobj: int, group: StructView, *, upda
         return -errno.EINVAL
     if name and not update:
         if place.has(name):
-            kernel.printk.emit(f"sysfs: cannot create duplicate filename '{place.path}/{name}'\n", 4)
-            kernel.faults.dump_stack()
+            sysfs.warn_dup(f"{place.path}/{name}")
             return -errno.EEXIST
         place.groups[name] = {}
     for binary in (False, True):
@@ -167,7 +166,7 @@ async def _create_files(
 
 def _group_name(kernel: KernelCore, group: StructView) -> str:
     name = group.get("name")
-    return kernel.memory.read_cstring(name).decode("utf-8", "surrogateescape") if name else ""
+    return kernel.memory.read_text(name) if name else ""
 
 
 async def create_groups(kernel: KernelCore, kobj: int, groups: int, *, update: bool = False) -> int:
@@ -259,7 +258,7 @@ def sysfs_unmerge_group(kernel: KernelCore, kobj: int, grp: StructView) -> None:
 @export("int sysfs_add_file_to_group(struct kobject *kobj, const struct attribute *attr, const char *group)")
 def sysfs_add_file_to_group(kernel: KernelCore, kobj: int, attr: int, group: int) -> int:
     """Add one attribute to a group that is there (fs/sysfs/file.c)."""
-    name = kernel.memory.read_cstring(group).decode("utf-8", "surrogateescape") if group else ""
+    name = kernel.memory.read_text(group) if group else ""
     if name and name not in _sysfs(kernel).at(kobj).groups:
         return -errno.ENOENT
     _sysfs(kernel).add_file(kobj, attr, group=name)
@@ -271,7 +270,7 @@ def sysfs_add_file_to_group(kernel: KernelCore, kobj: int, attr: int, group: int
 )
 def sysfs_remove_file_from_group(kernel: KernelCore, kobj: int, attr: int, group: int) -> None:
     """Take it out again (fs/sysfs/file.c)."""
-    name = kernel.memory.read_cstring(group).decode("utf-8", "surrogateescape") if group else ""
+    name = kernel.memory.read_text(group) if group else ""
     _sysfs(kernel).remove_file(kobj, _sysfs(kernel).attribute_name(attr), name)
 
 
@@ -285,8 +284,7 @@ def sysfs_create_link(kernel: KernelCore, kobj: int, target: int, name: str) -> 
     if not name or not target or target not in _sysfs(kernel).of:
         return -errno.ENOENT
     if place.has(name):
-        kernel.printk.emit(f"sysfs: cannot create duplicate filename '{place.path}/{name}'\n", 4)
-        kernel.faults.dump_stack()
+        _sysfs(kernel).warn_dup(f"{place.path}/{name}")
         return -errno.EEXIST
     place.links[name] = target
     return 0

@@ -96,7 +96,7 @@ async def send_uevent(kernel: KernelCore, kobj: int, action: str, extra: Iterabl
         place = await kernel.call_guest(name, kobj)
         if not place:
             return 0
-        subsystem = kernel.memory.read_cstring(place).decode("utf-8", "surrogateescape")
+        subsystem = kernel.memory.read_text(place)
     variables = {"SUBSYSTEM": subsystem, **dict(text.partition("=")[::2] for text in extra)}
     if uevent:
         error, more = await _ask_driver(kernel, uevent, kobj)
@@ -131,7 +131,7 @@ def read_variables(kernel: KernelCore, env: int) -> dict[str, str]:
     """What add_uevent_var() collected in a struct kobj_uevent_env."""
     view, memory = kernel.view("kobj_uevent_env", env), kernel.memory
     pointers = (memory.read_u64(view.addressof("envp") + 8 * index) for index in range(view.envp_idx))
-    texts = (memory.read_cstring(pointer).decode("utf-8", "surrogateescape") for pointer in pointers)
+    texts = (memory.read_text(pointer) for pointer in pointers)
     return dict(text.partition("=")[::2] for text in texts)
 
 
@@ -162,7 +162,7 @@ async def kobject_uevent_env(kernel: KernelCore, kobj: int, action: int, envp: i
     """Tell user space, with variables of the driver's own (lib/kobject_uevent.c)."""
     extra = []
     while envp and (place := kernel.memory.read_u64(envp)):
-        extra.append(kernel.memory.read_cstring(place).decode("utf-8", "surrogateescape"))
+        extra.append(kernel.memory.read_text(place))
         envp += 8
     return await send_uevent(kernel, kobj, ACTIONS[action], extra)
 

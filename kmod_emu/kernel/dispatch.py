@@ -213,7 +213,7 @@ class Dispatcher:
         return views
 
     def _text(self, address: int) -> str:
-        return self._kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape")
+        return self._kernel.memory.read_text(address)
 
     def _struct_view(self, pointee: str) -> Callable[[int], Any]:
         name = pointee.removeprefix("const ").removeprefix("struct ").strip()

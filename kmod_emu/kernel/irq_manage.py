@@ -46,7 +46,7 @@ def request_threaded_irq(
     line = kernel.irqs.line(irq)
     if not handler and not thread_fn:
         raise KernelError(errno.EINVAL, "neither a handler nor a thread function was given")
-    name = kernel.memory.read_cstring(devname).decode("utf-8", "surrogateescape") if devname else "(null)"
+    name = kernel.memory.read_text(devname) if devname else "(null)"
     if not irqflags & _TRIGGERS:
         irqflags |= line.trigger
     action = Action(handler, thread_fn, irqflags, name, devname, dev_id)

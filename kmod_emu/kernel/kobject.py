@@ -67,7 +67,7 @@ class Kobjects:
         return self._text(name) if name else "(null)"
 
     def _text(self, address: int) -> str:
-        return self._kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape")
+        return self._kernel.memory.read_text(address)
 
     def set_name(self, address: int, name: bytes) -> int:
         """Copy a name to the heap; 0 or a negative errno."""

@@ -44,7 +44,7 @@ def probe_address(kernel: KernelCore, probe: StructView) -> int:
     if bool(address) == bool(symbol):
         raise KernelError(errno.EINVAL, "a kprobe needs an address or a symbol, and not both")
     if symbol:
-        name = kernel.memory.read_cstring(symbol).decode("utf-8", "surrogateescape")
+        name = kernel.memory.read_text(symbol)
         address = kernel.lookup_name(name)
         if not address:
             raise KernelError(errno.ENOENT, f"the kernel has no symbol {name} that runs here")

@@ -167,7 +167,7 @@ def __release_region(kernel: KernelCore, parent: int, start: int, n: int) -> Non
 def name_of(kernel: KernelCore, address: int) -> str:
     """A resource's name as /proc shows it."""
     name = _view(kernel, address).get("name")
-    return kernel.memory.read_cstring(name).decode("utf-8", "surrogateescape") if name else "<BAD>"
+    return kernel.memory.read_text(name) if name else "<BAD>"
 
 
 def show(kernel: KernelCore, symbol: str, task: Task) -> str:

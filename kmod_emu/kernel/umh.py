@@ -31,7 +31,7 @@ class UserModeHelpers:
         self._kernel.events.emit("usermodehelper", **call)
 
     def _text(self, address: int) -> str:
-        return self._kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape") if address else ""
+        return self._kernel.memory.read_text(address) if address else ""
 
     def _texts(self, array: int) -> list[str]:
         texts: list[str] = []

@@ -416,3 +416,7 @@ class Memory:
             text += piece
             address += length
         return bytes(text)
+
+    def read_text(self, address: int, limit: int = PAGE_SIZE) -> str:
+        """A C string as text that encodes back to the same bytes."""
+        return self.read_cstring(address, limit).decode("utf-8", "surrogateescape")

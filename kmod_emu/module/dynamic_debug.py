@@ -67,7 +67,7 @@ def _descriptor(kernel: KernelCore, address: int, module: str) -> Descriptor:
 
 
 def _text(kernel: KernelCore, address: int) -> str:
-    return kernel.memory.read_cstring(address).decode("utf-8", "surrogateescape")
+    return kernel.memory.read_text(address)
 
 
 def show(kernel: KernelCore, task: Task) -> str:

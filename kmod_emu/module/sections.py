@@ -170,7 +170,7 @@ def _kernel_symbol(kernel: KernelCore, entry: int) -> tuple[str, int, str]:
         value, name, namespace = view.value, view.name, view.namespace
     space = memory.read_cstring(namespace) if namespace else b""
     return (
-        memory.read_cstring(name).decode("utf-8", "surrogateescape"),
+        memory.read_text(name),
         value & (1 << 64) - 1,
         space.decode("utf-8", "replace"),
     )

@@ -39,8 +39,7 @@ def mod_sysfs_setup(kernel: KernelCore, module: Module) -> None:
     for parameter in parameters(kernel, module, shown=True):
         if parameter.name in shown:
             path = f"/module/{module.name}/parameters/{parameter.name}"
-            kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
-            kernel.faults.dump_stack()
+            kernel[Sysfs].warn_dup(path)
             raise KernelError(errno.EEXIST, f"the module has two parameters named {parameter.name}")
         shown[parameter.name] = parameter
     module.parameters = list(shown.values())
