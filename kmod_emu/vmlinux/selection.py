@@ -42,7 +42,8 @@ _ALWAYS = """
     super_block file_system_type poll_table_struct vm_operations_struct
     platform_driver urb usb_device subsys_private driver_private device_private
     va_format timespec64 tm clocksource cpuinfo_x86
-    tracepoint_func trace_event_class trace_event_functions trace_event_fields trace_eval_map trace_entry
+    tracepoint_func trace_event_call trace_event_class trace_event_functions trace_event_fields trace_eval_map
+    trace_entry tracepoint_ext trace_event_file trace_event_buffer trace_iterator trace_seq
 """
 
 
