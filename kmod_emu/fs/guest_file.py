@@ -47,8 +47,8 @@ class GuestFile(File):
         start = self.address - arena.base
         self._bytes = arena.view[start : start + layout.size]  # to look at; writing goes through `memory`
         offset = layout.offset
-        self._flags, self._mode = self.address + offset("f_flags"), self.address + offset("f_mode")
-        self._pos, self._count = self.address + offset("f_pos"), self.address + offset("f_count")
+        self._flags, self._mode = offset("f_flags"), offset("f_mode")
+        self._pos, self._count = offset("f_pos"), offset("f_count")
         view = kernel.view("file", self.address)
         view.f_inode = guest_inode(kernel, self.inode)
         path = view.addressof("f_path")
@@ -68,38 +68,38 @@ class GuestFile(File):
     @property
     def flags(self) -> int:
         """f_flags."""
-        return int(_U32.unpack_from(self._bytes, self._flags - self.address)[0])
+        return int(_U32.unpack_from(self._bytes, self._flags)[0])
 
     @flags.setter
     def flags(self, value: int) -> None:
-        self.kernel.memory.write_u32(self._flags, value)
+        self.kernel.memory.write_u32(self.address + self._flags, value)
 
     @property
     def mode(self) -> int:
         """f_mode."""
-        return int(_U32.unpack_from(self._bytes, self._mode - self.address)[0])
+        return int(_U32.unpack_from(self._bytes, self._mode)[0])
 
     @mode.setter
     def mode(self, value: int) -> None:
-        self.kernel.memory.write_u32(self._mode, value)
+        self.kernel.memory.write_u32(self.address + self._mode, value)
 
     @property
     def pos(self) -> int:
         """f_pos."""
-        return int(_S64.unpack_from(self._bytes, self._pos - self.address)[0])
+        return int(_S64.unpack_from(self._bytes, self._pos)[0])
 
     @pos.setter
     def pos(self, value: int) -> None:
-        self.kernel.memory.write_u64(self._pos, value & (1 << 64) - 1)
+        self.kernel.memory.write_u64(self.address + self._pos, value & (1 << 64) - 1)
 
     @property
     def count(self) -> int:
         """f_count."""
-        return self.kernel.memory.read_u64(self._count)
+        return self.kernel.memory.read_u64(self.address + self._count)
 
     @count.setter
     def count(self, value: int) -> None:
-        self.kernel.memory.write_u64(self._count, value)
+        self.kernel.memory.write_u64(self.address + self._count, value)
 
     @property
     def fops(self) -> int:

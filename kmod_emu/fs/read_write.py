@@ -75,11 +75,9 @@ def rw_verify_area(file: File, buf: int, count: int, pos: Position) -> int:
 def _verify_position(file: File, count: int, pos: Position) -> int:
     if count > _LONG_MAX:
         raise KernelError(errno.EINVAL, "the count is negative")
-    if not file.mode & (FMODE_STREAM | FMODE_UNSIGNED_OFFSET):
-        if pos.value < 0:
-            raise KernelError(errno.EINVAL, "the position is negative")
-        if pos.value + count > _LONG_MAX:
-            raise KernelError(errno.EINVAL, "the position would pass the largest one")
+    if not 0 <= pos.value <= _LONG_MAX - count and not file.mode & (FMODE_STREAM | FMODE_UNSIGNED_OFFSET):
+        wrong = "would pass the largest one" if pos.value >= 0 else "is negative"
+        raise KernelError(errno.EINVAL, f"the position {wrong}")
     return min(count, MAX_RW_COUNT)
 
 

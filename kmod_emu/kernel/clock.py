@@ -31,6 +31,7 @@ class Clock:
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self.now_ns = BOOT_NS
+        self._tick_ns = 0  # when `jiffies` has to change next
         self._looks, self._last_look = 0, -1
         self.moved: Callable[[], None] = lambda: None  # the scheduler looks at what is due
 
@@ -40,9 +41,9 @@ class Clock:
 
     def jump(self, time_ns: int) -> None:
         """Time is now `time_ns` (never goes back)."""
-        hz = self._kernel.profile.hz
-        before, self.now_ns = self.now_ns, max(self.now_ns, time_ns)
-        if before * hz // NSEC_PER_SEC != self.now_ns * hz // NSEC_PER_SEC:
+        self.now_ns = max(self.now_ns, time_ns)
+        if self.now_ns >= self._tick_ns:
+            self._tick_ns = self.next_tick_ns
             self._kernel.memory.write_u64(self._kernel.symbols.address("jiffies"), self.jiffies)
         self.moved()
 
@@ -82,6 +83,7 @@ class Clock:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.now_ns, self._looks, self._last_look = state
+        self._tick_ns = self.next_tick_ns
 
 
 @export_data("unsigned long volatile jiffies", PAGE_SIZE)  # a page of its own: see Scheduler._execute

@@ -14,7 +14,16 @@ from kmod_emu.kernel.activation import Activation
 from kmod_emu.kernel.exports import Convention
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
-from kmod_emu.machine.traps import FIRST_NUMBER, OFFSET, REGISTERS, RESULT, RETURN_NUMBER, SLOT_SIZE, TrapArea
+from kmod_emu.machine.traps import (
+    FIRST_NUMBER,
+    OFFSET,
+    REGISTERS,
+    RESULT,
+    RETURN_NUMBER,
+    SLOT_SIZE,
+    TARGET,
+    TrapArea,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 _MASK64 = (1 << 64) - 1
 _ALL_REGISTERS = struct.Struct(f"<{len(REGISTERS)}Q")
 _U64 = struct.Struct("<Q")
+_CALLS = [struct.Struct(f"<{count}Q") for count in range(7)]  # by how many arguments are in registers
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the cost of importing inspect
 
 
@@ -88,6 +98,22 @@ class Dispatcher:
 
         traps.append(first_call)
         return self._area.slot(number, all_registers=handler.convention is Convention.REGISTERS)
+
+    def begin_call(self, address: int, below: int, arguments: tuple[int, ...]) -> int:
+        """Leave a C call of the guest's on the argument page and the stack below an address.
+
+        Returns:
+            Where the processor begins it.
+        """
+        values = [value & _MASK64 for value in arguments]
+        on_stack = struct.pack(f"<{len(values) - 6}Q", *values[6:]) if len(values) > 6 else b""
+        rsp = (below - len(on_stack) & ~15) - 8  # as at a function's first instruction
+        self._kernel.memory.write_u64(rsp, self.return_address)
+        self._kernel.memory.write(rsp + 8, on_stack)
+        _CALLS[min(len(values), 6)].pack_into(self._page, 0, *values[:6])
+        _U64.pack_into(self._page, OFFSET["rsp"], rsp)
+        _U64.pack_into(self._page, TARGET, address)
+        return self._area.entry
 
     @property
     def stack_pointer(self) -> int:

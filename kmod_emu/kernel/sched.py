@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 
     Work = Coroutine[Any, Any, Any]
 
-_IN_REGISTERS = 6  # arguments of a C call; the others are on the stack
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
 _TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick is for code that looks at jiffies
@@ -162,17 +161,21 @@ class Scheduler:
             task: Whose work.
             limit: Seconds of processor time after which it counts as sleeping for ever.
         """
-        end = math.inf if limit is None else time.process_time() + limit
+        end = math.inf
         while not task.finished:
             if not self._step(None):
                 hung_task.check(self._kernel)
                 raise SleepsForever(task.comm)
-            if time.process_time() > end and not task.finished:
-                raise SleepsForever(
-                    task.comm, f"{task.comm} sleeps and wakes again and again, for {limit:g} s"
-                )
+            if limit is not None and not task.finished:  # most work is done in one step
+                now = time.process_time()
+                end = min(end, now + limit)
+                if now > end:
+                    raise SleepsForever(
+                        task.comm, f"{task.comm} sleeps and wakes again and again, for {limit:g} s"
+                    )
         self._note_progress()
-        self.advance(_SETTLE_NS, idle=False)
+        if self._ready or self._spinning or self._event_due():
+            self.advance(_SETTLE_NS, idle=False)
         return task.take_result()
 
     def advance(self, duration_ns: int, *, idle: bool = True) -> None:
@@ -311,27 +314,17 @@ class Scheduler:
         """
         cpu = self._cpu
         if isinstance(request, GuestCall):
-            stack = b""
-            if len(request.arguments) > _IN_REGISTERS:
-                stack = b"".join(
-                    (value & (1 << 64) - 1).to_bytes(8, "little")
-                    for value in request.arguments[_IN_REGISTERS:]
-                )
-            rsp = (task.activations[-1].rsp - len(stack) & ~15) - 8  # as at a function's first instruction
-            self._kernel.memory.write_u64(rsp, self._kernel.traps.return_address)
-            if stack:
-                self._kernel.memory.write(rsp + 8, stack)
-            cpu.write_call(rsp, request.arguments[:_IN_REGISTERS])
-            rip = self.called = request.address
+            self.called = request.address
+            rip = self._kernel.traps.begin_call(request.address, task.activations[-1].rsp, request.arguments)
         else:
             rip, rsp = request
             cpu.write("rsp", rsp)
         self._nothing_yet()
         count = _GLANCE_INSTRUCTIONS if task.spin else 0
         while True:
-            started = time.process_time()
             stop = cpu.run(rip, count, _PATIENCE)
-            task.busy += time.process_time() - started
+            if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
+                task.busy += cpu.watchdog.elapsed
             if stop.reason in _LONG_RUN:
                 stop, count = self._ran_long(task, stop)
             if stop.reason is StopReason.TRAP and self.handler_fault is None:
@@ -395,6 +388,7 @@ class Scheduler:
         return bool(self._cpu.read("eflags") & EFLAGS_IF) and not in_interrupt(self._kernel)
 
     def _event_due(self) -> bool:
+        """Whether something is to happen now, or should have."""
         due = self.agenda.next_ns
         return due is not None and due <= self._kernel.clock.now_ns
 

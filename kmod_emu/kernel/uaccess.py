@@ -51,6 +51,8 @@ class UserMemory:
     def _reachable(self, address: int, size: int, perms: int, checked: bool = True) -> int:
         if checked and not access_ok(address, size):
             return 0
+        if size <= PAGE_SIZE - address % PAGE_SIZE:  # most are small
+            return size if size and self._memory.mapped(address, perms) else 0
         end = address
         while end < address + size and self._memory.mapped(end, perms):
             end = (end + PAGE_SIZE) & -PAGE_SIZE

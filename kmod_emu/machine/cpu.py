@@ -22,7 +22,7 @@ from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from kmod_emu.machine.memory import Memory
 
@@ -45,8 +45,6 @@ try:  # several registers in one foreign call, without the binding's checks: 3 u
     from unicorn.unicorn_py3.unicorn import uclib as _uclib
 except ImportError:  # another release of the binding
     _uclib = None
-_CALL_REGISTERS = ("rsp", "rdi", "rsi", "rdx", "rcx", "r8", "r9")
-_CALL_IDS = (ctypes.c_int * len(_CALL_REGISTERS))(*(_REGISTERS[name] for name in _CALL_REGISTERS))
 _ALL_IDS = [
     *_REGISTER_IDS,
     x86.UC_X86_REG_FS_BASE,
@@ -131,9 +129,6 @@ class Cpu:
         memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)
         self._uc.reg_write(cr0, self._uc.reg_read(cr0) | _CR0_WP)
         self._pristine = self.save()
-        self._call_values = (ctypes.c_uint64 * len(_CALL_REGISTERS))()
-        places = [ctypes.addressof(self._call_values) + 8 * index for index in range(len(_CALL_REGISTERS))]
-        self._call_pointers = (ctypes.c_void_p * len(places))(*places)
         self._rip = ctypes.c_uint64()
         self._rip_pointer = ctypes.byref(self._rip)
 
@@ -395,19 +390,6 @@ class Cpu:
     def write(self, name: str, value: int) -> None:
         """Write a register by its lower-case name."""
         self._uc.reg_write(_REGISTERS[name], value & 0xFFFF_FFFF_FFFF_FFFF)
-
-    def write_call(self, rsp: int, arguments: Sequence[int]) -> None:
-        """Set the stack pointer and the argument registers of a call; one foreign call for all of them."""
-        values = self._call_values
-        values[0] = rsp
-        for index, value in enumerate(arguments, 1):
-            values[index] = value & 0xFFFF_FFFF_FFFF_FFFF
-        if _uclib is None:
-            for name, value in zip(_CALL_REGISTERS, values[: len(arguments) + 1], strict=False):
-                self.write(name, value)
-        else:
-            count = len(arguments) + 1
-            _uclib.uc_reg_write_batch(self._uc._uch, _CALL_IDS, self._call_pointers, count)
 
     @property
     def rip(self) -> int:

@@ -24,6 +24,7 @@ PAGE_MASK = ~(PAGE_SIZE - 1)
 
 READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
 
+_OFFSET, _LAST_U64 = PAGE_SIZE - 1, PAGE_SIZE - 8  # within a page; where the last value begins
 _WINDOW_SHIFT = 30  # windows are found by the gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
@@ -198,20 +199,20 @@ class Memory:
 
     def _resolve(self, address: int, access: Access) -> tuple[Arena, int, int]:
         """Find (arena, offset in it, permissions) of one virtual address, or raise PageFault."""
-        arena = self._windows.get(address >> _WINDOW_SHIFT) if not self.user_mode else None
-        if arena is not None:
-            offset = address - arena.base
-            if 0 <= offset < arena.size:
-                perms = arena.perms[offset >> PAGE_SHIFT]
-                if perms:
-                    return arena, offset, perms
-        if self._direct[0] <= address < self._direct[1] and not self.user_mode:
-            arena, offset = self._physical(address - self._direct[0])
-            if arena.perms[offset >> PAGE_SHIFT]:
-                return arena, offset, READ if arena.perms[offset >> PAGE_SHIFT] & EXEC else READ | WRITE
-        elif self.user is not None and (entry := self.user.find(address, access)):
-            arena, offset = self._physical(entry[0])
-            return arena, offset | (address & (PAGE_SIZE - 1)), entry[1]
+        if address < _USER_END:
+            if self.user is not None and (entry := self.user.find(address, access)):
+                arena, offset = self._physical(entry[0])
+                return arena, offset | (address & _OFFSET), entry[1]
+        elif not self.user_mode:
+            window = self._windows.get(address >> _WINDOW_SHIFT)
+            if window is not None:
+                offset = address - window.base
+                if 0 <= offset < window.size and (perms := window.perms[offset >> PAGE_SHIFT]):
+                    return window, offset, perms
+            if self._direct[0] <= address < self._direct[1]:
+                arena, offset = self._physical(address - self._direct[0])
+                if perms := arena.perms[offset >> PAGE_SHIFT]:
+                    return arena, offset, READ if perms & EXEC else READ | WRITE
         raise PageFault(address, access)
 
     def _physical(self, paddr: int) -> tuple[Arena, int]:
@@ -325,7 +326,7 @@ class Memory:
         if span:
             arena, offset = span
             return bytes(arena.view[offset : offset + size])
-        if 0 < size <= PAGE_SIZE - (address & (PAGE_SIZE - 1)):  # a user's buffer, mostly
+        if 0 < size <= PAGE_SIZE - (address & _OFFSET):  # a user's buffer, mostly
             arena, offset, _ = self._resolve(address, Access.READ)
             return bytes(arena.view[offset : offset + size])
         return b"".join(bytes(a.view[o : o + n]) for a, o, n in self._pieces(address, size, Access.READ))
@@ -339,6 +340,13 @@ class Memory:
         if span:
             arena, offset = span
             self._prepare(arena, offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT)
+            arena.view[offset : offset + size] = data
+            return
+        if size <= PAGE_SIZE - (address & _OFFSET):  # a user's buffer, mostly
+            arena, offset, _ = self._resolve(address, Access.WRITE)
+            index = offset >> PAGE_SHIFT
+            if not arena.fresh[index] or arena.executed[index]:
+                self._prepare(arena, index, index)
             arena.view[offset : offset + size] = data
             return
         done = 0
@@ -383,10 +391,12 @@ class Memory:
 
     def read_u64(self, address: int) -> int:
         """Read an unsigned 64-bit value."""
-        span = self._span(address, 8)
-        return int(
-            _U64.unpack_from(span[0].view, span[1])[0] if span else _U64.unpack(self.read(address, 8))[0]
-        )
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None and address & _OFFSET <= _LAST_U64:
+            offset = address - arena.base
+            if 0 <= offset < arena.size and arena.perms[offset >> PAGE_SHIFT]:
+                return int(_U64.unpack_from(arena.view, offset)[0])
+        return int(_U64.unpack(self.read(address, 8))[0])
 
     def write_u8(self, address: int, value: int) -> None:
         """Write one byte."""
@@ -402,6 +412,14 @@ class Memory:
 
     def write_u64(self, address: int, value: int) -> None:
         """Write a 64-bit value (taken modulo 2^64)."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None and address & _OFFSET <= _LAST_U64:
+            offset = address - arena.base
+            if 0 <= offset < arena.size:
+                index = offset >> PAGE_SHIFT
+                if arena.perms[index] and arena.fresh[index] and not arena.executed[index]:
+                    _U64.pack_into(arena.view, offset, value & _MASK64)
+                    return
         self.write(address, _U64.pack(value & _MASK64))
 
     def read_cstring(self, address: int, limit: int = PAGE_SIZE) -> bytes:

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from typing import TYPE_CHECKING
+from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 20.0  # seconds, as Linux's soft-lockup threshold (2 * watchdog_thresh)
 _POLL = 0.05  # seconds between looks
 
-_running: set[Watchdog] = set()
-_process = 0  # the process whose helper thread is alive: a forked child needs its own
+_all: set[ref[Watchdog]] = set()
+_watched = False  # whether this process has its helper thread: a forked child does not
 
 
 class Watchdog:
@@ -32,20 +33,25 @@ class Watchdog:
     def __init__(self, expire: Callable[[], None]) -> None:
         self.limit: float | None = DEFAULT_LIMIT
         self.expire = expire
-        self.since = self.deadline = 0.0
+        self.since, self.deadline = 0.0, math.inf
+        _all.add(ref(self, _all.discard))
 
     def start(self, patience: float = math.inf) -> None:
         """A run begins, which may take `patience` seconds if that is less than the limit."""
-        if _process != os.getpid():
+        if not _watched:
             _launch()
         self.since = time.process_time()
         self.deadline = self.since + min(patience, math.inf if self.limit is None else self.limit)
-        _running.add(self)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of processor time since the run began."""
+        return time.process_time() - self.since
 
     @property
     def over(self) -> bool:
         """Whether the run that expired used up the limit, not just its patience."""
-        return self.limit is not None and time.process_time() - self.since >= self.limit
+        return self.limit is not None and self.elapsed >= self.limit
 
     def forgive(self, seconds: float) -> None:
         """So much of the time was spent for the host, not by the run."""
@@ -54,20 +60,28 @@ class Watchdog:
 
     def end(self) -> None:
         """The run ended."""
-        _running.discard(self)
+        self.deadline = math.inf
 
 
 def _launch() -> None:
-    global _process
-    _process = os.getpid()
-    _running.clear()
+    global _watched
+    _watched = True
     threading.Thread(target=_watch, name="kmod-emu-watchdog", daemon=True).start()
+
+
+def _forked() -> None:
+    global _watched
+    _watched = False
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _watch() -> None:
     while True:
         time.sleep(_POLL)
         now = time.process_time()
-        for watchdog in tuple(_running):
-            if now >= watchdog.deadline:
+        for reference in tuple(_all):
+            watchdog = reference()
+            if watchdog is not None and now >= watchdog.deadline:
                 watchdog.expire()

@@ -8,7 +8,7 @@ import pytest
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE
-from kmod_emu.machine.traps import OFFSET, REGISTERS, RESULT, SLOT_SIZE, TrapArea, build_tails
+from kmod_emu.machine.traps import OFFSET, REGISTERS, RESULT, SLOT_SIZE, TARGET, TrapArea, build_tails
 
 
 class Traps:
@@ -134,6 +134,18 @@ def test_return_slot_passes_the_result(traps, machine):
     assert seen == [0x1234567890]
 
 
+def test_entry_loads_a_call_from_the_argument_page(traps, machine):
+    machine.put("hlt")
+    values = {name: 0xB000_0000_0000_0000 + number for number, name in enumerate(REGISTERS[:6])}
+    for name, value in {**values, "rsp": machine.STACK_TOP - 0x40}.items():
+        traps.load(name, value)
+    traps.memory.write_u64(traps.page + TARGET, machine.CODE)
+    assert machine.cpu.run(traps.area.entry).reason is StopReason.HALT
+    after = machine.cpu.registers()
+    assert {name: after[name] for name in values} == values
+    assert after["rsp"] == machine.STACK_TOP - 0x40
+
+
 def test_each_slot_has_its_number(traps, machine):
     calls = []
     slots = [traps.bind(lambda number=number: calls.append(number)) for number in range(1, 40)]
@@ -163,9 +175,9 @@ def test_shipped_tails_are_what_keystone_builds():
 
 def test_tail_areas_do_not_overlap():
     tails = build_tails(TRAP_BASE, ARGUMENT_PAGE)
-    (second,) = struct.unpack_from("<I", tails, 0x200 - 4)
-    assert 0 < second < 0x200 - 4
-    assert tails[second - 1] in {0xC3, 0xCC}
+    entry, second = struct.unpack_from("<II", tails, 0x200 - 8)
+    assert 0 < second < entry < 0x200 - 8
+    assert {tails[second - 1], tails[entry - 1]} <= {0xC3, 0xCC}
 
 
 def test_traps_are_not_writable_by_the_guest(traps, machine):
