@@ -8,7 +8,9 @@ import click
 
 from benchmarks.timing import FULL, QUICK, table
 
-NAMES = ("whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs")
+NAMES = (
+    "whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs", "qemu",
+)  # fmt: skip
 
 
 @click.command()
