@@ -26,6 +26,7 @@ import kmod_emu.kernel.clock
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.dma
 import kmod_emu.kernel.ftrace
+import kmod_emu.kernel.groups
 import kmod_emu.kernel.hexdump
 import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.ioremap
@@ -61,6 +62,7 @@ import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.umh
+import kmod_emu.kernel.user_namespace
 import kmod_emu.kernel.usercopy
 import kmod_emu.kernel.utsname
 import kmod_emu.kernel.vmalloc
@@ -76,6 +78,7 @@ import kmod_emu.user.exec
 import kmod_emu.user.exit
 import kmod_emu.user.fork
 import kmod_emu.user.futex
+import kmod_emu.user.syscalls_cred
 import kmod_emu.user.syscalls_epoll
 import kmod_emu.user.syscalls_fd
 import kmod_emu.user.syscalls_file

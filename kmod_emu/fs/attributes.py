@@ -9,7 +9,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.guest_file import update_inode
 from kmod_emu.fs.inode import MAY_WRITE, need
 from kmod_emu.uapi import errno
-from kmod_emu.uapi.capability import CAP_CHOWN, CAP_FOWNER
+from kmod_emu.uapi.capability import CAP_CHOWN, CAP_FOWNER, CAP_FSETID
 from kmod_emu.uapi.stat import (
     S_IALLUGO,
     S_IFDIR,
@@ -90,8 +90,10 @@ def vfs_getattr(inode: Inode) -> Status:
 def chmod_common(kernel: KernelCore, dentry: Dentry, mode: int) -> None:
     """Set the permissions; only the owner may."""
     task, inode = kernel.sched.current, dentry.inode
-    if task.uid != inode.uid and not task.capable(CAP_FOWNER):
+    if task.who("fsuid") != inode.uid and not task.capable(CAP_FOWNER):
         raise KernelError(errno.EPERM, f"{dentry.path} belongs to uid {inode.uid}")
+    if not task.in_group(inode.gid) and not task.capable(CAP_FSETID):
+        mode &= ~S_ISGID
     inode.mode = inode.mode & S_IFMT | mode & S_IALLUGO
     _changed(kernel, inode)
 
@@ -100,10 +102,10 @@ def chown_common(kernel: KernelCore, dentry: Dentry, uid: int, gid: int) -> None
     """Set owner and group; -1 keeps one. Only root may give files away."""
     task, inode = kernel.sched.current, dentry.inode
     if not task.capable(CAP_CHOWN):
-        mine = task.uid == inode.uid
+        mine = task.who("fsuid") == inode.uid
         if uid != _KEEP and not (mine and uid == inode.uid):
             raise KernelError(errno.EPERM, "only root may change the owner of a file")
-        if gid != _KEEP and not (mine and gid in (task.gid, inode.gid)):
+        if gid != _KEEP and not (mine and (gid == inode.gid or task.in_group(gid))):
             raise KernelError(errno.EPERM, "the group is not one of the caller's")
     inode.uid = inode.uid if uid == _KEEP else uid
     inode.gid = inode.gid if gid == _KEEP else gid
@@ -117,7 +119,7 @@ def utimes_common(
 ) -> None:
     """Set times; who may write may set them to now."""
     task, inode = kernel.sched.current, dentry.inode
-    if task.uid != inode.uid and not task.capable(CAP_FOWNER):
+    if task.who("fsuid") != inode.uid and not task.capable(CAP_FOWNER):
         if explicit:
             raise KernelError(errno.EPERM, f"{dentry.path} belongs to uid {inode.uid}")
         need(task, inode, MAY_WRITE, dentry.path)

@@ -15,6 +15,7 @@ from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import File, FileOperations, Position
 from kmod_emu.kernel.activation import GuestCall, to_long
+from kmod_emu.kernel.cred import put_cred
 from kmod_emu.kernel.iov_iter import IOVEC_SIZE, ITER_DEST, ITER_SOURCE, IovIter
 from kmod_emu.kernel.locking import init_lock
 from kmod_emu.uapi import errno
@@ -57,6 +58,7 @@ class GuestFile(File):
         view.f_mapping = kernel.view("inode", self.inode.address).i_mapping
         task = kernel.sched.current
         view.f_cred = kernel.view("task_struct", task.address).cred
+        kernel.view("cred", view.f_cred).usage += 1
         if view.has("f_pos_lock"):
             init_lock(kernel, "mutex", view.addressof("f_pos_lock"))
         self.op: FileOperations = self.inode.fop  # until its open puts GuestOperations in place
@@ -112,6 +114,7 @@ class GuestFile(File):
 
     def free(self) -> None:
         """Give the struct back."""
+        put_cred(self.kernel, self.kernel.view("file", self.address).f_cred)
         self.kernel.heap.kfree(self.address)
 
 

@@ -196,7 +196,7 @@ class Dentry:
 def permission(task: Task, inode: Inode, mask: int) -> bool:
     """Whether a task may read, write or execute (fs/namei.c: generic_permission)."""
     mode = inode.mode
-    shift = 6 if task.uid == inode.uid else 3 if task.gid == inode.gid else 0
+    shift = 6 if task.who("fsuid") == inode.uid else 3 if task.in_group(inode.gid) else 0
     if mode >> shift & mask == mask:
         return True
     if is_type(mode, S_IFDIR):
@@ -211,7 +211,7 @@ def permission(task: Task, inode: Inode, mask: int) -> bool:
 def need(task: Task, inode: Inode, mask: int, path: str) -> None:
     """Raise EACCES unless a task may."""
     if not permission(task, inode, mask):
-        raise KernelError(errno.EACCES, f"uid {task.uid} has no permission on {path}")
+        raise KernelError(errno.EACCES, f"uid {task.who('fsuid')} has no permission on {path}")
 
 
 def special(inode: Inode) -> bool:

@@ -183,7 +183,7 @@ def _may_delete(task: Task, place: Place) -> Dentry:
 
 
 def _check_sticky(task: Task, parent: Dentry, dentry: Dentry) -> None:
-    if not parent.inode.mode & S_ISVTX or task.uid in (dentry.inode.uid, parent.inode.uid):
+    if not parent.inode.mode & S_ISVTX or task.who("fsuid") in (dentry.inode.uid, parent.inode.uid):
         return
     if not task.capable(CAP_FOWNER):
         raise KernelError(errno.EPERM, f"{parent.path} is sticky and {dentry.name} is somebody else's")

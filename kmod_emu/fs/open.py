@@ -137,7 +137,7 @@ def _may_open(task: Task, inode: Inode, flags: int, path: str) -> None:
     if inode.is_type(S_IFDIR) and wanted & MAY_WRITE:
         raise KernelError(errno.EISDIR, f"{path} is a directory")
     need(task, inode, wanted, path)
-    if flags & O_NOATIME and task.uid != inode.uid and not task.capable(CAP_FOWNER):
+    if flags & O_NOATIME and task.who("fsuid") != inode.uid and not task.capable(CAP_FOWNER):
         raise KernelError(errno.EPERM, "O_NOATIME is the owner's")
 
 

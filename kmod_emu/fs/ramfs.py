@@ -94,16 +94,16 @@ class RamInode(Inode):
 
     def create(self, parent: Dentry, name: str, mode: int, task: Task, rdev: int = 0) -> Dentry:
         """Also devices; a directory with S_ISGID hands its group down."""
-        gid = self.gid if self.mode & S_ISGID else task.gid
+        gid = self.gid if self.mode & S_ISGID else task.who("fsgid")
         if self.mode & S_ISGID and mode & S_IFMT == S_IFDIR:
             mode |= S_ISGID
-        inode = RamInode(self.sb, mode, task.uid, gid)
+        inode = RamInode(self.sb, mode, task.who("fsuid"), gid)
         inode.rdev = rdev
         return self.add(parent, name, inode)
 
     def symlink(self, parent: Dentry, name: str, target: str, task: Task) -> Dentry:
         """Any text will do."""
-        inode = RamInode(self.sb, S_IFLNK | 0o777, task.uid, task.gid)
+        inode = RamInode(self.sb, S_IFLNK | 0o777, task.who("fsuid"), task.who("fsgid"))
         inode.target = target
         return self.add(parent, name, inode)
 

@@ -27,7 +27,7 @@ def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int, number:
     access = {Access.READ: "read access", Access.WRITE: "write access", Access.FETCH: "instruction fetch"}
     lines: list[Line] = []
     if fault.access is Access.FETCH and fault.present:
-        uid = kernel.sched.current.uid
+        uid = kernel.sched.current.who("uid")
         lines.append((2, f"kernel tried to execute NX-protected page - exploit attempt? (uid: {uid})"))
     what = "kernel NULL pointer dereference" if address < 4096 else "unable to handle page fault for"
     lines.append((1, f"BUG: {what}{',' if address < 4096 else ''} address: {address:016x}"))
@@ -90,7 +90,8 @@ def stack_lines(kernel: KernelCore, task: Task) -> list[Line]:
 def _machine_lines(kernel: KernelCore, task: Task) -> list[Line]:
     profile = kernel.profile
     later = profile.has("module.mem")
-    who = f"CPU: 0{f' UID: {task.uid}' if later else ''} PID: {task.pid} Comm: {task.comm} {kernel.taint}"
+    uid = f" UID: {task.who('uid')}" if later else ""
+    who = f"CPU: 0{uid} PID: {task.pid} Comm: {task.comm} {kernel.taint}"
     lines = [f"{who} {profile.release} #1  {build(profile.version)}"]
     if later and kernel.taint.mask:
         lines.append(kernel.taint.verbose())

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.abi import lists
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel.activation import Continue
-from kmod_emu.kernel.cred import new_cred, put_cred
-from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.cred import IDS, INIT_CRED, boot_cred, copy_cred, put_cred, set_user
+from kmod_emu.kernel.exports import export_data
+from kmod_emu.kernel.groups import read_groups
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
 from kmod_emu.kernel.pid import attach as attach_pid
@@ -99,45 +100,47 @@ class Task:
     @property
     def uid(self) -> int:
         """Its effective user."""
-        return self._cred("euid")
-
-    @uid.setter
-    def uid(self, uid: int) -> None:
-        self._set_cred(uid, "uid", "suid", "euid", "fsuid")
+        return self.who("euid")
 
     @property
     def gid(self) -> int:
         """Its effective group."""
-        return self._cred("egid")
-
-    @gid.setter
-    def gid(self, gid: int) -> None:
-        self._set_cred(gid, "gid", "sgid", "egid", "fsgid")
+        return self.who("egid")
 
     @property
     def capabilities(self) -> int:
         """What it may do, a bit each."""
-        return self._cred("cap_effective")
+        return self.who("cap_effective")
 
-    @capabilities.setter
-    def capabilities(self, mask: int) -> None:
-        self._set_cred(mask & ALL_CAPABILITIES, "cap_permitted", "cap_effective")
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """Its supplementary groups."""
+        return read_groups(self.kernel, self._cred.group_info)
 
-    def _view_cred(self) -> StructView:
+    @property
+    def _cred(self) -> StructView:
         kernel = self.kernel
         return kernel.view("cred", kernel.view("task_struct", self.address).cred)
 
-    def _cred(self, member: str) -> int:
-        return self.former_cred[member] if self.former_cred else int(self._view_cred().get(member))
+    def who(self, member: str) -> int:
+        """A member of its credentials: `uid`, `euid`, `fsuid`, `cap_permitted`, ..."""
+        return self.former_cred[member] if self.former_cred else int(self._cred.get(member))
 
-    def _set_cred(self, value: int, *members: str) -> None:
-        cred = self._view_cred()
-        for member in members:
-            cred.set(member, value)
+    def in_group(self, gid: int) -> bool:
+        """Whether files of that group are its group's."""
+        return gid == self.who("fsgid") or gid in self.groups
+
+    def set_ids(self, uid: int, gid: int, capabilities: int) -> None:
+        """Who a new task is, in credentials that are its alone."""
+        cred = self._cred
+        for member in IDS:
+            cred.set(member, uid if "uid" in member else gid)
+        cred.cap_permitted = cred.cap_effective = capabilities & ALL_CAPABILITIES
+        set_user(self.kernel, cred)
 
     def remember_cred(self) -> None:
         """The task is about to be freed, but its parent may still ask who it was."""
-        self.former_cred = {member: self._cred(member) for member in ("euid", "egid", "cap_effective")}
+        self.former_cred = {member: self.who(member) for member in ("uid", "euid", "egid", "cap_effective")}
 
     def capable(self, capability: int) -> bool:
         """Whether the task may do what `capability` allows (kernel/capability.c)."""
@@ -189,6 +192,7 @@ class Tasks:
         self.gone: set[int] = set()  # task_structs that somebody holds though the task has ended
         members = kernel.profile.struct("task_struct").members
         self.state_offset = members["__state" if "__state" in members else "state"].offset
+        boot_cred(kernel)
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
         self.init = self._create(1, "init", 0)
         self._create(KTHREADD, "kthreadd", PF_KTHREAD)
@@ -202,8 +206,7 @@ class Tasks:
         """A new process, child of init; root has all capabilities, others none unless given."""
         pid, self._next_pid = self._next_pid, self._next_pid + 1
         task = self._create(pid, comm, 0)
-        task.uid, task.gid = uid, gid
-        task.capabilities = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
+        task.set_ids(uid, gid, capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES)
         self._give_memory(task, MemoryMap(self._kernel))
         return task
 
@@ -211,8 +214,7 @@ class Tasks:
         """A copy of a task: its child, or one more thread of it (kernel/fork.c: copy_process)."""
         assert parent.mm is not None
         pid, self._next_pid = self._next_pid, self._next_pid + 1
-        task = self._create(pid, parent.comm, 0)
-        task.uid, task.gid, task.capabilities = parent.uid, parent.gid, parent.capabilities
+        task = self._create(pid, parent.comm, 0, self.view(parent).cred, share_cred=thread)
         if share_memory:
             parent.mm.users += 1
         self._give_memory(task, parent.mm if share_memory else parent.mm.copy())
@@ -258,12 +260,6 @@ class Tasks:
         view = self.view(task)
         view.mm = view.active_mm = mm.address
 
-    def set_credentials(self, task: Task, uid: int, gid: int) -> None:
-        """Change who a task is; leaving root takes its capabilities (kernel/sys.c, security/commoncap.c)."""
-        if task.uid == 0 and uid:
-            task.capabilities = 0
-        task.uid, task.gid = uid, gid
-
     def bury(self, task: Task) -> None:
         """Free a task that has ended, or is about to: as soon as it does not run any more."""
         sched = self._kernel.sched
@@ -294,7 +290,7 @@ class Tasks:
             raise PageFault(address, Access.READ)
         return task
 
-    def _create(self, pid: int, comm: str, flags: int) -> Task:
+    def _create(self, pid: int, comm: str, flags: int, cred: int = 0, *, share_cred: bool = False) -> Task:
         kernel = self._kernel
         stack = kernel.vmalloc.allocate(THREAD_SIZE, align=THREAD_SIZE)
         if pid:
@@ -322,7 +318,13 @@ class Tasks:
             lists.add_tail(memory, view.addressof("tasks"), self.init_task.address + offset("tasks"))
             lists.add_tail(memory, view.addressof("sibling"), parent + offset("children"))
         view.nsproxy = kernel.symbols.address("init_nsproxy")
-        view.cred = view.real_cred = new_cred(kernel, usage=2)
+        cred = cred or kernel.symbols.address(INIT_CRED)
+        if pid and not share_cred:
+            cred = copy_cred(kernel, cred)
+            kernel.view("cred", cred).usage = 2
+        elif share_cred:
+            kernel.view("cred", cred).usage += 2
+        view.cred = view.real_cred = cred
         attach_pid(kernel, task)
         self.by_pid[pid] = task
         return task
@@ -359,7 +361,9 @@ class Tasks:
     def free_task_struct(self, address: int) -> None:
         """The last reference to a task is gone (kernel/fork.c: __put_task_struct)."""
         kernel = self._kernel
-        put_cred(kernel, kernel.view("task_struct", address).real_cred, 2)
+        view = kernel.view("task_struct", address)
+        put_cred(kernel, view.real_cred)
+        put_cred(kernel, view.cred)
         kernel.heap.kfree(address)
         kernel.kthreads.forget(address)
         self.gone.discard(address)
@@ -448,9 +452,3 @@ class Tasks:
 @export_data("struct task_struct init_task", lambda kernel: kernel.profile.struct("task_struct").size)
 def init_task(kernel: KernelCore, address: int) -> None:
     """The first task (init/init_task.c), head of the list that for_each_process walks; `Tasks` fills it."""
-
-
-@export("bool capable(int cap)")
-def capable(kernel: KernelCore, cap: int) -> bool:
-    """Whether the current task has a capability (kernel/capability.c)."""
-    return kernel.sched.current.capable(cap)

@@ -13,6 +13,7 @@ from kmod_emu.machine.memory import PAGE_MASK, PAGE_SIZE, PageFault, page_align
 from kmod_emu.uapi import errno
 from kmod_emu.user import arguments, elf
 from kmod_emu.user import program_files as files
+from kmod_emu.user.exec_cred import exec_creds
 from kmod_emu.user.exit import release_vfork
 from kmod_emu.user.programs import SIG_IGN, AltStack, Exited, Program, Programs
 from kmod_emu.user.signals import SIGKILL, SIGSEGV, refresh_ignored, send
@@ -64,29 +65,32 @@ async def do_execve(
         len(t) >= MAX_ARG_STRLEN for t in argv + envp
     ):
         raise KernelError(errno.E2BIG, "the arguments and the environment are too long")
-    name, data, argv = await _find_program(kernel, path, argv or [b""])
-    program = elf.parse(data)
+    name, file, argv = await _find_program(kernel, path, argv or [b""])
+    program = elf.parse(file.data)
     interpreter = None
     if program.interpreter:
-        interpreter = await files.read_program(kernel, program.interpreter)
+        interpreter = (await files.read_program(kernel, program.interpreter)).data
     mm = MemoryMap(kernel)
     try:
-        loaded = _load(kernel, mm, program, data, interpreter, name)
-        rsp = _build_stack(kernel, task, mm, loaded, path, argv, envp)
+        loaded = _load(kernel, mm, program, file.data, interpreter, name)
+        secure = exec_creds(kernel, file.inode)
+        rsp = _build_stack(kernel, task, mm, loaded, path, argv, envp, secure)
     except BaseException:
         mm.clear()
         raise
     return await _switch(kernel, task, mm, loaded, rsp, name, argv)
 
 
-async def _find_program(kernel: KernelCore, path: str, argv: list[bytes]) -> tuple[str, bytes, list[bytes]]:
+async def _find_program(
+    kernel: KernelCore, path: str, argv: list[bytes]
+) -> tuple[str, files.ProgramFile, list[bytes]]:
     """The ELF file in the end: scripts name the program that runs them."""
     name = path
     for _ in range(_MAX_INTERPRETERS):
-        data = await files.read_program(kernel, name)
-        words = elf.script_interpreter(data)
+        file = await files.read_program(kernel, name)
+        words = elf.script_interpreter(file.data)
         if words is None:
-            return name, data, argv
+            return name, file, argv
         argv = [*words, name.encode("utf-8", "surrogateescape"), *argv[1:]]
         name = words[0].decode("utf-8", "surrogateescape")
     raise KernelError(errno.ELOOP, f"{path}: too many interpreters of interpreters")
@@ -145,6 +149,7 @@ def _build_stack(
     path: str,
     argv: list[bytes],
     envp: list[bytes],
+    secure: bool,
 ) -> int:
     """Arguments, environment and auxiliary vector, as create_elf_tables leaves them; the stack pointer."""
     from hashlib import sha256
@@ -168,7 +173,7 @@ def _build_stack(
         "HWCAP": _HWCAP, "PAGESZ": PAGE_SIZE, "CLKTCK": _CLK_TCK,
         "PHDR": program.headers + loaded.bias, "PHENT": 56, "PHNUM": program.header_count,
         "BASE": loaded.base, "FLAGS": 0, "ENTRY": program.entry + loaded.bias,
-        "UID": task.uid, "EUID": task.uid, "GID": task.gid, "EGID": task.gid, "SECURE": 0,
+        "UID": task.who("uid"), "EUID": task.uid, "GID": task.who("gid"), "EGID": task.gid, "SECURE": secure,
         "RANDOM": random, "HWCAP2": 0, "EXECFN": execfn, "PLATFORM": platform, "NULL": 0,
     }  # fmt: skip
     words = [len(argv), *arguments, 0, *environment, 0]

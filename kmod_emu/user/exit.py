@@ -212,7 +212,7 @@ async def sys_waitid(kernel: KernelCore, which: int, upid: int, infop: int, opti
     if child is not None:
         status = child.status or 0
         code, value = (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
-        info = struct.pack("<iiiiiIi", SIGCHLD, 0, code, 0, child.pid, child.leader.uid, value).ljust(
+        info = struct.pack("<iiiiiIi", SIGCHLD, 0, code, 0, child.pid, child.leader.who("uid"), value).ljust(
             128, b"\0"
         )
         if not options & WNOWAIT:

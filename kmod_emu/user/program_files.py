@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.inode import MAY_EXEC, need
@@ -12,12 +12,20 @@ from kmod_emu.uapi import errno
 from kmod_emu.uapi.stat import S_IFREG
 
 if TYPE_CHECKING:
+    from kmod_emu.fs.inode import Inode
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
 
-async def read_program(kernel: KernelCore, path: str) -> bytes:
-    """Contents of a file that may be executed (fs/exec.c: do_open_execat).
+class ProgramFile(NamedTuple):
+    """A file that may be executed: its contents, and the inode, whose owner the program may run as."""
+
+    data: bytes
+    inode: Inode
+
+
+async def read_program(kernel: KernelCore, path: str) -> ProgramFile:
+    """A file that may be executed (fs/exec.c: do_open_execat).
 
     Raises:
         KernelError: ENOENT, EACCES and what else a path can fail with.
@@ -34,7 +42,7 @@ async def read_program(kernel: KernelCore, path: str) -> bytes:
     data = getattr(inode, "data", None)
     if data is None:
         raise KernelError(errno.EACCES, f"{path} cannot be executed: its contents are computed")
-    return bytes(data)
+    return ProgramFile(bytes(data), inode)
 
 
 async def close_on_exec(kernel: KernelCore, task: Task) -> None:

@@ -76,7 +76,7 @@ def send(kernel: KernelCore, task: Task, signal: int, code: int = SI_USER, value
     """Send a signal to one task; `value` is the sender's pid, or the address of a fault."""
     program = kernel[Programs].by_pid.get(task.pid)
     if program is not None and signal:
-        uid = kernel.sched.current.uid if code <= 0 else 0
+        uid = kernel.sched.current.who("uid") if code <= 0 else 0
         program.siginfo.setdefault(signal, (code, value, uid))
     kernel_signal.send_signal(kernel, task, signal)
 

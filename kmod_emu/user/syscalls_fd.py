@@ -124,7 +124,7 @@ def _owner(file: File, cmd: int, arg: int) -> int:
 async def _setfl(kernel: KernelCore, file: File, fd: int, arg: int) -> int:
     """fs/fcntl.c: setfl."""
     task = kernel.sched.current
-    if arg & O_NOATIME & ~file.flags and task.uid != file.inode.uid and not task.capable(CAP_FOWNER):
+    if arg & O_NOATIME & ~file.flags and task.who("fsuid") != file.inode.uid and not task.capable(CAP_FOWNER):
         raise KernelError(errno.EPERM)
     if arg & O_DIRECT:
         raise KernelError(errno.EINVAL, "the file cannot be read directly")

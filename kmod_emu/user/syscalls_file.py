@@ -301,7 +301,7 @@ async def memfd(
     """A descriptor of a file in memory, with contents."""
     vfs = kernel[Vfs]
     task = kernel.sched.current
-    inode = RamInode(vfs.dev, S_IFREG | 0o777, task.uid, task.gid)
+    inode = RamInode(vfs.dev, S_IFREG | 0o777, task.who("fsuid"), task.who("fsgid"))
     inode.data += data
     inode.nlink = 0
     dentry = Dentry(f"memfd:{name}", None, inode)

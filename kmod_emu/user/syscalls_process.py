@@ -1,4 +1,4 @@
-"""System calls about the process itself: who it is, its limits, its group (kernel/sys.c)."""
+"""System calls about the process itself: its limits, its group (kernel/sys.c)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.kernel.utsname import read_utsname, set_nodename
 from kmod_emu.uapi import errno
-from kmod_emu.uapi.capability import ALL_CAPABILITIES
+from kmod_emu.uapi.capability import CAP_SYS_RESOURCE
 from kmod_emu.user.arguments import give
 from kmod_emu.user.programs import MAX_TASKS, Programs, ThreadGroup
+from kmod_emu.user.syscalls_cred import prctl_capabilities
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -25,7 +26,6 @@ _LIMITS = {_STACK: (8 << 20, _INFINITY), _CORE: (0, _INFINITY), _NPROC: (MAX_TAS
 _RLIM_NLIMITS = 16
 _ARCH_SET_GS, _ARCH_SET_FS, _ARCH_GET_FS, _ARCH_GET_GS = 0x1001, 0x1002, 0x1003, 0x1004
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE = 15, 16, 1, 3, 4
-_CAPABILITY_VERSION_3 = 0x2008_0522
 _USER_HZ = 100
 
 
@@ -52,113 +52,6 @@ async def sys_getppid(kernel: KernelCore) -> int:
     """The parent's process id."""
     program = kernel[Programs].by_pid.get(kernel.sched.current.pid)
     return program.group.parent.pid if program and program.group.parent else 1
-
-
-@syscall(102)
-async def sys_getuid(kernel: KernelCore) -> int:
-    """User id."""
-    return kernel.sched.current.uid
-
-
-@syscall(107)
-async def sys_geteuid(kernel: KernelCore) -> int:
-    """Effective user id: the same."""
-    return kernel.sched.current.uid
-
-
-@syscall(104)
-async def sys_getgid(kernel: KernelCore) -> int:
-    """Group id."""
-    return kernel.sched.current.gid
-
-
-@syscall(108)
-async def sys_getegid(kernel: KernelCore) -> int:
-    """Effective group id: the same."""
-    return kernel.sched.current.gid
-
-
-def _become(kernel: KernelCore, uid: int, gid: int) -> int:
-    """Change ids; a task has one of each here, so only root may (EPERM)."""
-    task = kernel.sched.current
-    uid = task.uid if uid == 0xFFFF_FFFF else uid
-    gid = task.gid if gid == 0xFFFF_FFFF else gid
-    if (uid, gid) != (task.uid, task.gid):
-        if task.uid and not task.capable(7):  # CAP_SETUID
-            raise KernelError(errno.EPERM, f"uid {task.uid} may not become another user")
-        kernel.tasks.set_credentials(task, uid, gid)
-    return 0
-
-
-@syscall(105)
-async def sys_setuid(kernel: KernelCore, uid: int) -> int:
-    """Become another user."""
-    return _become(kernel, uid & 0xFFFF_FFFF, 0xFFFF_FFFF)
-
-
-@syscall(106)
-async def sys_setgid(kernel: KernelCore, gid: int) -> int:
-    """Become another group."""
-    return _become(kernel, 0xFFFF_FFFF, gid & 0xFFFF_FFFF)
-
-
-@syscall(113)
-async def sys_setreuid(kernel: KernelCore, ruid: int, euid: int) -> int:
-    """As setuid: there is one user id."""
-    return _become(kernel, euid & 0xFFFF_FFFF, 0xFFFF_FFFF)
-
-
-@syscall(114)
-async def sys_setregid(kernel: KernelCore, rgid: int, egid: int) -> int:
-    """As setgid: there is one group id."""
-    return _become(kernel, 0xFFFF_FFFF, egid & 0xFFFF_FFFF)
-
-
-@syscall(117)
-async def sys_setresuid(kernel: KernelCore, ruid: int, euid: int, suid: int) -> int:
-    """As setuid: there is one user id."""
-    return _become(kernel, euid & 0xFFFF_FFFF, 0xFFFF_FFFF)
-
-
-@syscall(119)
-async def sys_setresgid(kernel: KernelCore, rgid: int, egid: int, sgid: int) -> int:
-    """As setgid: there is one group id."""
-    return _become(kernel, 0xFFFF_FFFF, egid & 0xFFFF_FFFF)
-
-
-@syscall(118)
-async def sys_getresuid(kernel: KernelCore, ruid: int, euid: int, suid: int) -> int:
-    """All three user ids."""
-    for address in (ruid, euid, suid):
-        give(kernel, address, struct.pack("<I", kernel.sched.current.uid))
-    return 0
-
-
-@syscall(120)
-async def sys_getresgid(kernel: KernelCore, rgid: int, egid: int, sgid: int) -> int:
-    """All three group ids."""
-    for address in (rgid, egid, sgid):
-        give(kernel, address, struct.pack("<I", kernel.sched.current.gid))
-    return 0
-
-
-@syscall(115)
-async def sys_getgroups(kernel: KernelCore, size: int, groups: int) -> int:
-    """No supplementary groups."""
-    if as_int(size) < 0:
-        raise KernelError(errno.EINVAL)
-    return 0
-
-
-@syscall(116)
-async def sys_setgroups(kernel: KernelCore, size: int, groups: int) -> int:
-    """Supplementary groups are not kept: only giving all up is possible."""
-    task = kernel.sched.current
-    if not task.capable(6):  # CAP_SETGID
-        raise KernelError(errno.EPERM)
-    if as_int(size):
-        raise KernelError(errno.EINVAL, "supplementary groups are not implemented")
-    return 0
 
 
 @syscall(111)
@@ -283,7 +176,7 @@ async def sys_prlimit64(kernel: KernelCore, pid: int, resource: int, new: int, o
         soft, hard = struct.unpack("<QQ", kernel.user.copy_from(new, 16))
         if soft > hard:
             raise KernelError(errno.EINVAL)
-        if hard > before[1] and kernel.sched.current.uid:
+        if hard > before[1] and not kernel.sched.current.capable(CAP_SYS_RESOURCE):
             raise KernelError(errno.EPERM)
         _group(kernel).limits[resource] = (soft, hard)
     if old:
@@ -334,6 +227,9 @@ async def sys_set_robust_list(kernel: KernelCore, head: int, length: int) -> int
 async def sys_prctl(kernel: KernelCore, option: int, arg2: int) -> int:
     """Get and set the name; other options only as far as libraries need them."""
     task = kernel.sched.current
+    answer = prctl_capabilities(kernel, option, arg2)
+    if answer is not None:
+        return answer
     if option == _PR_SET_NAME:
         raw = kernel.user.strndup(arg2, 4096) if kernel.user.read(arg2, 1) else None
         if raw is None:
@@ -353,32 +249,6 @@ async def sys_prctl(kernel: KernelCore, option: int, arg2: int) -> int:
 @syscall(135)
 async def sys_personality(kernel: KernelCore, personality: int) -> int:
     """Only Linux's own."""
-    return 0
-
-
-@syscall(125)
-async def sys_capget(kernel: KernelCore, header: int, data: int) -> int:
-    """Capabilities of the caller."""
-    version, _ = struct.unpack("<Ii", kernel.user.copy_from(header, 8))
-    if version != _CAPABILITY_VERSION_3:
-        give(kernel, header, struct.pack("<I", _CAPABILITY_VERSION_3))
-        if data:
-            raise KernelError(errno.EINVAL)
-        return 0
-    mask = kernel.sched.current.capabilities
-    if data:
-        give(kernel, data, b"".join(struct.pack("<III", w, w, 0) for w in (mask & 0xFFFF_FFFF, mask >> 32)))
-    return 0
-
-
-@syscall(126)
-async def sys_capset(kernel: KernelCore, header: int, data: int) -> int:
-    """Give capabilities up."""
-    words = struct.unpack("<6I", kernel.user.copy_from(data, 24))
-    task, mask = kernel.sched.current, (words[0] | words[3] << 32) & ALL_CAPABILITIES
-    if mask & ~task.capabilities:
-        raise KernelError(errno.EPERM, "capabilities cannot be gained")
-    task.capabilities = mask
     return 0
 
 

@@ -12,6 +12,7 @@ from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.schedule import TASK_INTERRUPTIBLE, sleep_in_state
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
+from kmod_emu.uapi.capability import CAP_KILL
 from kmod_emu.user import signals
 from kmod_emu.user.arguments import give
 from kmod_emu.user.programs import AltStack, Programs, SigAction, ThreadGroup
@@ -129,7 +130,8 @@ def _send(kernel: KernelCore, task: Task, signal: int, code: int = signals.SI_US
     sender = kernel.sched.current
     if not 0 <= signal <= 64:
         raise KernelError(errno.EINVAL, f"there is no signal {signal}")
-    if sender.uid not in (0, task.uid) and not sender.capable(5):  # CAP_KILL
+    mine, theirs = {sender.uid, sender.who("uid")}, {task.who("uid"), task.who("suid")}
+    if not mine & theirs and not sender.capable(CAP_KILL):
         raise KernelError(errno.EPERM, f"uid {sender.uid} may not signal a process of uid {task.uid}")
     if task is kernel.tasks.init and signal:
         return  # init has no handlers here, and is never killed

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.attributes import vfs_getattr
 from kmod_emu.fs.inode import MAY_EXEC, MAY_READ, MAY_WRITE, need
+from kmod_emu.kernel.cred import override_creds, prepare_creds, put_cred, revert_creds
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import AT_EACCESS, AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW
 from kmod_emu.user import arguments
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.fs.inode import Inode
     from kmod_emu.kernel.kernel import KernelCore
 
@@ -83,10 +87,29 @@ async def sys_faccessat2(kernel: KernelCore, dfd: int, filename: int, mode: int,
         raise KernelError(errno.EINVAL)
     if flags & ~(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH):
         raise KernelError(errno.EINVAL)
-    dentry = arguments.at(kernel, dfd, filename, flags & ~AT_EACCESS)
+    with nullcontext() if flags & AT_EACCESS else _real_credentials(kernel):
+        _access(kernel, dfd, filename, mode, flags & ~AT_EACCESS)
+    return 0
+
+
+def _access(kernel: KernelCore, dfd: int, filename: int, mode: int, flags: int) -> None:
+    dentry = arguments.at(kernel, dfd, filename, flags)
     if mode:
         need(kernel.sched.current, dentry.inode, mode, dentry.path)
-    return 0
+
+
+@contextmanager
+def _real_credentials(kernel: KernelCore) -> Iterator[None]:
+    """Act as the real user, with what that one may do (fs/open.c: access_override_creds)."""
+    new = kernel.view("cred", prepare_creds(kernel))
+    new.fsuid, new.fsgid = new.uid, new.gid
+    new.cap_effective = 0 if new.uid else int(new.cap_permitted)
+    old = override_creds(kernel, new.address)
+    try:
+        yield
+    finally:
+        revert_creds(kernel, old)
+        put_cred(kernel, new.address)
 
 
 @syscall(137)

@@ -67,9 +67,11 @@ def test_listing_needs_a_directory(process):
 )
 def test_permission_bits(mode, uid, gid, bit, allowed):
     inode = SimpleNamespace(mode=0o100000 | mode, uid=0, gid=0)
-    task = SimpleNamespace(uid=uid, gid=gid, capable=lambda capability: False)
+    task = SimpleNamespace(
+        who=lambda member: uid, in_group=lambda group: group == gid, capable=lambda capability: False
+    )
     assert permission(task, inode, bit) is allowed
-    assert permission(SimpleNamespace(uid=uid, gid=gid, capable=lambda capability: True), inode, bit)
+    assert permission(SimpleNamespace(**vars(task) | {"capable": lambda capability: True}), inode, bit)
 
 
 def test_hashes_never_stand_for_the_two_dots():

@@ -135,7 +135,8 @@ def test_current_mm_tells_processes_from_kernel_threads(kernel, guest):
 def test_state_survives_json(kernel, guest):
     task = guest.user_task(uid=7, gid=8)
     memory, tables = kernel.snapshots.take(), json.loads(json.dumps(kernel.save_tables()))
-    task.uid, task.comm = 0, "changed"
+    task.set_ids(0, 0, 0)
+    task.comm = "changed"
     task.space.map(0x9000, 0, READ | WRITE)
     later = kernel.tasks.create("later")
     kernel.snapshots.restore(memory)
