@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -13,6 +14,8 @@ from kmod_emu.uapi import errno
 from kmod_emu.user.programs import SIG_DFL, SIG_IGN, AltStack, Exited, Programs, SigAction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.user.programs import Program
@@ -72,6 +75,39 @@ def set_mask(kernel: KernelCore, program: Program, mask: int) -> None:
     refresh_ignored(kernel, program)
 
 
+@contextmanager
+def user_sigmask(kernel: KernelCore, address: int, size: int) -> Iterator[None]:
+    """Wait with another signal mask, that of user memory (kernel/signal.c: set_user_sigmask).
+
+    The one before is put back at the end; if a signal came, only when its handler has run.
+
+    Raises:
+        KernelError: EINVAL, sets have 8 bytes; EFAULT.
+    """
+    if not address:
+        yield
+        return
+    if size != 8:
+        raise KernelError(errno.EINVAL, "a set of signals has 8 bytes")
+    program = kernel[Programs].current
+    mask = int.from_bytes(kernel.user.copy_from(address, 8), "little") & ~UNBLOCKABLE
+    program.saved_mask = kernel_signal.blocked(kernel, program.task)
+    set_mask(kernel, program, mask)
+    try:
+        yield
+    except KernelError as error:
+        if error.errno not in (errno.EINTR, errno.ERESTARTNOHAND):
+            _restore_mask(kernel, program)
+        raise
+    _restore_mask(kernel, program)
+
+
+def _restore_mask(kernel: KernelCore, program: Program) -> None:
+    if program.saved_mask is not None:
+        set_mask(kernel, program, program.saved_mask)
+        program.saved_mask = None
+
+
 def send(kernel: KernelCore, task: Task, signal: int, code: int = SI_USER, value: int = 0) -> None:
     """Send a signal to one task; `value` is the sender's pid, or the address of a fault."""
     program = kernel[Programs].by_pid.get(task.pid)
@@ -117,9 +153,7 @@ def deliver(kernel: KernelCore, program: Program) -> None:
             program.actions[signal] = SigAction()
         return
     _restart(program, None)
-    if program.saved_mask is not None:
-        set_mask(kernel, program, program.saved_mask)
-        program.saved_mask = None
+    _restore_mask(kernel, program)
 
 
 def _restart(program: Program, action: SigAction | None) -> None:

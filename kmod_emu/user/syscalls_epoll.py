@@ -12,6 +12,7 @@ from kmod_emu.kernel.uaccess import access_ok
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_CLOEXEC
 from kmod_emu.user import arguments
+from kmod_emu.user.signals import user_sigmask
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -64,12 +65,17 @@ async def sys_epoll_ctl(kernel: KernelCore, epfd: int, op: int, fd: int, event: 
 @syscall(232)
 async def sys_epoll_wait(kernel: KernelCore, epfd: int, events: int, maxevents: int, timeout: int) -> int:
     """Wait until a watched descriptor is ready."""
-    most, limit = _as_int(maxevents), _as_int(timeout)
+    limit = _as_int(timeout)
+    return await _wait(kernel, epfd, events, maxevents, None if limit < 0 else limit * 1_000_000)
+
+
+async def _wait(kernel: KernelCore, epfd: int, events: int, maxevents: int, timeout_ns: int | None) -> int:
+    most = _as_int(maxevents)
     if not 0 < most <= _MOST:
         raise KernelError(errno.EINVAL, f"room for {most} events")
     if not access_ok(events, most * _EVENT.size):
         raise KernelError(errno.EFAULT, f"{events:#x} is no user address")
-    found = await _eventpoll(kernel, epfd).wait(most, None if limit < 0 else limit * 1_000_000)
+    found = await _eventpoll(kernel, epfd).wait(most, timeout_ns)
     arguments.give(kernel, events, b"".join(_EVENT.pack(*one) for one in found))
     return len(found)
 
@@ -78,7 +84,16 @@ async def sys_epoll_wait(kernel: KernelCore, epfd: int, events: int, maxevents: 
 async def sys_epoll_pwait(
     kernel: KernelCore, epfd: int, events: int, maxevents: int, timeout: int, sigmask: int, sigsetsize: int
 ) -> int:
-    """The same; the signal mask is only kept as it is."""
-    if sigmask:
-        raise KernelError(errno.ENOSYS, "epoll_pwait with a signal mask is not implemented")
-    return await sys_epoll_wait(kernel, epfd, events, maxevents, timeout)
+    """The same with another signal mask."""
+    with user_sigmask(kernel, sigmask, sigsetsize):
+        return await sys_epoll_wait(kernel, epfd, events, maxevents, timeout)
+
+
+@syscall(441)
+async def sys_epoll_pwait2(
+    kernel: KernelCore, epfd: int, events: int, maxevents: int, timeout: int, sigmask: int, sigsetsize: int
+) -> int:
+    """The same with a timespec."""
+    timeout_ns = arguments.timespec(kernel, timeout)
+    with user_sigmask(kernel, sigmask, sigsetsize):
+        return await _wait(kernel, epfd, events, maxevents, timeout_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
@@ -10,11 +11,16 @@ from kmod_emu.fs.fdtable import RLIMIT_NOFILE, FilesStruct
 from kmod_emu.fs.file import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDNORM, EPOLLWRNORM
 from kmod_emu.fs.select import poll_files
 from kmod_emu.fs.vfs import Vfs
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
 from kmod_emu.user import arguments
+from kmod_emu.user.programs import Programs
+from kmod_emu.user.signals import user_sigmask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.fs.file import File
     from kmod_emu.kernel.kernel import KernelCore
 
@@ -30,15 +36,60 @@ async def sys_poll(kernel: KernelCore, ufds: int, nfds: int, timeout_msecs: int)
     """Wait until one of several files is ready."""
     timeout = arguments.signed(timeout_msecs)
     timeout = timeout if -(1 << 31) <= timeout < 1 << 31 else (timeout + (1 << 31)) % (1 << 32) - (1 << 31)
-    return await _poll(kernel, ufds, nfds, None if timeout < 0 else timeout * 1_000_000)
+    return await _poll_until(kernel, ufds, nfds, None if timeout < 0 else _after(kernel, timeout * 1_000_000))
+
+
+async def _poll_until(kernel: KernelCore, ufds: int, nfds: int, end_ns: int | None) -> int:
+    """After a signal without a handler it goes on, not anew."""
+    try:
+        return await _poll(kernel, ufds, nfds, _left(kernel, end_ns))
+    except KernelError as error:
+        program = kernel[Programs].by_pid.get(kernel.sched.current.pid)
+        if error.errno != errno.ERESTARTNOHAND or program is None:
+            raise
+        program.restart = lambda: _poll_until(kernel, ufds, nfds, end_ns)
+        raise KernelError(errno.ERESTART_RESTARTBLOCK) from None
+
+
+def _after(kernel: KernelCore, timeout_ns: int | None) -> int | None:
+    """When a time is over that begins now."""
+    return None if timeout_ns is None else kernel.clock.now_ns + timeout_ns
+
+
+def _left(kernel: KernelCore, end_ns: int | None) -> int | None:
+    return None if end_ns is None else max(end_ns - kernel.clock.now_ns, 0)
+
+
+@contextmanager
+def _telling_time_left(
+    kernel: KernelCore, place: int, end_ns: int | None, unit_ns: int = 1
+) -> Iterator[None]:
+    """Write to the caller's timeout what is left of it; where that cannot be, the call is not made again."""
+    try:
+        yield
+    except KernelError as error:
+        if not _tell_time_left(kernel, place, end_ns, unit_ns) and error.errno == errno.ERESTARTNOHAND:
+            raise KernelError(errno.EINTR) from None
+        raise
+    _tell_time_left(kernel, place, end_ns, unit_ns)
+
+
+def _tell_time_left(kernel: KernelCore, place: int, end_ns: int | None, unit_ns: int) -> bool:
+    left = _left(kernel, end_ns)
+    if left is None:
+        return True
+    seconds, rest = divmod(left, NSEC_PER_SEC)
+    return kernel.user.write(place, struct.pack("<qq", seconds, rest // unit_ns)) == 16
 
 
 @syscall(271)
 async def sys_ppoll(
     kernel: KernelCore, ufds: int, nfds: int, tsp: int, sigmask: int = 0, sigsetsize: int = 8
 ) -> int:
-    """poll(2) with a timespec."""
-    return await _poll(kernel, ufds, nfds, arguments.timespec(kernel, tsp))
+    """poll(2) with a timespec, and another signal mask meanwhile."""
+    end = _after(kernel, arguments.timespec(kernel, tsp))
+    with _telling_time_left(kernel, tsp, end), user_sigmask(kernel, sigmask, sigsetsize):
+        return await _poll(kernel, ufds, nfds, _left(kernel, end))
 
 
 async def _poll(kernel: KernelCore, ufds: int, nfds: int, timeout_ns: int | None) -> int:
@@ -74,15 +125,20 @@ async def sys_select(kernel: KernelCore, n: int, inp: int, outp: int, exp: int, 
         if seconds < 0 or microseconds < 0:
             raise KernelError(errno.EINVAL)
         timeout_ns = seconds * 1_000_000_000 + microseconds * 1_000
-    return await _select(kernel, n, (inp, outp, exp), timeout_ns)
+    end = _after(kernel, timeout_ns)
+    with _telling_time_left(kernel, tvp, end, 1000):
+        return await _select(kernel, n, (inp, outp, exp), _left(kernel, end))
 
 
 @syscall(270)
 async def sys_pselect6(
     kernel: KernelCore, n: int, inp: int, outp: int, exp: int, tsp: int, sig: int = 0
 ) -> int:
-    """select(2) with a timespec."""
-    return await _select(kernel, n, (inp, outp, exp), arguments.timespec(kernel, tsp))
+    """select(2) with a timespec, and another signal mask meanwhile, whose place and size `sig` points to."""
+    mask, size = struct.unpack("<QQ", kernel.user.copy_from(sig, 16)) if sig else (0, 0)
+    end = _after(kernel, arguments.timespec(kernel, tsp))
+    with _telling_time_left(kernel, tsp, end), user_sigmask(kernel, mask, size):
+        return await _select(kernel, n, (inp, outp, exp), _left(kernel, end))
 
 
 async def _select(kernel: KernelCore, n: int, sets: tuple[int, int, int], timeout_ns: int | None) -> int:
