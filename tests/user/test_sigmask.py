@@ -2,8 +2,6 @@
 
 import errno
 
-import pytest
-
 from kmod_emu import Kernel
 from tests.user.conftest import needs_gcc
 
@@ -25,11 +23,13 @@ static void handler(int s) { got++; sigprocmask(SIG_BLOCK, 0, &inside); }
 static sigset_t none, usr1;
 static void state(const char *what, long r) {
   sigset_t now; sigprocmask(SIG_BLOCK, 0, &now);
-  printf("%s %ld %s got=%d blocked=%d\n", what, r, r < 0 ? strerrorname_np(errno) : "-", got, sigismember(&now, SIGUSR1));
+  printf("%s %ld %s got=%d blocked=%d\n", what, r, r < 0 ? strerrorname_np(errno) : "-", got,
+         sigismember(&now, SIGUSR1));
 }
 int main(void) {
   int p[2]; pipe(p);
-  struct sigaction a = {.sa_handler = handler}; sigaction(SIGUSR1, &a, 0); a.sa_flags = SA_RESTART; sigaction(SIGALRM, &a, 0);
+  struct sigaction a = {.sa_handler = handler}; sigaction(SIGUSR1, &a, 0);
+  a.sa_flags = SA_RESTART; sigaction(SIGALRM, &a, 0);
   sigemptyset(&none); sigemptyset(&usr1); sigaddset(&usr1, SIGUSR1); sigprocmask(SIG_BLOCK, &usr1, 0);
   struct pollfd f = {p[0], POLLIN}; struct timespec second = {1, 0}, t;
   raise(SIGUSR1); state("pending", 0);
