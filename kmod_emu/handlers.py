@@ -1,12 +1,15 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
 import kmod_emu.drivers.attributes
+import kmod_emu.drivers.bus_files
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
 import kmod_emu.drivers.devres_io
 import kmod_emu.drivers.driver
 import kmod_emu.drivers.gpio
+import kmod_emu.drivers.gpio_consumer
+import kmod_emu.drivers.iterate
 import kmod_emu.drivers.misc
 import kmod_emu.drivers.platform
 import kmod_emu.drivers.platform_device

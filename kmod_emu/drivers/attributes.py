@@ -94,7 +94,7 @@ async def dev_uevent(kernel: KernelCore, kobj: int, env: int) -> int:
     return 0
 
 
-def _ops(name: str, size: int, *symbols: str) -> None:
+def define_ops(name: str, size: int, *symbols: str) -> None:
     """A table of functions of the kernel's own."""
 
     @export_data(name, size)
@@ -104,38 +104,42 @@ def _ops(name: str, size: int, *symbols: str) -> None:
             kernel.memory.write_u64(address + 8 * index, kernel.symbol(symbol) if symbol else 0)
 
 
-_ops(
+define_ops(
     "const struct kset_uevent_ops device_uevent_ops", 24, "dev_uevent_filter", "dev_uevent_name", "dev_uevent"
 )
-_ops("const struct sysfs_ops dev_sysfs_ops", 16, "dev_attr_show", "dev_attr_store")
-_ops("const struct sysfs_ops class_sysfs_ops", 16, "class_attr_show", "class_attr_store")
+define_ops("const struct sysfs_ops dev_sysfs_ops", 16, "dev_attr_show", "dev_attr_store")
+define_ops("const struct sysfs_ops class_sysfs_ops", 16, "class_attr_show", "class_attr_store")
 
 
-def _type(name: str, release: str, ops: str) -> None:
+def define_type(name: str, release: str, ops: str) -> None:
+    """A type of kobjects of the driver core's."""
+
     @export_data(f"struct kobj_type {name}", 64)
     def ktype(kernel: KernelCore, address: int) -> None:
-        """A type of the driver core's."""
+        """See above."""
         view = kernel.view("kobj_type", address)
         view.release, view.sysfs_ops = kernel.symbol(release), kernel.symbol(ops)
 
 
-_type("device_ktype", "device_release", "dev_sysfs_ops")
-_type("class_ktype", "class_release", "class_sysfs_ops")
+define_type("device_ktype", "device_release", "dev_sysfs_ops")
+define_type("class_ktype", "class_release", "class_sysfs_ops")
 
 
-def _attribute(name: str, mode: int, show: str, store: str = "") -> None:
-    @export_data(f"struct device_attribute dev_attr_{name}", 64)
+def define_attribute(symbol: str, name: str, mode: int, show: str, store: str = "") -> None:
+    """An attribute that all devices, drivers or buses have; its name lies behind it."""
+
+    @export_data(f"struct device_attribute {symbol}", 64)
     def attribute(kernel: KernelCore, address: int) -> None:
-        """An attribute that all devices have; its name lies behind it."""
+        """See above; all kinds of attributes are laid out alike."""
         view = kernel.view("device_attribute", address)
         text = address + view.layout.size
         kernel.memory.write(text, name.encode() + b"\0")
         inner = kernel.view("attribute", address)
         inner.set("name", text)
         inner.mode = mode
-        view.show = kernel.symbol(show)
+        view.show = kernel.symbol(show) if show else 0
         view.store = kernel.symbol(store) if store else 0
 
 
-_attribute("dev", 0o444, "dev_show")
-_attribute("uevent", 0o644, "uevent_show", "uevent_store")
+define_attribute("dev_attr_dev", "dev", 0o444, "dev_show")
+define_attribute("dev_attr_uevent", "uevent", 0o644, "uevent_show", "uevent_store")

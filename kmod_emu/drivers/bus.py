@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.drivers import devres
 from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.dev_printk import EPROBE_DEFER
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.sysfs import Sysfs
-from kmod_emu.fs.sysfs_group import create_groups, sysfs_remove_groups
+from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_file_ns, sysfs_remove_groups
 from kmod_emu.kernel.activation import to_int
 from kmod_emu.uapi import errno
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
-EPROBE_DEFER = 517
 _QUIET = (-EPROBE_DEFER, -errno.ENODEV, -errno.ENXIO)
 
 
@@ -27,6 +27,7 @@ class Bus:
         self.kobj, self.devices_kobj, self.drivers_kobj = kobj, devices_kobj, drivers_kobj
         self.devices: list[int] = []
         self.drivers: dict[int, int] = {}  # struct device_driver -> its kobject
+        self.autoprobe = True
 
 
 class Buses:
@@ -46,6 +47,35 @@ class Buses:
         """A bus's name."""
         return self._devices.text(self._kernel.view("bus_type", bus).get("name"))
 
+    def kobject(self, owner: int) -> int:
+        """The kobject of a registered bus or driver, 0 for none."""
+        if owner in self.buses:
+            return self.buses[owner].kobj
+        return next((bus.drivers[owner] for bus in self.buses.values() if owner in bus.drivers), 0)
+
+    def owner(self, kobj: int) -> int:
+        """The bus or driver that a kobject stands for."""
+        for address, bus in self.buses.items():
+            if bus.kobj == kobj:
+                return address
+            for driver, own in bus.drivers.items():
+                if own == kobj:
+                    return driver
+        raise KernelError(errno.ENODEV, "the bus or driver is gone")
+
+    def find_device(self, bus: int, name: str) -> int:
+        """A bus's device by its name, 0 for none."""
+        names = self._kernel.kobjects.name
+        return next((dev for dev in self.devices(bus) if names(dev) == name), 0)
+
+    def devices(self, bus: int) -> list[int]:
+        """A bus's devices, oldest first; none if it is not registered."""
+        return list(self.buses[bus].devices) if bus in self.buses else []
+
+    def drivers(self, bus: int) -> list[int]:
+        """Likewise its drivers."""
+        return list(self.buses[bus].drivers) if bus in self.buses else []
+
     def register(self, bus: int) -> Bus:
         """Make its directories.
 
@@ -55,7 +85,9 @@ class Buses:
         kobjects = self._kernel.kobjects
         if self._sysfs.at(self._top).has(self.name(bus)):
             raise KernelError(errno.EEXIST, f"there is a bus {self.name(bus)} already")
-        kobj = kobjects.make(self.name(bus), self._top)
+        kobj = kobjects.make(self.name(bus), self._top, ktype="bus_ktype")
+        for name in ("uevent", "drivers_probe", "drivers_autoprobe"):
+            sysfs_create_file_ns(self._kernel, kobj, self._kernel.symbol(f"bus_attr_{name}"), 0)
         made = self.buses[bus] = Bus(kobj, kobjects.make("devices", kobj), kobjects.make("drivers", kobj))
         view = self._kernel.view("bus_type", bus)
         if view.has("p"):
@@ -65,32 +97,51 @@ class Buses:
     async def unregister(self, bus: int) -> None:
         """Remove its directories."""
         gone = self.buses.pop(bus, None)
+        if gone and (groups := self._kernel.view("bus_type", bus).bus_groups):
+            sysfs_remove_groups(self._kernel, gone.kobj, groups)
         for kobj in (gone.drivers_kobj, gone.devices_kobj, gone.kobj) if gone else ():
             await self._kernel.kobjects.delete(kobj)
             await self._kernel.kobjects.put(kobj)
 
     # --- devices ------------------------------------------------------------------------------------
 
-    def add_device(self, dev: int) -> None:
-        """bus_add_device(): before user space is told."""
-        bus = self.buses.get(self._kernel.view("device", dev).bus)
-        if bus is not None:
-            bus.devices.append(dev)
-            self._sysfs.at(dev).links["subsystem"] = bus.kobj
-            self._sysfs.at(bus.devices_kobj).links[self._kernel.kobjects.name(dev)] = dev
+    async def add_device(self, dev: int) -> int:
+        """bus_add_device(): before user space is told; 0 or a negative errno."""
+        address = self._kernel.view("device", dev).bus
+        bus = self.buses.get(address)
+        if bus is None:
+            return 0
+        groups = self._kernel.view("bus_type", address).dev_groups
+        if groups and (error := await create_groups(self._kernel, dev, groups)):
+            return error
+        bus.devices.append(dev)
+        self._sysfs.at(dev).links["subsystem"] = bus.kobj
+        self._sysfs.at(bus.devices_kobj).links[self._kernel.kobjects.name(dev)] = dev
+        return 0
 
     async def probe_device(self, dev: int) -> None:
-        """bus_probe_device(): try the drivers that are there."""
+        """bus_probe_device(): unless the bus was told not to, find its driver."""
         bus = self.buses.get(self._kernel.view("device", dev).bus)
-        for driver in list(bus.drivers) if bus else ():
+        if bus is not None and bus.autoprobe:
+            await self.attach(dev)
+
+    async def attach(self, dev: int) -> int:
+        """device_attach(): try the drivers that are there; 1 if it has one now, else 0."""
+        view = self._kernel.view("device", dev)
+        if view.driver:
+            return 1
+        for driver in self.drivers(view.bus):
             if await self._try(dev, driver):
-                break
+                return 1
+        return 0
 
     async def remove_device(self, dev: int) -> None:
         """bus_remove_device()."""
         bus = self.buses.get(self._kernel.view("device", dev).bus)
         if bus is not None and dev in bus.devices:
             await self.release_driver(dev)
+            if groups := self._kernel.view("bus_type", self._kernel.view("device", dev).bus).dev_groups:
+                sysfs_remove_groups(self._kernel, dev, groups)
             bus.devices.remove(dev)
             self._sysfs.at(bus.devices_kobj).links.pop(self._kernel.kobjects.name(dev), None)
         if dev in self._deferred:
@@ -107,20 +158,32 @@ class Buses:
             text = f"Driver '{name}' was unable to register with bus_type '{self.name(view.bus)}'"
             kernel.printk.emit(f"{text} because the bus was not initialized.\n", 3)
             return -errno.EINVAL
-        if any(self._driver_name(other) == name for other in bus.drivers):
+        if self.find_driver(view.bus, name):
             kernel.printk.emit(f"Error: Driver '{name}' is already registered, aborting...\n", 3)
             return -errno.EBUSY
-        kobj = kernel.kobjects.make(name, bus.drivers_kobj)
+        kobj = kernel.kobjects.make(name, bus.drivers_kobj, ktype="driver_ktype")
         bus.drivers[driver] = kobj
         view.p = kobj  # opaque to drivers
-        for dev in list(bus.devices):
-            if not kernel.view("device", dev).driver:
-                await self._try(dev, driver)
-        if view.groups and (error := await create_groups(kernel, kobj, view.groups)):
-            await self.unregister_driver(driver)
-            return error
+        if bus.autoprobe:
+            await self.attach_driver(driver)
+        for name in ("uevent",) if view.suppress_bind_attrs else ("uevent", "bind", "unbind"):
+            sysfs_create_file_ns(kernel, kobj, kernel.symbol(f"driver_attr_{name}"), 0)
+        for groups in (kernel.view("bus_type", view.bus).drv_groups, view.groups):
+            if groups and (error := await create_groups(kernel, kobj, groups)):
+                await self.unregister_driver(driver)
+                return error
         await self._sysfs.uevent(kobj, "add")
         return 0
+
+    async def attach_driver(self, driver: int) -> None:
+        """driver_attach(): try the devices that have no driver."""
+        for dev in self.devices(self._kernel.view("device_driver", driver).bus):
+            if not self._kernel.view("device", dev).driver:
+                await self._try(dev, driver)
+
+    def find_driver(self, bus: int, name: str) -> int:
+        """A bus's driver by its name, 0 for none."""
+        return next((driver for driver in self.drivers(bus) if self._driver_name(driver) == name), 0)
 
     def _driver_name(self, driver: int) -> str:
         return self._devices.text(self._kernel.view("device_driver", driver).get("name"))
@@ -148,17 +211,22 @@ class Buses:
 
     async def _try(self, dev: int, driver: int) -> bool:
         """Whether a device now belongs to a driver: it fits, and its probe said 0."""
-        kernel, view = self._kernel, self._kernel.view("device", dev)
-        match = kernel.view("bus_type", view.bus).match
-        fits = to_int(await kernel.call_guest(match, dev, driver)) if match else 1
-        if fits <= 0:
-            return False
+        return await self.matches(dev, driver) and not await self.probe(dev, driver)
+
+    async def matches(self, dev: int, driver: int) -> bool:
+        """driver_match_device(): what the bus says."""
+        match = self._kernel.view("bus_type", self._kernel.view("device", dev).bus).match
+        return not match or await self._kernel.call_guest_int(match, dev, driver) > 0
+
+    async def probe(self, dev: int, driver: int) -> int:
+        """driver_probe_device(): give a device to a driver; 0 or a negative errno."""
+        view = self._kernel.view("device", dev)
         error = await self._probe(dev, view, driver)
         if error:
             await self._failed(dev, view, driver, error)
-            return False
-        await self._retry_deferred()
-        return True
+        else:
+            await self._retry_deferred()
+        return error
 
     async def _probe(self, dev: int, view: StructView, driver: int) -> int:
         """really_probe()."""
@@ -230,6 +298,7 @@ class Buses:
                 each.drivers_kobj,
                 list(each.devices),
                 list(each.drivers.items()),
+                each.autoprobe,
             ]
             for bus, each in self.buses.items()
         ]
@@ -238,7 +307,7 @@ class Buses:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.buses = {}
-        for bus, kobj, devices_kobj, drivers_kobj, devices, drivers in state["buses"]:
+        for bus, kobj, devices_kobj, drivers_kobj, devices, drivers, autoprobe in state["buses"]:
             made = self.buses[bus] = Bus(kobj, devices_kobj, drivers_kobj)
-            made.devices, made.drivers = list(devices), dict(drivers)
+            made.devices, made.drivers, made.autoprobe = list(devices), dict(drivers), autoprobe
         self._deferred = list(state["deferred"])

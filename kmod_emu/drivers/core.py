@@ -34,8 +34,8 @@ _EMPTY = directory({}, 0o755)
 class BusPart(Protocol):
     """What buses do with a device that comes or goes (bus.py)."""
 
-    def add_device(self, dev: int) -> None:
-        """It is there."""
+    async def add_device(self, dev: int) -> int:
+        """It is there; 0 or a negative errno."""
 
     async def probe_device(self, dev: int) -> None:
         """User space was told: find its driver."""
@@ -190,6 +190,8 @@ class Devices:
         error = await kobjects.add(dev)
         if not error:
             error = await self._show(dev, view)
+            if not error and (error := await self.bus.add_device(dev)):
+                self._hide(dev, view)
             if error:
                 await kobjects.delete(dev)
         if error:
@@ -200,7 +202,6 @@ class Devices:
         if major(view.devt):
             name, mode = await self.devnode(dev)
             kernel[Devtmpfs].create_node(name, mode or 0o600, view.devt)
-        self.bus.add_device(dev)
         await self._sysfs.uevent(dev, "add")
         await self.bus.probe_device(dev)
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.core import Devices
+from kmod_emu.kernel.errname import errname
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.vsprintf import vsnprintf
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.va_list import Arguments
 
+EPROBE_DEFER = 517
 _LEVELS = ("emerg", "alert", "crit", "err", "warn", "notice", "info")
 
 
@@ -48,6 +50,15 @@ def _dev_printk(kernel: KernelCore, level: int, dev: int, fmt: bytes, args: Argu
     number = kernel.memory.read_u8(level + 1) - ord("0")
     text = vsnprintf(fmt, args, kernel.format_context)
     kernel.printk.emit(prefix(kernel, dev).encode("utf-8", "surrogateescape") + text, number & 7)
+
+
+@export("int dev_err_probe(const struct device *dev, int err, const char *fmt, ...)")
+def dev_err_probe(kernel: KernelCore, dev: int, err: int, fmt: bytes, args: Arguments) -> int:
+    """Say why probe() fails, unless it is to be tried again; the error itself (drivers/base/core.c)."""
+    if err != -EPROBE_DEFER:
+        text = f"{prefix(kernel, dev)}error {errname(err) or err}: ".encode("utf-8", "surrogateescape")
+        kernel.printk.emit(text + vsnprintf(fmt, args, kernel.format_context), 3)
+    return err
 
 
 @export("const char *dev_driver_string(const struct device *dev)")

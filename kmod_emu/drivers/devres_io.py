@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.drivers import devres
 from kmod_emu.drivers.dev_printk import prefix
+from kmod_emu.kernel.dma import dma_alloc_attrs, dma_free_attrs
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.irq_manage import free_irq, request_threaded_irq
 from kmod_emu.kernel.resource import __release_region as release_region
@@ -158,3 +159,33 @@ async def __devm_release_region(kernel: KernelCore, dev: int, parent: int, start
     release_region(kernel, parent, start, n)
     if not await _take(kernel, dev, "devm_region_release", parent, start, n):
         kernel.faults.warn("kernel/resource.c", 1636, "", "__devm_release_region+0x70/0x80")
+
+
+# --- DMA memory -----------------------------------------------------------------------------------------
+
+
+@export("void dmam_release(struct device *dev, void *res)")
+def dmam_release(kernel: KernelCore, dev: int, res: int) -> None:
+    """Free it."""
+    size, vaddr, handle = (kernel.memory.read_u64(res + offset) for offset in (0, 8, 16))
+    dma_free_attrs(kernel, dev, size, vaddr, handle, 0)
+
+
+@export(
+    "void *dmam_alloc_attrs(struct device *dev, size_t size, dma_addr_t *dma_handle, gfp_t gfp,"
+    " unsigned long attrs)"
+)
+def dmam_alloc_attrs(kernel: KernelCore, dev: int, size: int, dma_handle: int, gfp: int, attrs: int) -> int:
+    """dma_alloc_attrs() until the driver's end (kernel/dma/mapping.c)."""
+    vaddr = dma_alloc_attrs(kernel, dev, size, dma_handle, gfp, attrs)
+    if vaddr:
+        _keep(kernel, dev, "dmam_release", size, vaddr, kernel.memory.read_u64(dma_handle))
+    return vaddr
+
+
+@export("void dmam_free_coherent(struct device *dev, size_t size, void *vaddr, dma_addr_t dma_handle)")
+async def dmam_free_coherent(kernel: KernelCore, dev: int, size: int, vaddr: int, dma_handle: int) -> None:
+    """Free it earlier (kernel/dma/mapping.c)."""
+    dma_free_attrs(kernel, dev, size, vaddr, dma_handle, 0)
+    if not await _take(kernel, dev, "dmam_release", size, vaddr, dma_handle):
+        kernel.faults.warn("kernel/dma/mapping.c", 68, "", "dmam_free_coherent+0x9b/0xa0")

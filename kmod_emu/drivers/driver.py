@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.bus import Buses
+from kmod_emu.fs.sysfs_group import create_groups
 from kmod_emu.kernel.exports import export
 
 if TYPE_CHECKING:
@@ -12,10 +13,13 @@ if TYPE_CHECKING:
 
 
 @export("int bus_register(struct bus_type *bus)")
-def bus_register(kernel: KernelCore, bus: int) -> int:
+async def bus_register(kernel: KernelCore, bus: int) -> int:
     """A bus of the module's own (drivers/base/bus.c)."""
-    kernel[Buses].register(bus)
-    return 0
+    made, groups = kernel[Buses].register(bus), kernel.view("bus_type", bus).bus_groups
+    error = await create_groups(kernel, made.kobj, groups) if groups else 0
+    if error:
+        await kernel[Buses].unregister(bus)
+    return error
 
 
 @export("void bus_unregister(struct bus_type *bus)")

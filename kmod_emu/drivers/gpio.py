@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.drivers.bus import EPROBE_DEFER
+from kmod_emu.drivers.dev_printk import EPROBE_DEFER
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.uapi import errno
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ENOTSUPP = 524  # not an errno that programs see
 _LAST = 1024  # numbers that can be valid
 _RISING, _FALLING = 1, 2
-_ACTIVE_LOW = 1 << 6  # FLAG_ACTIVE_LOW in struct gpio_desc
+ACTIVE_LOW = 1 << 6  # FLAGACTIVE_LOW in struct gpio_desc
 
 
 class Pin:
@@ -35,13 +35,17 @@ class Gpios:
     """The bank.
 
     Attributes:
+        label: What boards' tables call it.
+        tables: Which lines the names that drivers use mean: `struct gpiod_lookup_table`.
         changed: Called with number and level when a driver sets a line.
     """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self.base = self._table = 0
+        self.label = "gpio"
         self.pins: list[Pin] = []
+        self.tables: list[int] = []
         self.changed: Callable[[int, int], None] = lambda number, value: None
 
     def make(self, base: int, count: int) -> None:
@@ -93,11 +97,12 @@ class Gpios:
 
     def save(self) -> Any:
         """State for a snapshot or file; who listens is not part of it."""
-        return [self.base, self._table, [dict(vars(pin)) for pin in self.pins]]
+        pins = [dict(vars(pin)) for pin in self.pins]
+        return [self.base, self._table, pins, self.label, list(self.tables)]
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.base, self._table, pins = state
+        self.base, self._table, pins, self.label, self.tables = state
         self.pins = []
         for fields in pins:
             pin = Pin()
@@ -123,12 +128,17 @@ def desc_to_gpio(kernel: KernelCore, desc: int) -> int:
 @export("int gpio_request(unsigned gpio, const char *label)")
 def gpio_request(kernel: KernelCore, gpio: int, label: int) -> int:
     """Take a line (drivers/gpio/gpiolib-legacy.c)."""
-    pin = kernel[Gpios].pin(gpio)
+    return request(kernel, gpio, kernel.memory.read_text(label) if label else "?")
+
+
+def request(kernel: KernelCore, number: int, label: str) -> int:
+    """gpiod_request(): 0 or a negative errno."""
+    pin = kernel[Gpios].pin(number)
     if pin is None:
-        return -EPROBE_DEFER if gpio < _LAST else -errno.EINVAL
+        return -EPROBE_DEFER if number < _LAST else -errno.EINVAL
     if pin.label is not None:
         return -errno.EBUSY
-    pin.label = kernel.memory.read_text(label) if label else "?"
+    pin.label = label
     return 0
 
 
@@ -169,33 +179,48 @@ def gpiod_get_direction(kernel: KernelCore, desc: int) -> int:
 
 def _level(kernel: KernelCore, desc: int, value: int, *, raw: bool) -> int:
     """As the line has it or as drivers mean it, either way: a line that is active low is turned round."""
-    low = not raw and desc and kernel.view("gpio_desc", desc).flags & _ACTIVE_LOW
+    low = not raw and desc and kernel.view("gpio_desc", desc).flags & ACTIVE_LOW
     return int(bool(value) != bool(low))
+
+
+def line_level(kernel: KernelCore, desc: int, *, raw: bool) -> int:
+    """The level of a line; EIO if there is none."""
+    pin = kernel[Gpios].pin(kernel[Gpios].number(desc))
+    return _level(kernel, desc, pin.value, raw=raw) if pin else -errno.EIO
+
+
+def drive_line(kernel: KernelCore, desc: int, value: int, *, raw: bool) -> None:
+    """Set a line, if it is an output."""
+    pin = kernel[Gpios].pin(kernel[Gpios].number(desc))
+    if pin is not None and pin.output:
+        kernel[Gpios].drive(kernel[Gpios].number(desc), _level(kernel, desc, value, raw=raw))
+
+
+def direction_output(kernel: KernelCore, desc: int, value: int, *, raw: bool) -> int:
+    """Make a line an output of that level."""
+    if pin := kernel[Gpios].pin(kernel[Gpios].number(desc)):
+        pin.output = True
+        kernel[Gpios].drive(kernel[Gpios].number(desc), _level(kernel, desc, value, raw=raw))
+    return 0
 
 
 def _define_values(raw: str, sleep: str) -> None:
     @export(f"int gpiod_get_{raw}value{sleep}(const struct gpio_desc *desc)")
     def get(kernel: KernelCore, desc: int) -> int:
         """Its level (drivers/gpio/gpiolib.c)."""
-        pin = kernel[Gpios].pin(kernel[Gpios].number(desc))
-        return _level(kernel, desc, pin.value, raw=bool(raw)) if pin else 0
+        return max(line_level(kernel, desc, raw=bool(raw)), 0)
 
     @export(f"void gpiod_set_{raw}value{sleep}(struct gpio_desc *desc, int value)")
     def set_value(kernel: KernelCore, desc: int, value: int) -> None:
         """Set it (drivers/gpio/gpiolib.c)."""
-        pin = kernel[Gpios].pin(kernel[Gpios].number(desc))
-        if pin is not None and pin.output:
-            kernel[Gpios].drive(kernel[Gpios].number(desc), _level(kernel, desc, value, raw=bool(raw)))
+        drive_line(kernel, desc, value, raw=bool(raw))
 
 
 def _define_outputs(raw: str) -> None:
     @export(f"int gpiod_direction_output{raw}(struct gpio_desc *desc, int value)")
-    def direction_output(kernel: KernelCore, desc: int, value: int) -> int:
+    def output(kernel: KernelCore, desc: int, value: int) -> int:
         """Make it an output of that level (drivers/gpio/gpiolib.c)."""
-        if pin := kernel[Gpios].pin(kernel[Gpios].number(desc)):
-            pin.output = True
-            kernel[Gpios].drive(kernel[Gpios].number(desc), _level(kernel, desc, value, raw=bool(raw)))
-        return 0
+        return direction_output(kernel, desc, value, raw=bool(raw))
 
 
 for _raw in ("", "raw_"):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.drivers.bus import EPROBE_DEFER, Buses
+from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
-from kmod_emu.drivers.dev_printk import prefix
+from kmod_emu.drivers.dev_printk import EPROBE_DEFER, prefix
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.uevent import add_variable
 from kmod_emu.kernel.activation import to_int

@@ -93,10 +93,10 @@ class Kobjects:
         view.set_bit("state_initialized", True)
         view.ktype = ktype
 
-    def make(self, name: str, parent: int = 0, kset: int = 0) -> int:
+    def make(self, name: str, parent: int = 0, kset: int = 0, ktype: str = "dynamic_kobj_ktype") -> int:
         """One of the kernel's own, such as /sys/kernel."""
         address = self._kernel.heap.kmalloc(self._kernel.profile.struct("kobject").size)
-        self.initialize(address, self._kernel.symbol("dynamic_kobj_ktype"))
+        self.initialize(address, self._kernel.symbol(ktype))
         self.set_name(address, name.encode())
         view = self.view(address)
         view.parent, view.kset = self.get(parent), kset

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmod_emu.drivers.dev_printk import prefix as device_prefix
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.exports import export
@@ -139,6 +140,15 @@ def __dynamic_pr_debug(kernel: KernelCore, descriptor: int, fmt: bytes, args: Ar
     """A pr_debug() that is turned on."""
     text = _prefix(kernel, descriptor) + vsnprintf(fmt, args, kernel.format_context)
     kernel.printk.emit(text, 7)
+
+
+@export("void __dynamic_dev_dbg(struct _ddebug *descriptor, const struct device *dev, const char *fmt, ...)")
+def __dynamic_dev_dbg(kernel: KernelCore, descriptor: int, dev: int, fmt: bytes, args: Arguments) -> None:
+    """A dev_dbg() that is turned on (lib/dynamic_debug.c)."""
+    text = device_prefix(kernel, dev).encode("utf-8", "surrogateescape") + vsnprintf(
+        fmt, args, kernel.format_context
+    )
+    kernel.printk.emit(_prefix(kernel, descriptor) + text, 7)
 
 
 def _prefix(kernel: KernelCore, descriptor: int) -> bytes:

@@ -1,5 +1,6 @@
 """What each sample says, session by session: transcripts/NAME.txt is what a user would see in dmesg."""
 
+import os
 import re
 from pathlib import Path
 
@@ -30,6 +31,9 @@ def replay(path):
                 kernel.rmmod(words[1])
             elif words[0] == "sleep":
                 kernel.advance(float(words[1]))
+            elif words[0] == "echo":
+                with kernel.process() as process:
+                    process.write(process.open(words[3], os.O_WRONLY), words[1].encode() + b"\n")
             elif words[0] == "cat":
                 text += kernel.cat(words[1]).decode().splitlines()
             else:
