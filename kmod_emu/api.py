@@ -24,6 +24,8 @@ from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
+from kmod_emu.module.trace_events import TraceEvents
+from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
@@ -99,6 +101,8 @@ class Kernel(KernelCore):
         mount_files(self, "/boot", {f"System.map-{self.profile.release}": system_map})
         sysfs.make("module").computed = module_sysfs.list
         sysfs.debug["dynamic_debug"] = directory({"control": control_node(self)})
+        self.add(TraceEvents(self))
+        sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
         self.add(Programs(self))
         self.add(Futexes(self))
         self.sched.on_death = lambda task, death: last_steps(self, task, death)

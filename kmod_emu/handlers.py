@@ -63,6 +63,8 @@ import kmod_emu.kernel.slab
 import kmod_emu.kernel.softirq
 import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
+import kmod_emu.kernel.trace_seq
+import kmod_emu.kernel.tracing
 import kmod_emu.kernel.uaccess
 import kmod_emu.kernel.umh
 import kmod_emu.kernel.user_namespace
@@ -76,7 +78,10 @@ import kmod_emu.module.jump_label
 import kmod_emu.module.kmod
 import kmod_emu.module.modules
 import kmod_emu.module.refcount
+import kmod_emu.module.static_call
 import kmod_emu.module.syscalls
+import kmod_emu.module.trace_events
+import kmod_emu.module.tracepoint
 import kmod_emu.user.exec
 import kmod_emu.user.exit
 import kmod_emu.user.fork

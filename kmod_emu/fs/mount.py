@@ -45,7 +45,7 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     debugfs = Debugfs(kernel, sysfs.debug)
     kernel.add(debugfs)
     kernel.add(AnonInodes(kernel))
-    sysfs.make("kernel").computed = lambda: {"debug": debugfs.root, "security": security}
+    sysfs.make("kernel").computed = lambda: {"debug": debugfs.root, "security": security, **sysfs.kernel}
     mem.make_nodes(vfs)
     proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)
     vfs.mount("/proc", proc)

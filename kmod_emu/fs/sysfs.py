@@ -93,6 +93,7 @@ class Sysfs:
         self.root = Directory("", None)
         self.of: dict[int, Directory] = {}
         self.debug: dict[str, Node] = {}  # what the kernel itself has in /sys/kernel/debug
+        self.kernel: dict[str, Node] = {}  # and what other rooms show in /sys/kernel
         self.node = directory(lambda: self._list(self.root), strict=True)
         kernel.kobjects.sysfs = self
         for path in OWN:

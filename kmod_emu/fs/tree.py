@@ -66,6 +66,7 @@ class Node:
         self.operations: FileOperations | None = None  # serves the file, where `read` and `write` do not
         self.guest = False  # whether guest code serves it, and is to see its struct file
         self.chmod: Callable[[int], None] | None = None  # keeps permissions that a process sets
+        self.emptied: Callable[[], None] | None = None  # called when the file is opened to be overwritten
 
     @property
     def mode(self) -> int:
@@ -171,6 +172,11 @@ class NodeInode(Inode):
         """Whoever makes up the node next time has to know."""
         if self.node.chmod is not None:
             self.node.chmod(self.mode & ~S_IFMT)
+
+    def truncate(self, size: int) -> None:
+        """Means something to some."""
+        if self.node.emptied is not None:
+            self.node.emptied()
 
     def lookup(self, parent: Dentry, name: str) -> Dentry | None:
         """List and look."""

@@ -46,6 +46,7 @@ from kmod_emu.kernel.sysctl import Sysctls
 from kmod_emu.kernel.taint import KernelTaint
 from kmod_emu.kernel.tasks import Tasks
 from kmod_emu.kernel.timer import Timers
+from kmod_emu.kernel.tracing import Tracing
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
 from kmod_emu.kernel.workqueue import Workqueues
@@ -155,6 +156,7 @@ class KernelCore:
         self.lock_queues = LockQueues(self)
         self.lockdep = LockChecker(self)
         self.indexed = IndexedStores(self)
+        self.tracing = Tracing(self)
         self.mempools = Mempools()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
@@ -357,6 +359,7 @@ class KernelCore:
             "probes": self.probes,
             "kretprobes": self.kretprobes,
             "ftrace": self.ftrace,
+            "tracing": self.tracing,
         }
         own.update({kind.__name__: part for kind, part in self._subsystems.items() if hasattr(part, "save")})
         return own

@@ -302,7 +302,9 @@ class Tasks:
         view = kernel.view("task_struct", address)
         view.pid = view.tgid = pid
         view.stack, view.flags = stack, flags
-        view.prio = view.static_prio = 120
+        view.prio = view.static_prio = view.normal_prio = 120
+        view.cpus_ptr, view.nr_cpus_allowed = view.addressof("cpus_mask"), 1
+        view.set_bytes("cpus_mask", b"\1")
         view.set_bytes("comm", comm.encode("utf-8", "surrogateescape")[:15])
         parent = address  # the idle task's own
         if pid:

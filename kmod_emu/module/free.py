@@ -11,6 +11,7 @@ from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.module.sysfs import mod_sysfs_teardown
+from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_TRUNC
@@ -51,6 +52,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
     if exit_function:
         kernel.events.emit("module_exit", address=exit_function, symbol=kernel.describe(exit_function))
         await kernel.call_guest(exit_function)
+    await kernel[TraceEvents].going(module)
     await kernel.notifiers.call("module", ModuleState.GOING, module.address)
     letters = module.letters
     with_letters = letters and not Traits.of(kernel.profile).silent

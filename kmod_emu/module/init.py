@@ -9,6 +9,7 @@ from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_init, free_module
 from kmod_emu.module.modules import Modules, ModuleState
 from kmod_emu.module.sysfs import announce
+from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 
@@ -89,6 +90,7 @@ async def _fail_init(kernel: KernelCore, module: Module) -> None:
     """Init refused: everything is undone, silently."""
     module.state = ModuleState.GOING
     kernel[Modules].put(module)
+    await kernel[TraceEvents].going(module)
     await kernel.notifiers.call("module", ModuleState.GOING, module.address)
     await free_module(kernel, module)
 

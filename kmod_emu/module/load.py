@@ -36,6 +36,7 @@ from kmod_emu.module.resolve import verify_imports
 from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
 from kmod_emu.module.simplify import simplify_symbols
 from kmod_emu.module.sysfs import mod_sysfs_setup
+from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.module.unwind import Unwind
 from kmod_emu.module.version import Versions, read_extended
@@ -379,6 +380,8 @@ async def prepare_coming_module(info: LoadInfo, module: Module, undo: Unwind) ->
         await kernel.notifiers.call("module", ModuleState.GOING, module.address)
 
     patch_branches(info, module)
+    undo.on_failure(kernel[TraceEvents].going, module)
+    await kernel[TraceEvents].coming(module)
     result = await kernel.notifiers.call_robust(
         "module", ModuleState.COMING, ModuleState.GOING, module.address
     )

@@ -47,12 +47,15 @@ _SECTIONS = (
 def find_module_sections(info: LoadInfo, module: Module) -> None:
     """Enter the tables' addresses and counts into `struct module`."""
     view, image = module.view, info.image
-    symbol_size = info.kernel.profile.struct("kernel_symbol").size
+    symbol = info.kernel.profile.struct("kernel_symbol")
+    symbol_size, relative = symbol.size, "value_offset" in symbol.members
     for name, pointer, count, size in _SECTIONS:
         if not view.has(pointer):
             continue
         if pointer.endswith("syms"):
             size = symbol_size
+        elif pointer == "tracepoints_ptrs" and relative:
+            size = 4
         section = image.sections[image.find(name)]
         view.set(pointer, section.address if section.index else 0)
         if count:

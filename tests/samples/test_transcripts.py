@@ -32,8 +32,9 @@ def replay(path):
             elif words[0] == "sleep":
                 kernel.advance(float(words[1]))
             elif words[0] == "echo":
-                with kernel.process() as process:
-                    process.write(process.open(words[3], os.O_WRONLY), words[1].encode() + b"\n")
+                with kernel.process() as shell:
+                    fd = shell.open(words[-1], os.O_WRONLY | os.O_TRUNC)
+                    shell.write(fd, " ".join(words[1:-2]).encode() + b"\n")
             elif words[0] == "cat":
                 text += kernel.cat(words[1]).decode().splitlines()
             else:
