@@ -14,7 +14,9 @@ from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
 from kmod_emu.fs.mount import mount_all, mount_files
+from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
@@ -29,7 +31,8 @@ from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
-from kmod_emu.user.process import Process
+from kmod_emu.user.mmap import DeviceMappings
+from kmod_emu.user.process import Process, close_all
 from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
@@ -105,6 +108,9 @@ class Kernel(KernelCore):
         sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
         self.add(Programs(self))
         self.add(Futexes(self))
+        self.add(OpenFiles(self))
+        self.add(DeviceMappings(self))
+        self.ended: list[str] = []
         self.sched.on_death = lambda task, death: last_steps(self, task, death)
         self.snapshots.take()
 
@@ -355,7 +361,7 @@ class Kernel(KernelCore):
             execute.bind(self, Path(host), place)
         path = "/run/program" if isinstance(program, bytes) else str(program)
         if isinstance(program, bytes):
-            execute.put_file(self, path, program)
+            execute.put_file(self, path, program, lent=True)
         words = [Path(path).name, *argv]
         return execute.execute(self, path, words, env=env, stdin=stdin, uid=uid, time_limit=time_limit)
 
@@ -380,7 +386,10 @@ class Kernel(KernelCore):
         self.load_tables(snapshot.tables)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the machine to a file; exports added from Python are not part of it.
+        """Write the machine to a file.
+
+        Exports added from Python are not part of it, nor programs that run, nor what the host lends:
+        directories bound, busybox, a program given as bytes.
 
         Raises:
             OSError: The file cannot be written; an older one stays as it was.
@@ -392,11 +401,12 @@ class Kernel(KernelCore):
             "now_ns": self.clock.now_ns,
             "modules": self[Modules].rows(),
         }
-        state.save(self, path, self.profile.release, notes)
+        with self[Vfs].without_lent():
+            state.save(self, path, self.profile.release, notes)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Kernel:
-        """A machine from a file that `save` wrote.
+        """A machine from a file that `save` wrote; processes that it had are ended, `ended` says which.
 
         Raises:
             KernelError: It is no such file, or damaged, or of another version.
@@ -407,4 +417,19 @@ class Kernel(KernelCore):
         saved = state.Saved(path)
         kernel = cls(saved.release, permissive=permissive)
         saved.apply(kernel)
+        kernel._end_processes()
         return kernel
+
+    def _end_processes(self) -> None:
+        """Nobody has the processes of a machine that was saved: they end, and their files are closed."""
+        for task in list(self.tasks.by_pid.values()):
+            if task.mm is None or task.dead:
+                continue
+            files = {file.dentry.path: None for file in self[Vfs].files(task).files.values() if file.address}
+            self.ended.append(
+                f"{task.comm} (pid {task.pid}) ended with the machine that was saved"
+                + (f"; it had {', '.join(files)} open" if files else "")
+            )
+            close_all(self, task)
+            if not task.dead:
+                self.tasks.exit(task)

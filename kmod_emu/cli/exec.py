@@ -149,7 +149,7 @@ def _find(kernel: Kernel, program: str) -> str:
         sys.exit(_NOT_FOUND)
     path = os.path.abspath(host)
     try:
-        put_file(kernel, path, Path(host).read_bytes(), 0o555)
+        put_file(kernel, path, Path(host).read_bytes(), 0o555, lent=True)
     except OSError as error:
         click.echo(f"kmod-emu: {program}: {error.strerror}", err=True)
         sys.exit(_CANNOT_RUN)

@@ -51,6 +51,8 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
     path = state_path(given)
     with locked(path), ends_at_once():
         kernel = Kernel.load(path) if path.exists() else Kernel()
+        for text in kernel.ended:
+            click.echo(f"kmod-emu: {text}", err=True)
         try:
             yield kernel
         except (KernelError, ToolError):

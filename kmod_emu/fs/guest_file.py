@@ -39,17 +39,10 @@ class GuestFile(File):
     """An open file whose `struct file` lies in guest memory."""
 
     def __init__(self, kernel: KernelCore, dentry: Dentry, flags: int) -> None:
-        self.kernel, self.dentry, self.inode = kernel, dentry, dentry.inode
-        layout = kernel.profile.struct("file")
-        self.address = kernel.heap.kmalloc(layout.size)
-        if not self.address:
+        address = kernel.heap.kmalloc(kernel.profile.struct("file").size)
+        if not address:
             raise KernelError(errno.ENOMEM)
-        arena = kernel.memory.arena_of(self.address)
-        start = self.address - arena.base
-        self._bytes = arena.view[start : start + layout.size]  # to look at; writing goes through `memory`
-        offset = layout.offset
-        self._flags, self._mode = offset("f_flags"), offset("f_mode")
-        self._pos, self._count = offset("f_pos"), offset("f_count")
+        self._be_at(kernel, address, dentry)
         view = kernel.view("file", self.address)
         view.f_inode = guest_inode(kernel, self.inode)
         path = view.addressof("f_path")
@@ -61,11 +54,27 @@ class GuestFile(File):
         kernel.view("cred", view.f_cred).usage += 1
         if view.has("f_pos_lock"):
             init_lock(kernel, "mutex", view.addressof("f_pos_lock"))
-        self.op: FileOperations = self.inode.fop  # until its open puts GuestOperations in place
-        self.private: object = None
         self.flags = flags
         self.mode = 0x4000 if flags & O_PATH else (flags & O_ACCMODE) + 1 & 3
         self.count = 1
+
+    def _be_at(self, kernel: KernelCore, address: int, dentry: Dentry) -> None:
+        self.kernel, self.address, self.dentry, self.inode = kernel, address, dentry, dentry.inode
+        layout, arena = kernel.profile.struct("file"), kernel.memory.arena_of(address)
+        start = address - arena.base
+        self._bytes = arena.view[start : start + layout.size]  # to look at; writing goes through `memory`
+        offset = layout.offset
+        self._flags, self._mode = offset("f_flags"), offset("f_mode")
+        self._pos, self._count = offset("f_pos"), offset("f_count")
+        self.op: FileOperations = self.inode.fop  # until its open puts GuestOperations in place
+        self.private: object = None
+
+    @classmethod
+    def at(cls, kernel: KernelCore, address: int, dentry: Dentry) -> GuestFile:
+        """The open file that a `struct file` in guest memory is."""
+        file = cls.__new__(cls)
+        file._be_at(kernel, address, dentry)
+        return file
 
     @property
     def flags(self) -> int:

@@ -71,7 +71,7 @@ class HostInode(Inode):
         return 0 if self.is_type(S_IFDIR) else _checked(lambda: os.lstat(self.path)).st_size
 
     @property
-    def data(self) -> bytes:
+    def image(self) -> bytes:
         """Contents; the same object while the file does not change, so that programs share its pages."""
         facts = _checked(lambda: os.lstat(self.path))
         known = self.sb.contents.get(self.ino)
@@ -148,7 +148,7 @@ class HostFileOperations(BufferedOperations):
 
     async def get(self, file: File, count: int, pos: int) -> bytes:
         """Bytes of the file."""
-        return _host(file).data[pos : pos + count]
+        return _host(file).image[pos : pos + count]
 
     async def put(self, file: File, data: bytes, pos: int) -> int:
         """Written at once."""

@@ -98,6 +98,11 @@ class Inode:
         """Bytes, as in st_size."""
         return 0
 
+    @property
+    def image(self) -> bytes | None:
+        """The contents as they can be mapped or executed, None where they are computed."""
+        return None
+
     def is_type(self, kind: int) -> bool:
         """Whether it is of a type, S_IF*."""
         return is_type(self.mode, kind)

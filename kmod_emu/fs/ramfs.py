@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
@@ -13,7 +14,7 @@ from kmod_emu.uapi import errno
 from kmod_emu.uapi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kmod_emu.fs.file import File, FileOperations
     from kmod_emu.kernel.kernel import KernelCore
@@ -38,6 +39,7 @@ class RamFileOperations(BufferedOperations):
         if pos > len(contents):
             contents += bytes(pos - len(contents))
         contents[pos : pos + len(data)] = data
+        _stored(file.inode).touch()
         return len(data)
 
     async def fsync(self, file: File, start: int, end: int, datasync: int) -> int:
@@ -48,23 +50,39 @@ class RamFileOperations(BufferedOperations):
 MAX_FILE = 1 << 30  # what the host's memory is spared
 
 
-def _contents(inode: Inode) -> bytearray:
+def _stored(inode: Inode) -> RamInode:
     assert isinstance(inode, RamInode)
-    return inode.data
+    return inode
+
+
+def _contents(inode: Inode) -> bytearray:
+    return _stored(inode).data
 
 
 class RamInode(Inode):
-    """Of a ramfs: `data` is a file's contents, `names` a directory's."""
+    """Of a ramfs: `data` is a file's contents, `names` a directory's.
+
+    Attributes:
+        lent: It is the host's, who gives it to each machine anew: not part of saved files.
+    """
 
     sb: RamSuperBlock
     stored = True
+    lent = False
 
     def __init__(self, sb: RamSuperBlock, mode: int, uid: int = 0, gid: int = 0) -> None:
         super().__init__(sb, mode, uid, gid, now=sb.clock())
-        self.data = bytearray()
+        self.data, self._image = bytearray(), b""
         self.names: dict[str, Dentry] = {}
         self.target = ""
         self.fop = sb.fops.get(mode & S_IFMT, sb.special)
+
+    @property
+    def image(self) -> bytes:
+        """Contents; the same object while they do not change, so that programs share the pages."""
+        if self._image != self.data:
+            self._image = bytes(self.data)
+        return self._image
 
     @property
     def size(self) -> int:
@@ -117,7 +135,7 @@ class RamInode(Inode):
         dentry = self.names[name] = Dentry(name, parent, inode)
         if new and inode.is_type(S_IFDIR):
             self.nlink += 1
-        self._touch()
+        self.touch()
         return dentry
 
     def unlink(self, dentry: Dentry) -> None:
@@ -140,15 +158,17 @@ class RamInode(Inode):
         there.names[name] = dentry
         if dentry.inode.is_type(S_IFDIR):
             there.nlink += 1
-        there._touch()
+        there.touch()
 
     def _leave(self, dentry: Dentry) -> None:
         del self.names[dentry.name]
         if dentry.inode.is_type(S_IFDIR):
             self.nlink -= 1
-        self._touch()
+        self.touch()
 
-    def _touch(self) -> None:
+    def touch(self) -> None:
+        """Its contents have changed, and are the machine's from now on."""
+        self.lent = False
         self.times.modify = self.times.change = self.sb.clock()
 
     # --- others -------------------------------------------------------------------------------------
@@ -164,7 +184,7 @@ class RamInode(Inode):
         if size > MAX_FILE:
             raise KernelError(errno.EFBIG, "the file would be too large")
         self.data[size:] = bytes(max(size - len(self.data), 0))
-        self._touch()
+        self.touch()
 
 
 class RamSuperBlock(SuperBlock):
@@ -195,6 +215,16 @@ class RamSuperBlock(SuperBlock):
         seen: dict[int, Any] = {}
         tree = _save_dentry(self.root, seen)
         return {"last_ino": self._last_ino, "tree": tree, "inodes": list(seen.values())}
+
+    @contextmanager
+    def without_lent(self) -> Iterator[None]:
+        """Meanwhile what is lent is not there."""
+        whole = [(inode, inode.names) for inode in _directories(self.root)]
+        for inode, names in whole:
+            inode.names = {name: child for name, child in names.items() if not _is_lent(child)}
+        yield
+        for inode, names in whole:
+            inode.names = names
 
     def load(self, state: Any) -> None:
         """Put saved files back. What is mounted here is mounted again by whoever did it."""
@@ -243,6 +273,15 @@ def _load_children(dentry: Dentry, saved: Any, inodes: dict[int, RamInode]) -> N
     for item in saved[3]:
         child = names[item[0]] = Dentry(item[0], dentry, inodes[item[1]])
         _load_children(child, item, inodes)
+
+
+def _directories(root: Dentry) -> list[RamInode]:
+    inodes = [dentry.inode for dentry in _walk(root)]
+    return [inode for inode in inodes if isinstance(inode, RamInode) and inode.names]
+
+
+def _is_lent(dentry: Dentry) -> bool:
+    return isinstance(dentry.inode, RamInode) and dentry.inode.lent
 
 
 def _names(dentry: Dentry) -> dict[str, Dentry]:

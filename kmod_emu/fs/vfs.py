@@ -9,7 +9,7 @@ What is mounted where:
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
@@ -23,6 +23,8 @@ from kmod_emu.uapi.fcntl import O_RDWR
 from kmod_emu.uapi.stat import S_IFCHR, S_IFDIR, S_IFREG, S_ISVTX, mkdev
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.fs.char_dev import CharDevices
     from kmod_emu.fs.inode import Dentry, SuperBlock
     from kmod_emu.fs.namei import Place
@@ -45,12 +47,13 @@ class Vfs:
         root: The root directory.
         dev: The devtmpfs.
         open_files: All files that are open, in order of opening.
+        tables: The processes' descriptors, by pid.
     """
 
     def __init__(self, kernel: KernelCore, special: FileOperations, devices: CharDevices) -> None:
         self._kernel, self._devices = kernel, devices
         self._minors = 0
-        self._files: dict[int, FilesStruct] = {}
+        self.tables: dict[int, FilesStruct] = {}
         self._fs: dict[int, FsStruct] = {}
         self.open_files: dict[File, None] = {}
         rootfs = RamSuperBlock(kernel, "rootfs", RAMFS_MAGIC, self.anonymous_dev(), special, self.now)
@@ -100,9 +103,9 @@ class Vfs:
 
     def files(self, task: Task) -> FilesStruct:
         """A process's descriptors; a new process's 0 to 2 are /dev/null."""
-        table = self._files.get(task.pid)
+        table = self.tables.get(task.pid)
         if table is None:
-            table = self._files[task.pid] = FilesStruct()
+            table = self.tables[task.pid] = FilesStruct()
             null = self._devices.probe(mkdev(1, 3))
             if null is not None and isinstance(null.cdev, FileOperations):
                 for _ in range(3):
@@ -122,7 +125,7 @@ class Vfs:
     def fork(self, parent: Task, child: Task, *, share_files: bool = False, share_fs: bool = False) -> None:
         """Give a child the files of its parent, or a copy of the table (CLONE_FILES, CLONE_FS)."""
         files, fs = self.files(parent), self.fs(parent)
-        self._files[child.pid] = files if share_files else files.copy()
+        self.tables[child.pid] = files if share_files else files.copy()
         self._fs[child.pid] = fs if share_fs else fs.copy()
         files.users += share_files
         fs.users += share_fs
@@ -130,7 +133,7 @@ class Vfs:
     def leave(self, task: Task) -> list[File]:
         """A process ends: the files that nobody shares with it, to be closed in order of descriptor."""
         self._fs.pop(task.pid, None)
-        table = self._files.pop(task.pid, None)
+        table = self.tables.pop(task.pid, None)
         if table is None:
             return []
         table.users -= 1
@@ -141,7 +144,7 @@ class Vfs:
         table = self.files(task)
         if table.users > 1:
             table.users -= 1
-            table = self._files[task.pid] = table.copy()
+            table = self.tables[task.pid] = table.copy()
         return table
 
     # --- files --------------------------------------------------------------------------------------
@@ -156,8 +159,17 @@ class Vfs:
         self.open_files[file] = None
         return file
 
+    @contextmanager
+    def without_lent(self) -> Iterator[None]:
+        """Meanwhile files that the host lends the machine are not there."""
+        with ExitStack() as stack:
+            for sb in self.mounts.values():
+                if isinstance(sb, RamSuperBlock):
+                    stack.enter_context(sb.without_lent())
+            yield
+
     def save(self) -> Any:
-        """State for a snapshot or file; open files are not part of it."""
+        """State for a snapshot or file; for what is open see open_files.py."""
         stored = {path: sb.save() for path, sb in self.mounts.items() if isinstance(sb, RamSuperBlock)}
         return {
             "stored": stored,
@@ -167,12 +179,13 @@ class Vfs:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
+        for path in self.mounts.keys() - state["guest"].keys():
+            if place := self.mounts.pop(path).covers:
+                place.mounted = None
         for path, sb in self.mounts.items():
             sb.address, sb.mount_address = state["guest"][path]
             if isinstance(sb, RamSuperBlock):
                 sb.load(state["stored"][path])
-        self.open_files.clear()
-        self._files.clear()
         self._fs.clear()
         for pid, cwd, umask in state["fs"]:
             fs = self._fs[pid] = FsStruct(self.root)

@@ -327,13 +327,27 @@ class MemoryMap:
 
     def save(self) -> Any:
         """As plain data; what is in the pages is in memory, files behind mappings are not kept."""
-        vmas = [[vma.start, vma.end, vma.prot, vma.shared, vma.name] for vma in self.vmas]
+        vmas = [
+            [
+                vma.start,
+                vma.end,
+                vma.prot,
+                vma.shared,
+                vma.name,
+                vma.offset,
+                vma.owner.vma if vma.owner else 0,
+            ]
+            for vma in self.vmas
+        ]
         pages = list(self.space.pages.items())
         return {"vmas": vmas, "brk": [self.brk_start, self.brk], "pages": pages, "address": self.address}
 
     def load(self, state: Any) -> None:
-        """Put saved state back."""
-        self.vmas = [Vma(*item[:3], shared=item[3], name=item[4]) for item in state["vmas"]]
+        """Put saved state back; owners of mappings follow when there are files again (user/mmap.py)."""
+        self.vmas = [
+            Vma(*item[:3], shared=item[3], name=item[4], offset=item[5], owner=item[6] or None)
+            for item in state["vmas"]
+        ]
         self.brk_start, self.brk = state["brk"]
         self.address = state["address"]
         self.space.pages = {page: (paddr, perms) for page, (paddr, perms) in state["pages"]}

@@ -87,6 +87,10 @@ class PageAllocator:
                 return PAGE_OFFSET + (first << PAGE_SHIFT), order
         return None
 
+    def is_free(self, page: int) -> bool:
+        """Whether nobody has a page, by its number."""
+        return any(page >> order << order in firsts for order, firsts in enumerate(self._free))
+
     @property
     def allocated(self) -> int:
         """Pages in use."""

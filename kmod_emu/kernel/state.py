@@ -46,11 +46,13 @@ def save(kernel: KernelCore, path: str | os.PathLike[str], release: str, notes: 
 
 
 def _pages(kernel: KernelCore) -> bytes:
-    """Every arena's permissions, then every page written since boot."""
-    arenas = kernel.memory.arenas
+    """Every arena's permissions, then every page written since boot that somebody has."""
+    arenas, ram = kernel.memory.arenas, kernel.memory.arena_of(kernel.direct_address(0))
     parts = [bytes(arena.perms) for arena in arenas]
     for number, index in sorted(kernel.snapshots.written_since_root()):
-        parts += (_PAGE.pack(number, index), arenas[number].page(index))
+        arena = arenas[number]
+        if arena.perms[index] and not (arena is ram and kernel.pages.is_free(index)):
+            parts += (_PAGE.pack(number, index), arena.page(index))
     return b"".join(parts)
 
 

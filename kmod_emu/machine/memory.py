@@ -270,6 +270,7 @@ class Memory:
         `write` and `protect` do this by themselves.
         """
         index = arena.executed.find(1, first, last + 1)
+        mode, self.user_mode = self.user_mode, False  # it asks for addresses of the kernel's
         while index >= 0:
             perms = arena.perms[index]
             arena.perms[index] = READ | EXEC  # it only finds code at addresses that may be executed now
@@ -278,6 +279,7 @@ class Memory:
             arena.executed[index] = 0
             self.flush()  # so that the next fetch asks again
             index = arena.executed.find(1, index + 1, last + 1)
+        self.user_mode = mode
 
     def _prepare(self, arena: Arena, first: int, last: int) -> None:
         """The host is about to write to pages."""

@@ -135,14 +135,24 @@ def make_directories(vfs: Vfs, path: str) -> Dentry:
     return vfs.lookup(path)
 
 
-def put_file(kernel: KernelCore, path: str, data: bytes, mode: int = 0o755) -> None:
-    """A file of the machine with these contents; what was there is replaced."""
+def put_file(kernel: KernelCore, path: str, data: bytes, mode: int = 0o755, *, lent: bool = False) -> None:
+    """A file of the machine with these contents; what was there is replaced.
+
+    Args:
+        kernel: The machine.
+        path: From its root; directories are made.
+        data: The contents.
+        mode: The permissions.
+        lent: It stays the host's: a saved machine does not have it.
+    """
     vfs = kernel[Vfs]
     make_directories(vfs, path.rpartition("/")[0] or "/")
     try:
         inode = vfs.lookup(path).inode
     except KernelError:
         inode = vfs.make(path, S_IFREG | mode).inode
+        if isinstance(inode, RamInode):
+            inode.lent = lent
     if not isinstance(inode, RamInode) or not inode.is_type(S_IFREG):
         raise KernelError(errno.EEXIST, f"{path} of the machine is no regular file")
     inode.data[:] = data
@@ -151,15 +161,20 @@ def put_file(kernel: KernelCore, path: str, data: bytes, mode: int = 0o755) -> N
 
 
 def install_busybox(kernel: KernelCore, host_path: str | os.PathLike[str]) -> None:
-    """Make a static busybox the machine's shell and tools: /bin/busybox, and a link for each applet."""
+    """Make a static busybox the machine's shell and tools: /bin/busybox, and a link for each applet.
+
+    They are lent: a machine that is loaded from a file gets them again from whoever uses it.
+    """
     vfs, data = kernel[Vfs], Path(host_path).read_bytes()
-    put_file(kernel, "/bin/busybox", data)
+    put_file(kernel, "/bin/busybox", data, lent=True)
     for directory in ("/usr", "/sbin", "/usr/bin", "/usr/sbin"):
         make_directories(vfs, directory)
     bin_ = vfs.lookup("/bin")
     for name in applets(data):
         if bin_.inode.lookup(bin_, name) is None:
-            bin_.inode.symlink(bin_, name, "busybox", kernel.tasks.init_task)
+            link = bin_.inode.symlink(bin_, name, "busybox", kernel.tasks.init_task).inode
+            assert isinstance(link, RamInode)
+            link.lent = True
 
 
 def applets(data: bytes) -> list[str]:

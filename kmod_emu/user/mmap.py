@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.open import fput
+from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.kernel.mm import PROT_EXEC, PROT_READ, PROT_WRITE, MemoryMap
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 from kmod_emu.uapi import errno
@@ -24,14 +25,15 @@ class DeviceMapping:
     """A mapping of a device: the driver fills in pages when it is made, or when they are touched.
 
     Attributes:
+        mm: The address space it was made in.
+        file: What is mapped, with a reference.
         vma: Address of its `struct vm_area_struct`.
         users: How many address spaces have it.
     """
 
-    def __init__(self, kernel: KernelCore, mm: MemoryMap, file: File, vma: int) -> None:
-        self._kernel, self.mm, self._file, self.vma = kernel, mm, file, vma
+    def __init__(self, kernel: KernelCore, mm: MemoryMap | None, file: File, vma: int) -> None:
+        self._kernel, self.mm, self.file, self.vma = kernel, mm, file, vma
         self.users = 1
-        file.count += 1
 
     async def closed(self, mm: MemoryMap) -> None:
         """Part of it was unmapped: with the last part the driver is told, and the file let go."""
@@ -42,7 +44,7 @@ class DeviceMapping:
         if not self.users:
             self._kernel.user_pages.mappings.pop(self.vma, None)
             self._kernel.heap.kfree(self.vma)
-            await fput(self._file)
+            await fput(self.file)
 
     async def copied(self) -> None:
         """A child of fork(2) has it too."""
@@ -86,6 +88,31 @@ class DeviceMapping:
         return address >> PAGE_SHIFT in mm.space.pages
 
 
+class DeviceMappings:
+    """All mappings of devices, for snapshots and saved machines."""
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+
+    def save(self) -> Any:
+        """Where the driver's struct is, the file, how many have it."""
+        mappings = self._kernel.user_pages.mappings.values()
+        return [[owner.vma, owner.file.address, owner.users] for owner in mappings if owner.file.address]
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        kernel, found = self._kernel, {}
+        for vma, file, users in state:
+            owner = found[vma] = DeviceMapping(kernel, None, kernel[OpenFiles].find(file), vma)
+            owner.users = users
+        kernel.user_pages.mappings = dict(found)
+        for task in kernel.tasks.by_pid.values():
+            for piece in task.mm.vmas if task.mm is not None else []:
+                piece.owner = found.get(piece.owner)
+                if piece.owner is not None:
+                    piece.owner.mm = task.mm
+
+
 async def map_file(
     kernel: KernelCore,
     mm: MemoryMap,
@@ -104,9 +131,9 @@ async def map_file(
     """
     if not file.readable or (shared and prot & PROT_WRITE and not file.writable):
         raise KernelError(errno.EACCES, "the descriptor is not open for that")
-    data = getattr(file.inode, "data", None)
+    data = file.inode.image
     if file.inode.is_type(S_IFREG) and data is not None:
-        image = kernel.user_pages.image(bytes(data))
+        image = kernel.user_pages.image(data)
         page = offset >> PAGE_SHIFT
         return mm.map(size, prot, at=at, shared=shared, image=image, offset=page, name=file.dentry.path)
     if not file.op.can(file, "mmap"):
@@ -127,6 +154,7 @@ async def _map_device(
 ) -> int:
     vma = kernel.heap.kmalloc(kernel.profile.struct("vm_area_struct").size)
     owner = DeviceMapping(kernel, mm, file, vma)
+    file.count += 1
     start = mm.map(size, prot, at=at, shared=shared, owner=owner, offset=offset >> PAGE_SHIFT)
     kernel.user_pages.mappings[vma] = owner
     view = kernel.view("vm_area_struct", vma)

@@ -18,10 +18,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
 
 _MAX_ERRNO = 4095
 
 _LAST_WAIT = 0.2  # seconds of processor time for a killed process to leave the kernel
+
+
+def close_all(kernel: KernelCore, task: Task) -> None:
+    """A process ends: unmap and close all it has."""
+
+    async def last_steps() -> None:
+        if task.mm is not None and task.mm.users == 1:
+            await close_mappings(kernel, task.mm)
+        await exit_files(kernel, task)
+
+    with suppress(KernelError):
+        kernel.sched.run(task, last_steps())
 
 
 class Process(FileCalls):
@@ -83,14 +96,7 @@ class Process(FileCalls):
 
     def _close_all(self) -> None:
         """do_exit() unmaps and closes all, also after an oops."""
-
-        async def last_steps() -> None:
-            if self.task.mm is not None and self.task.mm.users == 1:
-                await close_mappings(self.kernel, self.task.mm)
-            await exit_files(self.kernel, self.task)
-
-        with suppress(KernelError):
-            self.kernel.sched.run(self.task, last_steps())
+        close_all(self.kernel, self.task)
 
     # --- user memory --------------------------------------------------------------------------------
 

@@ -39,10 +39,10 @@ async def read_program(kernel: KernelCore, path: str) -> ProgramFile:
     need(task, inode, MAY_EXEC, path)
     if inode.writers > 0:
         raise KernelError(errno.ETXTBSY, f"{path} is open for writing")
-    data = getattr(inode, "data", None)
+    data = inode.image
     if data is None:
         raise KernelError(errno.EACCES, f"{path} cannot be executed: its contents are computed")
-    return ProgramFile(bytes(data), inode)
+    return ProgramFile(data, inode)
 
 
 async def close_on_exec(kernel: KernelCore, task: Task) -> None:
