@@ -5,10 +5,11 @@ The kernel emits; narrator, tracer, recorder and grader listen. Emitting costs o
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Event(NamedTuple):
@@ -37,6 +38,15 @@ class EventBus:
         """Add a listener; call the result to remove it again."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
+
+    @contextmanager
+    def only(self, listener: Callable[[Event], None]) -> Iterator[None]:
+        """Inside the block the others hear nothing: what happens has been told before."""
+        listeners, self._listeners = self._listeners, [listener]
+        try:
+            yield
+        finally:
+            self._listeners = listeners
 
     def emit(self, name: str, /, **detail: Any) -> None:
         """Tell all listeners."""

@@ -7,6 +7,7 @@ is an oops: the report goes to dmesg and the task dies holding whatever it held.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
@@ -87,6 +88,33 @@ class Faults:
         if stop.vector == _BREAKPOINT and (work := self._kernel.probes.hit(stop.rip)):
             return work
         return self._by_reason[stop.reason](task, stop)
+
+    def meaning(self, stop: Stop) -> tuple[str, str] | None:
+        """What `handle` will make of a stop, as (kind, detail), without doing it.
+
+        Kinds are "oops", "warn" and "unimplemented"; None: the code goes on.
+        """
+        fault = self._kernel.sched.handler_fault or stop.fault
+        if fault is None and stop.reason is not StopReason.EXCEPTION:
+            return None
+        if fault is not None:
+            if (absent := self._absent(fault)) is not None:
+                return "unimplemented", absent
+            if self._meant_for_users(stop):
+                return None
+        if stop.vector == _BREAKPOINT and self._kernel.probes.marks(stop.rip):
+            return None
+        if stop.vector == _INVALID_OPCODE:
+            with suppress(bugs.WildText, PageFault):
+                if (bug := self._find_bug(stop.rip)) is not None:
+                    kind = "warn" if bug.flags & bugs.BUGFLAG_WARNING else "oops"
+                    return kind, f"{bug.file}:{bug.line}"
+        tables = (tables.extable for tables in self.tables.values())
+        if extable.has_entry(self._kernel, stop.rip, tables):
+            return None
+        if fault is not None:
+            return "oops", _page_fault_sentence(fault, fault.address)
+        return "oops", _TRAP_NAMES.get(stop.vector or 0, f"exception {stop.vector}")
 
     def in_handler(self, task: Task, fault: PageFault) -> NoReturn:
         """A coroutine followed a bad pointer of the guest's."""
@@ -195,9 +223,7 @@ class Faults:
     def _page_fault(self, task: Task, stop: Stop, exact: bool = False) -> int:
         fault = stop.fault
         assert fault is not None
-        symbols, gs_base = self._kernel.symbols, self._kernel.percpu.base
-        absent = symbols.absent(fault.address) or symbols.absent(fault.address - gs_base & _MASK64)
-        if absent is not None:
+        if (absent := self._absent(fault)) is not None:
             return self._unimplemented(task, stop, absent)
         if self._meant_for_users(stop):
             step = self._step_with_user_access(stop.rip)
@@ -217,6 +243,11 @@ class Faults:
             way = "copy_from_user" if fault.access is Access.READ else "copy_to_user"
             sentence = f"the code dereferences a user pointer at {where}; use {way}()"
         self._oops(task, stop, lines, address, SIGKILL, sentence)
+
+    def _absent(self, fault: PageFault) -> str | None:
+        """The export that nobody serves, if that is what was touched."""
+        symbols, gs_base = self._kernel.symbols, self._kernel.percpu.base
+        return symbols.absent(fault.address) or symbols.absent(fault.address - gs_base & _MASK64)
 
     def _meant_for_users(self, stop: Stop) -> bool:
         """Whether SMAP stopped code that has an entry in an exception table: inlined copies open the door."""
@@ -327,13 +358,16 @@ class Faults:
     def _bug_at(self, rip: int) -> BugEntry | None:
         """The record of a BUG or WARN whose instruction is at `rip`, if it is one that can be read."""
         try:
-            return bugs.find(self._kernel, rip, (tables.bugs for tables in self.tables.values()))
+            return self._find_bug(rip)
         except bugs.WildText as wild:  # printk follows the pointer, and nobody catches that
             stop = Stop(StopReason.FAULT, rip, fault=wild.fault)
             self._page_fault(self._kernel.sched.current, stop, exact=True)
         except PageFault:
             pass
         return None
+
+    def _find_bug(self, rip: int) -> BugEntry | None:
+        return bugs.find(self._kernel, rip, (tables.bugs for tables in self.tables.values()))
 
     def _report_bug(self, task: Task, stop: Stop, bug: BugEntry) -> int:
         """lib/bug.c: __report_bug."""

@@ -104,8 +104,12 @@ class Probes:
 
     def hit(self, rip: int) -> Coroutine[Any, Any, int] | None:
         """Guest code stopped at an int3: what to do, or None if it is its own."""
-        place = next((place for place in (rip - 1, rip) if place in self.original), None)
+        place = self.marks(rip)
         return None if place is None else self._serve(place)
+
+    def marks(self, rip: int) -> int | None:
+        """The place whose mark guest code has just run into."""
+        return next((place for place in (rip - 1, rip) if place in self.original), None)
 
     async def _serve(self, place: int) -> int:
         """Call the hooks, preemption off; where the guest goes on."""

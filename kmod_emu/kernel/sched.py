@@ -80,6 +80,7 @@ class Scheduler:
         self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
         self.running = False  # whether a task runs: Python code that asks was called by it
+        self.run_guest = self._cpu.run  # a debugger stands in between
         kernel.clock.moved = self.poke
 
     # --- starting, sleeping, waking -----------------------------------------------------------------
@@ -137,6 +138,11 @@ class Scheduler:
     def contended(self) -> bool:
         """Whether another task could run now."""
         return bool(self._ready)
+
+    @property
+    def expects(self) -> bool:
+        """Whether an event is to come, or another task waits in a loop."""
+        return self.agenda.next_ns is not None or bool(self._spinning)
 
     # --- the loop -----------------------------------------------------------------------------------
 
@@ -322,7 +328,7 @@ class Scheduler:
         self._nothing_yet()
         count = _GLANCE_INSTRUCTIONS if task.spin else 0
         while True:
-            stop = cpu.run(rip, count, _PATIENCE)
+            stop = self.run_guest(rip, count, _PATIENCE)
             if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
                 task.busy += cpu.watchdog.elapsed
             if stop.reason in _LONG_RUN:

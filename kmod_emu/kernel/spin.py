@@ -27,6 +27,38 @@ class Spin(Enum):
     CLOCK = "jiffies to change, while it computes"
 
 
+class Following:
+    """Code that is followed, instruction by instruction.
+
+    Attributes:
+        repeats: It came back to where it was with every register as it was.
+        looks_at_jiffies: It touched their page.
+    """
+
+    def __init__(self, kernel: KernelCore, rip: int) -> None:
+        self._kernel, self._start, self._left = kernel, rip, _INSTRUCTIONS
+        self._before = kernel.cpu.registers()
+        self.repeats = self.looks_at_jiffies = False
+        kernel.memory.await_page(kernel.symbols.address("jiffies"))
+
+    def step(self, rip: int) -> bool:
+        """One more instruction was run; whether enough is known now."""
+        self._left -= 1
+        if rip == self._start:
+            self.repeats = self.repeats or self._kernel.cpu.registers() == self._before
+            if self.repeats or self._kernel.memory.page_arrived:
+                self.end()
+                return True
+        if not self._left:
+            self.end()
+        return not self._left
+
+    def end(self) -> None:
+        """No more of it is looked at."""
+        self.looks_at_jiffies = self._kernel.memory.page_arrived
+        self._kernel.memory.await_page(0)
+
+
 def examine(kernel: KernelCore, stop: Stop) -> tuple[Spin | None, Stop]:
     """Follow the code that was stopped.
 
@@ -34,22 +66,17 @@ def examine(kernel: KernelCore, stop: Stop) -> tuple[Spin | None, Stop]:
         What it waits for, None if it computes; and where it is now. The stop's reason is COUNT unless
         something happened on the way that has to be acted on.
     """
-    cpu, memory = kernel.cpu, kernel.memory
-    memory.await_page(kernel.symbols.address("jiffies"))
-    before, here, repeats = cpu.registers(), stop, False
-    for _ in range(_INSTRUCTIONS):
-        here = cpu.run(here.rip, count=1)
+    following, here = Following(kernel, stop.rip), stop
+    while True:
+        here = kernel.sched.run_guest(here.rip, 1)
         if here.reason is not StopReason.COUNT:
+            following.end()
             break
-        if here.rip == stop.rip:
-            repeats = repeats or cpu.registers() == before
-            if repeats or memory.page_arrived:
-                break
-    looks_at_jiffies = memory.page_arrived
-    memory.await_page(0)
+        if following.step(here.rip):
+            break
     if here.reason not in (StopReason.COUNT, StopReason.PATIENCE):
         return None, here
     here = here._replace(reason=StopReason.COUNT)
-    if looks_at_jiffies:
-        return Spin.JIFFIES if repeats else Spin.CLOCK, here
-    return Spin.MEMORY if repeats else None, here
+    if following.looks_at_jiffies:
+        return Spin.JIFFIES if following.repeats else Spin.CLOCK, here
+    return Spin.MEMORY if following.repeats else None, here

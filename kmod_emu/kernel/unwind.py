@@ -57,6 +57,12 @@ def call_trace(kernel: KernelCore, task: Task) -> list[Frame]:
     return frames
 
 
+def callers(kernel: KernelCore, task: Task) -> list[tuple[int, int]]:
+    """Who called what runs, innermost first: the slot of the stack with the return address, and this."""
+    start = _start(kernel, task)
+    return [] if start is None else list(_walk(kernel, task, start))
+
+
 def _start(kernel: KernelCore, task: Task) -> _Place | None:
     """Where guest code stopped; None if the task runs in Python and no guest code is below."""
     cpu = kernel.cpu

@@ -120,7 +120,7 @@ class Cpu:
         self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
-        self._uc.hook_add(uc_const.UC_HOOK_INSN, self._out, None, 1, 0, x86.UC_X86_INS_OUT)
+        self._out_hook = self._hook_out(self._out)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._in, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         memory.flush = self.flush_tlb
@@ -258,6 +258,11 @@ class Cpu:
         """From a trap handler: leave `run` behind the `out`, before the guest reads the result."""
         self._trapped = True
         self._uc.emu_stop()
+
+    @property
+    def stopping(self) -> bool:
+        """Inside a trap: whether its handler wants the run to stop, or failed."""
+        return self._trapped or self._error is not None
 
     def _expire(self) -> None:
         self._expired = True
@@ -442,6 +447,42 @@ class Cpu:
         return {name: int(context.reg_read(number)) for name, number in _REGISTERS.items()}
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
+
+    def _hook_out(self, function: Callable[[object, int, int, int, object], None]) -> int:
+        return int(self._uc.hook_add(uc_const.UC_HOOK_INSN, function, None, 1, 0, x86.UC_X86_INS_OUT))
+
+    def after_traps(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` whenever the handler of a trap has returned; None ends it."""
+
+        def out(uc: object, port: int, size: int, value: int, data: object) -> None:
+            self._out(uc, port, size, value, data)
+            if port == PORT and callback is not None and not self.memory.user_mode:
+                callback()
+
+        self._uc.hook_del(self._out_hook)
+        self._out_hook = self._hook_out(out if callback is not None else self._out)
+
+    def before(self, address: int, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` before each execution of one instruction; it may call `stop_at_trap`.
+
+        Returns:
+            What ends it.
+        """
+
+        def reached(uc: object, address: int, size: int, _: object) -> None:
+            callback()
+
+        def remove() -> None:
+            self._uc.hook_del(hook)
+            self._translate_anew(address)
+
+        hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, reached, None, address, address)
+        self._translate_anew(address)
+        return remove
+
+    def _translate_anew(self, address: int) -> None:
+        """Translated code of a page knows only the hooks that there were (unicorn issue 2200)."""
+        self._drop_code(address & -PAGE_SIZE, PAGE_SIZE)
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:

@@ -46,13 +46,15 @@ class PageFault(Exception):
         address: The first virtual address that could not be reached.
         access: What was tried.
         present: Whether a page is mapped there (then its permissions forbade the access).
+        guarded: Only `Memory.guarded` forbade it.
     """
 
-    def __init__(self, address: int, access: Access, present: bool = False) -> None:
+    def __init__(self, address: int, access: Access, present: bool = False, *, guarded: bool = False) -> None:
         super().__init__(f"{access.name.lower()} at {address:#018x}")
         self.address = address
         self.access = access
         self.present = present
+        self.guarded = guarded
 
 
 def page_align(size: int) -> int:
@@ -144,6 +146,7 @@ class Memory:
         self.smap = False  # whether the kernel may not touch user pages by itself
         self.smep = False  # whether the kernel may not execute user pages
         self.io_pages: dict[int, int] = {}  # page number of an address -> physical page of a device
+        self.guarded: dict[int, int] = {}  # physical page -> permissions that a debugger holds back
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
@@ -255,6 +258,8 @@ class Memory:
         if self.smap and address < _USER_END and not self.user_mode:
             raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
+        if self.guarded:
+            perms = self._held_back(arena.paddr + (index << PAGE_SHIFT), address, access, perms)
         if access is Access.FETCH:
             arena.executed[index] = 1
         if not arena.fresh[index]:
@@ -263,6 +268,13 @@ class Memory:
             else:
                 perms &= ~WRITE
         return arena.paddr + (index << PAGE_SHIFT), perms
+
+    def _held_back(self, page: int, address: int, access: Access, perms: int) -> int:
+        """Permissions without those that a debugger holds back."""
+        held = self.guarded.get(page, 0)
+        if held & (READ, WRITE, EXEC)[access]:
+            raise PageFault(address, access, present=True, guarded=True)
+        return perms & ~held
 
     def forget_code(self, arena: Arena, first: int, last: int) -> None:
         """Make the processor forget translated code of the pages `first` to `last`, before they change.

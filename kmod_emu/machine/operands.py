@@ -13,7 +13,7 @@ _MASK64 = (1 << 64) - 1
 def memory_operands(code: bytes, address: int, registers: Mapping[str, int]) -> list[tuple[int, int]]:
     """(address, size) of the memory operands of the instruction at the start of `code`.
 
-    Segment bases are not added; push, pop, call and ret touch the stack.
+    A segment's base is added if it is among the registers, as "gs"; push, pop, call and ret touch the stack.
 
     >>> memory_operands(bytes.fromhex("8b4708"), 0, {"rdi": 0x1000})
     [(4104, 4)]
@@ -40,7 +40,7 @@ def memory_operands(code: bytes, address: int, registers: Mapping[str, int]) -> 
     for operand in instruction.operands:
         if operand.type == x86.X86_OP_MEM:
             mem = operand.mem
-            place = value(mem.base) + value(mem.index) * mem.scale + mem.disp
+            place = value(mem.base) + value(mem.index) * mem.scale + mem.disp + value(mem.segment)
             found.append((place & _MASK64, int(operand.size)))
     rsp = registers.get("rsp", 0)
     if instruction.mnemonic.startswith(("push", "call")):

@@ -1,0 +1,527 @@
+"""One run of guest code that can be stopped anywhere, and done again up to any place.
+
+Python coroutines stand between a system call and the guest code that it calls, so a machine in the middle of
+init cannot be restored. It can be run again: execution is deterministic, and takes milliseconds. Going back
+is restoring the machine from before the run and running forward to one instruction less.
+
+Real time decides when the scheduler looks at code that runs long. Where such looks had a consequence is
+part of the record, and they happen at the same places again; so do the changes that the user made.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.debug.goal import Edit, Event, Goal
+from kmod_emu.debug.place import Armed, Mark, Place
+from kmod_emu.debug.runner import Runner
+from kmod_emu.debug.watching import Watching
+from kmod_emu.kernel.spin import Following
+from kmod_emu.machine.cpu import Stop, StopReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.api import Kernel
+
+_PATIENCE = 0.1  # seconds between looks at code that runs long, as the scheduler's own
+_COMPUTING_LOOKS = 16  # after so many, the scheduler lets events come to code that computes
+_RATE = 50_000_000  # instructions a second, for a place near to where code was interrupted
+_NEAREST, _FARTHEST = 1_000, 10_000_000
+_JUMP_TO_NEXT = b"\xeb\x00"
+_ENDS_STRETCH = (StopReason.FAULT, StopReason.EXCEPTION)
+
+
+class Timeline:
+    """Runs `work` on a machine, forwards and again.
+
+    Attributes:
+        stretch, steps, mark: The place, see place.py.
+        rip: The instruction that would run next.
+        event: The event that it paused at, None if it paused at its goal.
+        looks: Places where the scheduler looked at code that ran long, with a consequence.
+        edits: What the user changed, in order.
+        caught: What to catch: kinds of catchpoints that are armed; modules' inits always are.
+        was_interrupted: Whether it paused because somebody asked.
+    """
+
+    def __init__(self, kernel: Kernel, work: Callable[[], Any]) -> None:
+        self.kernel, self._work, self._cpu = kernel, work, kernel.cpu
+        self.stretch = self.steps = self.rip = 0
+        self.mark: Mark | None = None
+        self.event: Event | None = None
+        self.looks: set[tuple[int, int]] = set()
+        self.edits: list[Edit] = []
+        self.caught: set[str] = set()
+        self.goal = Goal()
+        self.lengths: dict[int, int] = {}
+        self.chunks = 0
+        self._watching = Watching(kernel)
+        self._hooks: dict[int, Callable[[], None]] = {}
+        self._armed = Armed()
+        self._pending: list[tuple[str, str]] = []
+        self._interrupted = self._inexact = self.was_interrupted = False
+        self._frontier = 0
+        self._stop_listening = kernel.events.listen(self.listener)
+        self._limit = kernel.cpu.watchdog.limit
+        kernel.cpu.watchdog.limit = None  # code under a debugger may take as long as it likes
+        kernel.sched.run_guest = self._run
+        kernel.cpu.after_traps(self._after_trap)
+        self._origin, self._registers = kernel.snapshot(), kernel.cpu.save()
+        self._launch()
+
+    # --- for the thread that controls ----------------------------------------------------------------------
+
+    @property
+    def place(self) -> Place:
+        """Where the run is."""
+        return Place(self.stretch, self.steps, self.mark)
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the work."""
+        return self._runner
+
+    def close(self) -> None:
+        """Let go of the machine: it is what it was before the run."""
+        self._runner.abandon()
+        self.arm(Armed())
+        self._restore()
+        self._stop_listening()
+        self.kernel.cpu.after_traps(None)
+        self.kernel.sched.run_guest = self.kernel.cpu.run
+        self.kernel.cpu.watchdog.limit = self._limit
+
+    def detach(self) -> None:
+        """Let the work go on to its end, with nobody watching."""
+        self.arm(Armed())
+        self.caught = set()
+        self.resume(Goal())
+        self._stop_listening()
+        self.kernel.cpu.after_traps(None)
+        self.kernel.sched.run_guest = self.kernel.cpu.run
+        self.kernel.cpu.watchdog.limit = self._limit
+
+    def interrupt(self) -> None:
+        """Ask the run to pause soon; from any thread."""
+        self._interrupted = True
+
+    def arm(self, armed: Armed) -> None:
+        """Say what makes events."""
+        for address in self._hooks.keys() - armed.addresses:
+            self._hooks.pop(address)()
+        for address in armed.addresses - self._hooks.keys():
+            self._hooks[address] = self._cpu.before(address, lambda a=address: self._hit(a))  # type: ignore[misc]
+        self._watching.watch(armed.watched)
+        self._armed = armed
+
+    def resume(self, goal: Goal) -> Event | None:
+        """Run until the goal is reached, an event stops it, or the work ends."""
+        self.event = None
+        while not self._runner.ended:
+            if self.mark is not None and self.stretch in self._busy_stretches():
+                self.resolve()
+            self.goal, self.event, self._inexact = goal, None, False
+            self._runner.resume()
+            self._wait()
+            if not self._inexact:
+                break
+            self._come_near()
+            if self._interrupted:
+                break
+        self.was_interrupted, self._interrupted = self._interrupted and self.event is None, False
+        return self.event
+
+    def _busy_stretches(self) -> set[int]:
+        """Where something has to be done again at an exact place."""
+        return {stretch for stretch, _ in self.looks} | {edit.stretch for edit in self.edits[self._edited :]}
+
+    def _wait(self) -> None:
+        while True:
+            try:
+                return self._runner.wait()
+            except KeyboardInterrupt:
+                self.interrupt()
+
+    def _launch(self) -> None:
+        self.stretch = self.steps = self.rip = 0
+        self.mark = None
+        self._edited = 0
+        self._base, self._events, self._at_base, self._passed = Place(0), 0, True, False
+        self._hit_address: int | None = None
+        self._skip: int | None = None
+        self._active = self._mine = self._active_burst = False
+        self._following: Following | None = None
+        self._looked = 0
+        self._pending = []
+        self._coming: tuple[int, str] | None = None  # a module: its init is about to be called
+        self._told = False
+        self._started = 0.0
+        self._counting: Callable[[], int] | None = None
+        self._runner = Runner(self._work)
+
+    def _restore(self) -> None:
+        for task in self.kernel.tasks.by_pid.values():
+            for activation in reversed(task.activations):  # nobody will resume them
+                activation.work.close()
+            task.activations = []
+        self.kernel.restore(self._origin)
+        self._cpu.restore(self._registers)
+
+    def restart(self) -> None:
+        """Be at the beginning again, nothing run."""
+        self._runner.abandon()
+        self._restore()
+        self._launch()
+
+    # --- going to places -----------------------------------------------------------------------------------
+
+    def go(self, place: Place) -> None:
+        """Make `place` the present; nobody is told what happens on the way."""
+        with self.kernel.events.only(self.listener):
+            self._go(place)
+
+    def _go(self, place: Place) -> None:
+        armed, links = self._armed, []
+        while place.mark is not None:
+            links.append((place.mark, place.steps))
+            place = place.mark.base
+        if not self.place.exact or self.place[:2] > place[:2] or self._runner.ended:
+            self.restart()
+        if self.place != place or not self.rip:
+            self.resume(Goal(target=place))
+        for mark, steps in reversed(links):
+            self.arm(mark.armed)
+            self.resume(Goal(event=mark.events, counted=True))
+            if steps:
+                self.resume(Goal(target=self.place._replace(steps=self.steps + steps)))
+        self.arm(armed)
+
+    def resolve(self) -> Place:
+        """Find out how many instructions lie between here and the beginning of the stretch."""
+        if self.mark is not None:
+            self.go(self.place)
+        return self.place
+
+    def before(self, place: Place) -> Place | None:
+        """The place one instruction before an exact one, None at the very beginning."""
+        if place.steps:
+            return place._replace(steps=place.steps - 1)
+        for stretch in range(place.stretch - 1, 0, -1):
+            if length := self._length(stretch):
+                return Place(stretch, length - 1)
+        return None
+
+    def _length(self, stretch: int) -> int:
+        """Instructions of a stretch."""
+        if stretch not in self.lengths:
+            with self.kernel.events.only(self.listener):
+                self._go(Place(stretch))
+                self.resume(Goal(leave=stretch, counted=True))
+        return self.lengths.get(stretch, 0)
+
+    def _come_near(self) -> None:
+        """Code that ran long was stopped anywhere: go to a known place near there, a little earlier."""
+        interrupted, seconds = self._interrupted, time.process_time() - self._started
+        base, goal = self._base, self.goal
+        distance = min(max(int(seconds * _RATE), _NEAREST), _FARTHEST)
+        with self.kernel.events.only(self.listener):
+            self.restart()
+            self._go(base)
+            self.resume(Goal(target=Place(self.stretch, self.steps + distance)))
+        if not interrupted and self.stretch == base.stretch:
+            self.looks.add((self.stretch, self.steps))
+        self.goal, self._interrupted = goal, interrupted
+
+    def edit(self, *change: Any) -> None:
+        """Change the machine here and now; what was known of the future is forgotten."""
+        here = self.resolve()
+        self.looks = {look for look in self.looks if look <= here[:2]}
+        self.lengths = {stretch: n for stretch, n in self.lengths.items() if stretch < here.stretch}
+        del self.edits[self._edited :]
+        self.edits.append(Edit(here.stretch, here.steps, change))
+        self._frontier = here.stretch
+        self._apply_edits()
+
+    def _apply_edits(self) -> None:
+        here = (self.stretch, self.steps)
+        while self.mark is None and self._edited < len(self.edits) and self.edits[self._edited][:2] == here:
+            kind, what, value = self.edits[self._edited].change
+            self._edited += 1
+            if kind == "memory":
+                self.kernel.memory.write(what, bytes.fromhex(value))
+            elif what == "rip":
+                self.rip = value
+            else:
+                self._cpu.write(what, value)
+
+    # --- on the runner's thread ----------------------------------------------------------------------------
+
+    def _run(self, rip: int, count: int = 0, patience: float = math.inf) -> Stop:
+        """Stands in for `Cpu.run` where the scheduler runs guest code."""
+        self._runner.check()
+        self._begin_stretch()
+        if self.goal.listens:
+            self._watching.compare()
+        while True:
+            rip = self._look_around(rip)
+            if self.mark is None and (self.stretch, self.steps) in self.looks:
+                return Stop(StopReason.PATIENCE, rip)
+            if count and self.steps >= count:
+                return Stop(StopReason.COUNT, rip)
+            stop, executed = self._burst(rip, self._budget(count))
+            self._passed = False
+            answer = self._after_burst(stop, executed)
+            if answer is not None:
+                return answer
+            rip = self.rip
+
+    def _begin_stretch(self) -> None:
+        """Something happened that is counted: here a stretch begins."""
+        if self._counting is not None:
+            self.lengths[self.stretch] = self.steps + self._counting()
+        elif self.mark is None and not self._active_burst:
+            self.lengths[self.stretch] = self.steps
+        self.stretch += 1
+        self._frontier = max(self._frontier, self.stretch)
+        self.steps, self.mark = 0, None
+        self._base, self._events, self._at_base, self._passed = Place(self.stretch), 0, True, False
+        self._following, self._started, self._looked = None, time.process_time(), 0
+
+    def _budget(self, count: int) -> int:
+        """How many instructions to run at most; 0: no limit."""
+        goal, ends = self.goal, []
+        if goal.steps is not None or self._following is not None or self._coming is not None:
+            return 1
+        if count:
+            ends.append(count)
+        ends += [steps for stretch, steps in self.looks if stretch == self.stretch and steps > self.steps]
+        if self._edited < len(self.edits) and self.edits[self._edited].stretch == self.stretch:
+            ends.append(self.edits[self._edited].steps)
+        if goal.target is not None and goal.target.stretch == self.stretch:
+            ends.append(goal.target.steps)
+        if ends:
+            return max(min(ends) - self.steps, 1)
+        return goal.chunk
+
+    def _burst(self, rip: int, budget: int) -> tuple[Stop, int | None]:
+        """Run; how it ended, and how many instructions were completed in this stretch, if that is known."""
+        cpu, goal, listens = self._cpu, self.goal, self.goal.listens
+        counted = goal.counted and goal.leave in (None, self.stretch)
+        counted = counted or (budget > 1 and not goal.chunk and listens and self._armed != Armed())
+        self._skip = rip if rip in self._hooks else None
+        self._hit_address, self._mine, self._budgeted = None, False, bool(budget)
+        self._watching.on = listens
+        before = self.stretch
+        patience = _PATIENCE if goal.judge is not None and not (budget or goal.again) else math.inf
+        with cpu.counting() if counted else nullcontext(None) as executed:
+            self._counting, self._active, self._active_burst = executed, listens, True
+            try:
+                stop = cpu.run(rip, budget, patience)
+            finally:
+                self._active, self._counting, self._active_burst = False, None, False
+                self._watching.on = False
+        if stop.reason is StopReason.TRAP and self._hit_address is None:
+            stop = self._behind_trap(stop)
+        if self.stretch != before:
+            return stop, 0 if stop.reason is StopReason.TRAP and self._hit_address is None else None
+        if executed is not None:
+            return stop, executed() - (stop.reason in _ENDS_STRETCH)
+        if budget == 1 and stop.reason is not StopReason.COUNT:
+            return stop, 0
+        return stop, budget if budget and stop.reason is StopReason.COUNT else None
+
+    def _behind_trap(self, stop: Stop) -> Stop:
+        """The jump behind a trap's `out` was run or not, as the code was translated: from here on, it was."""
+        jump = self.kernel.memory.read(stop.rip, len(_JUMP_TO_NEXT))
+        return stop._replace(rip=stop.rip + len(_JUMP_TO_NEXT)) if jump == _JUMP_TO_NEXT else stop
+
+    def _after_burst(self, stop: Stop, executed: int | None) -> Stop | None:
+        """Act on how a burst ended; what the scheduler has to act on, or None."""
+        goal = self.goal
+        self.rip = stop.rip
+        if self._watching.guards(stop):
+            return self._watched(stop, executed)
+        self._moved(executed)
+        if self._hit_address is not None:
+            self._events += 1
+            self._passed = True
+            self._judge(Event(stop.rip))
+            return None
+        if stop.reason is StopReason.TRAP:
+            self._stepped()
+            return None if self._mine else stop
+        if stop.reason is StopReason.COUNT or (stop.reason is StopReason.HALT and executed):
+            self.chunks += bool(goal.chunk)
+            self._stepped()
+            self._follow()
+            return None
+        if stop.reason is StopReason.PATIENCE:
+            self._ran_long(stop)
+            return None
+        self._events += 1
+        caught = self._meaning(stop)
+        if caught is not None or goal.event is not None:
+            self._judge(Event(stop.rip, caught=caught))
+        self._stepped()
+        return stop
+
+    def _moved(self, executed: int | None) -> None:
+        if executed is None:
+            self.mark, self.steps = Mark(self._base, self._armed, self._events + 1), 0
+        else:
+            self.steps += executed
+        self._at_base = self._at_base and executed == 0
+
+    def _stepped(self) -> None:
+        if self.goal.steps is not None:
+            self.goal.steps -= 1
+
+    def _look_around(self, rip: int) -> int:
+        """At a place between two instructions: is this where to pause? Returns where to go on."""
+        self.rip = rip
+        self._apply_edits()
+        goal = self.goal
+        if self._pending:
+            pending, self._pending = self._pending, []
+            for caught in pending:
+                self._judge(Event(self.rip, caught=caught))
+        if self._coming is not None and self.rip == self._coming[0]:
+            caught, self._coming = ("load", self._coming[1]), None
+            self._judge(Event(self.rip, caught=caught))
+        if change := self._watching.take():
+            self._judge(Event(self.rip, change=change))
+        if goal is self.goal and goal.listens and self.rip in self._hooks and not self._passed:
+            self._events += not self._at_base
+            self._passed = True
+            self._judge(Event(self.rip))
+        if goal is self.goal and self._reached():
+            self._pause(None)
+        return self.rip
+
+    def _reached(self) -> bool:
+        goal = self.goal
+        if goal.target is not None and self.mark is None:
+            return (self.stretch, self.steps) >= goal.target[:2]
+        if goal.steps is not None and goal.steps <= 0:
+            return True
+        if goal.leave is not None and self.stretch > goal.leave:
+            return True
+        if goal.task is not None and goal.task is self.kernel.sched.current:
+            return True
+        return self._interrupted and goal.judge is not None and self.mark is None
+
+    def _judge(self, event: Event) -> None:
+        """An event: pause at it, if it is wanted."""
+        goal = self.goal
+        if self.mark is not None and not self._at_base:
+            self.mark, self.steps = Mark(self._base, self._armed, self._events), 0
+        if goal.event is not None:
+            wanted = self._events == goal.event
+        else:
+            wanted = goal.judge is not None and goal.judge(event)
+        if wanted:
+            self._pause(event)
+
+    def _pause(self, event: Event | None) -> None:
+        self.event = event
+        self._cpu.write("rip", self.rip)
+        self._runner.pause()
+        self._watching.refresh()
+        self._base, self._events, self._at_base, self._passed = self.place, 0, True, True
+        self._following, self._started, self._looked = None, time.process_time(), 0
+
+    def _hit(self, address: int) -> None:
+        """Called by the processor before an instruction with a breakpoint."""
+        if not self._active:
+            return
+        if self._skip == address:  # where the burst began: it was looked at
+            self._skip = None
+            return
+        self._hit_address = address
+        self._cpu.stop_at_trap()
+
+    def _after_trap(self) -> None:
+        """Called by the processor when the handler of a trap has returned."""
+        if self._runner.abandoned:
+            return
+        self._begin_stretch()
+        goal = self.goal
+        if self._watching.on:
+            self._watching.compare()
+        wanted = (
+            self._budgeted or goal.counted or self._pending or self._watching.changed or self._interrupted
+        )
+        wanted = wanted or (goal.target is not None and goal.target.stretch <= self.stretch)
+        if wanted or ((self.looks or self.edits) and self.stretch in self._busy_stretches()):
+            self._mine = not self._cpu.stopping
+            self._cpu.stop_at_trap()
+
+    # --- watched bytes, things that are caught -------------------------------------------------------------
+
+    def _watched(self, stop: Stop, executed: int | None) -> Stop | None:
+        """An instruction touches a page with watched bytes: run it alone."""
+        done, change = self._watching.step(stop)
+        if done.reason is not StopReason.COUNT:
+            self._moved(executed)
+            return self._after_burst(done, 0)
+        self.rip = done.rip
+        if change is not None:
+            self._events += 1
+        if executed is None and change is None:
+            self.mark = self.mark or Mark(self._base, self._armed, -1)
+        elif executed is None:
+            self.mark, self.steps = Mark(self._base, self._armed, self._events), 0
+        else:
+            self.steps += executed + 1
+        self._at_base = False
+        self._stepped()
+        if change is not None:
+            self._judge(Event(done.rip, change=change))
+        return None
+
+    def listener(self, event: Any) -> None:
+        """Listens to the kernel: some events are stops, at the next place."""
+        if event.name == "do_one_initcall":
+            module = event.detail["symbol"].rpartition("[")[2].rstrip("]")
+            self._coming = event.detail["address"], module
+        elif event.name == "syscall" and "syscall" in self.caught:
+            self._pending.append(("syscall", event.detail["name"]))
+        elif event.name == "unimplemented" and "unimplemented" in self.caught and not self._told:
+            self._pending.append(("unimplemented", event.detail["name"]))
+        elif event.name in ("oops", "panic", "soft lockup") and "oops" in self.caught and not self._told:
+            self._pending.append(("oops", event.detail["text"]))
+
+    def _meaning(self, stop: Stop) -> tuple[str, str] | None:
+        """What a fault will come to, if that can be caught."""
+        meaning = self.kernel.faults.meaning(stop)
+        self._told = meaning is not None and meaning[0] in self.caught
+        return meaning if self._told else None
+
+    # --- code that runs long -------------------------------------------------------------------------------
+
+    def _ran_long(self, stop: Stop) -> None:
+        """No trap for a while: stop if somebody asked, else see whether the scheduler would do something."""
+        if self._interrupted:
+            self._leave_inexact()
+        if self.stretch == self._frontier:
+            self._looked += 1
+            self._following = Following(self.kernel, stop.rip)
+
+    def _follow(self) -> None:
+        """One more instruction of code that is looked at."""
+        following = self._following
+        if following is None or not following.step(self.rip):
+            return
+        self._following = None
+        sched = self.kernel.sched
+        computes = not following.repeats and self._looked < _COMPUTING_LOOKS
+        if sched.contended or following.looks_at_jiffies or (sched.expects and not computes):
+            self._leave_inexact()
+
+    def _leave_inexact(self) -> None:
+        self._inexact = True
+        self._pause(None)
