@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.evdev import Evdevs
 from kmod_emu.drivers.gpio import Gpios
+from kmod_emu.drivers.input import Inputs
+from kmod_emu.drivers.input_sysfs import proc_directory
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
@@ -97,6 +100,9 @@ class Kernel(KernelCore):
         self.add(UserModeHelpers(self))
         self.add(Platform(self))
         self.add(Misc(self))
+        self.add(Inputs(self))
+        self.add(Evdevs(self))
+        procfs.bus["input"] = proc_directory(self)
         module_sysfs = ModuleSysfs(self)
         self.add(module_sysfs)
         symbols = ModuleProcfs(self, procfs)

@@ -7,8 +7,12 @@ import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
 import kmod_emu.drivers.devres_io
 import kmod_emu.drivers.driver
+import kmod_emu.drivers.evdev
 import kmod_emu.drivers.gpio
 import kmod_emu.drivers.gpio_consumer
+import kmod_emu.drivers.input
+import kmod_emu.drivers.input_events
+import kmod_emu.drivers.input_sysfs
 import kmod_emu.drivers.iterate
 import kmod_emu.drivers.misc
 import kmod_emu.drivers.platform

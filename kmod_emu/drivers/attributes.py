@@ -11,6 +11,7 @@ from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.uapi.stat import major, minor
 
 if TYPE_CHECKING:
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
 
@@ -125,20 +126,26 @@ define_type("device_ktype", "device_release", "dev_sysfs_ops")
 define_type("class_ktype", "class_release", "class_sysfs_ops")
 
 
+def fill_attribute(
+    kernel: KernelCore, view: StructView, name: str, mode: int, show: str, store: str = ""
+) -> None:
+    """Fill in an attribute; its name is put behind it."""
+    text = view.address + view.layout.size
+    kernel.memory.write(text, name.encode() + b"\0")
+    inner = kernel.view("attribute", view.address)
+    inner.set("name", text)
+    inner.mode = mode
+    view.show = kernel.symbol(show) if show else 0
+    view.store = kernel.symbol(store) if store else 0
+
+
 def define_attribute(symbol: str, name: str, mode: int, show: str, store: str = "") -> None:
     """An attribute that all devices, drivers or buses have; its name lies behind it."""
 
     @export_data(f"struct device_attribute {symbol}", 64)
     def attribute(kernel: KernelCore, address: int) -> None:
         """See above; all kinds of attributes are laid out alike."""
-        view = kernel.view("device_attribute", address)
-        text = address + view.layout.size
-        kernel.memory.write(text, name.encode() + b"\0")
-        inner = kernel.view("attribute", address)
-        inner.set("name", text)
-        inner.mode = mode
-        view.show = kernel.symbol(show) if show else 0
-        view.store = kernel.symbol(store) if store else 0
+        fill_attribute(kernel, kernel.view("device_attribute", address), name, mode, show, store)
 
 
 define_attribute("dev_attr_dev", "dev", 0o444, "dev_show")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kmod_emu.abi.structs import StructView
+    from kmod_emu.fs.file import File
     from kmod_emu.kernel.kernel import KernelCore
 
 FASYNC_MAGIC = 0x4601
@@ -66,10 +67,13 @@ def kill_fasync(kernel: KernelCore, fp: int, sig: int, band: int) -> None:
 
 
 def _signal_owner(kernel: KernelCore, address: int) -> None:
-    """send_sigio(): to the process or group that F_SETOWN named, if it named one."""
     file = next((file for file in kernel[Vfs].open_files if file.address == address), None)
-    if file is None or not file.owner:
-        return
+    if file is not None:
+        signal_owner(kernel, file)
+
+
+def signal_owner(kernel: KernelCore, file: File) -> None:
+    """send_sigio(): to the process that F_SETOWN named, if it named one."""
     for task in list(kernel.tasks.by_pid.values()):
-        if task.pid == file.owner and not task.dead:
+        if file.owner and task.pid == file.owner and not task.dead:
             send_signal(kernel, task, SIGIO)

@@ -37,6 +37,9 @@ class Procfs:
         self.tree = ProcTree(kernel, self.files)
         for name in _DIRECTORIES:
             self.tree.create(name, 0, 0o555, "dir")
+        self.bus: dict[str, Node] = {}  # what the kernel itself has in /proc/bus
+        modules = self.tree.root.entries
+        self.files["bus"] = directory(lambda: {**modules["bus"].entries, **self.bus})
         self.root = directory(lambda: {**self.tree.root.entries, **self.files})
 
     def _devices(self, task: Task) -> str:
