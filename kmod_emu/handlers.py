@@ -20,8 +20,11 @@ import kmod_emu.drivers.platform_device
 import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev
+import kmod_emu.fs.d_path
 import kmod_emu.fs.debugfs
+import kmod_emu.fs.debugfs_regs
 import kmod_emu.fs.fasync
+import kmod_emu.fs.kernel_files
 import kmod_emu.fs.libfs
 import kmod_emu.fs.proc_generic
 import kmod_emu.fs.seq_file
@@ -46,6 +49,7 @@ import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
 import kmod_emu.kernel.lockdep
 import kmod_emu.kernel.locking
+import kmod_emu.kernel.memdup
 import kmod_emu.kernel.mempool
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier

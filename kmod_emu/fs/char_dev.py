@@ -395,7 +395,7 @@ async def cdev_del(kernel: KernelCore, p: int) -> None:
 def cdev_set_parent(kernel: KernelCore, p: int, kobj: int) -> None:
     """Let the cdev keep a reference on what contains it (fs/char_dev.c)."""
     if not kernel.view("kobject", kobj).bit("state_initialized"):
-        kernel.faults.warn("fs/char_dev.c", 504, "")
+        kernel.faults.warn("fs/char_dev.c", 510, "", "cdev_set_parent+0x14/0x20")
     kernel.view("kobject", p).parent = kobj
 
 

@@ -137,6 +137,13 @@ class Debugfs:
         """Of its struct dentry."""
         return next(address for address, known in self.by_address.items() if known is entry)
 
+    def move(self, entry: DebugEntry, place: DebugEntry, name: str) -> None:
+        """Give an entry another name or directory."""
+        assert entry.parent is not None
+        del entry.parent.entries[entry.name]
+        place.entries[name] = entry
+        entry.name, entry.parent = name, place
+
     def remove(self, entry: DebugEntry) -> None:
         """Take an entry and all below it away."""
         for child in list(entry.entries.values()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
@@ -10,9 +12,13 @@ from kmod_emu.kernel.activation import to_int
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.fs.file import File
+    from kmod_emu.kernel.kernel import KernelCore
 
 _SET_BUFFER = 24  # struct simple_attr.set_buf
+_BOOL_BUFFER = 3  # what kstrtobool_from_user looks at
 
 
 _PARSERS = {False: "kstrtoull", True: "kstrtoll"}
@@ -49,7 +55,19 @@ VALUES = {
     "bool": Value("bool *value", 1, ""),
     "str": Value("char **value", 8, ""),
     "blob": Value("struct debugfs_blob_wrapper *blob", 16, ""),
+    "u32_array": Value("struct debugfs_u32_array *array", 16, ""),
+    "regset32": Value("struct debugfs_regset32 *regset", 32, ""),
 }
+_READ_ONLY = ("str", "blob", "u32_array", "regset32")
+
+
+def registers(kernel: KernelCore, regs: int, nregs: int, base: int) -> Iterator[bytes]:
+    """A line for each of a table of device registers."""
+    memory, size = kernel.memory, kernel.profile.struct("debugfs_reg32").size
+    for place in range(regs, regs + nregs * size, size):
+        name = memory.read_cstring(memory.read_u64(place))
+        value = kernel.io_mappings.access(base + memory.read_u64(place + 8), 4)
+        yield b"%s = 0x%08x\n" % (name, value)
 
 
 class ValueOperations(BufferedOperations):
@@ -59,7 +77,7 @@ class ValueOperations(BufferedOperations):
         """Whether the mode lets it be read, or written."""
         mode, kind = file.inode.mode, self._entry(file).kind
         if method == "write":
-            return bool(mode & 0o222) and kind not in ("str", "blob")
+            return bool(mode & 0o222) and kind not in _READ_ONLY
         if method == "read":
             return bool(mode & 0o444)
         return super().can(file, method)
@@ -83,6 +101,13 @@ class ValueOperations(BufferedOperations):
             return memory.read(memory.read_u64(place), memory.read_u64(place + 8))
         if entry.kind == "str":
             return memory.read_cstring(memory.read_u64(place)) + b"\n"
+        if entry.kind == "regset32":
+            view = self.kernel.view("debugfs_regset32", place)
+            return b"".join(registers(self.kernel, view.regs, view.nregs, view.base))
+        if entry.kind == "u32_array":
+            view = self.kernel.view("debugfs_u32_array", place)
+            numbers = struct.unpack(f"<{view.n_elements}I", memory.read(view.array, 4 * view.n_elements))
+            return (" ".join(map(str, numbers)) + "\n").encode()[: max(11 * len(numbers) - 1, 0)]
         number = int.from_bytes(memory.read(place, value.size), "little", signed=value.signed)
         if entry.kind == "bool":
             return b"Y\n" if number else b"N\n"
@@ -95,7 +120,12 @@ class ValueOperations(BufferedOperations):
             raise KernelError(errno.EIO, "the file was removed from debugfs")
         value = VALUES[entry.kind]
         text = data[: _SET_BUFFER - 1].partition(b"\0")[0]
-        number = await self._parse("kstrtobool" if entry.kind == "bool" else _PARSERS[value.signed], text)
+        if entry.kind == "bool":
+            with suppress(KernelError):  # what is no bool changes nothing, and is no error
+                number = await self._parse("kstrtobool", text[:_BOOL_BUFFER])
+                self.kernel.memory.write(entry.data, bytes((number,)))
+            return len(data)
+        number = await self._parse(_PARSERS[value.signed], text)
         mask = (1 << 8 * value.size) - 1
         self.kernel.memory.write(entry.data, (number & mask).to_bytes(value.size, "little"))
         return len(data)

@@ -32,14 +32,27 @@ class FilesStruct:
     def __init__(self) -> None:
         self.files: dict[int, File] = {}
         self.close_on_exec: set[int] = set()
+        self._reserved: set[int] = set()  # descriptors that a driver is going to install files at
         self.users = 1
 
     def free_fd(self, lowest: int = 0) -> int:
         """The lowest free descriptor from `lowest` on; EMFILE."""
         for fd in range(lowest, RLIMIT_NOFILE):
-            if fd not in self.files:
+            if fd not in self.files and fd not in self._reserved:
                 return fd
         raise KernelError(errno.EMFILE, f"the process has {RLIMIT_NOFILE} files open")
+
+    def reserve(self, *, cloexec: bool) -> int:
+        """Keep the lowest free descriptor for a file to come; EMFILE."""
+        fd = self.free_fd()
+        self._reserved.add(fd)
+        self.set_close_on_exec(fd, cloexec)
+        return fd
+
+    def unreserve(self, fd: int) -> None:
+        """No longer."""
+        self._reserved.discard(fd)
+        self.close_on_exec.discard(fd)
 
     def install(self, file: File, *, cloexec: bool = False, lowest: int = 0) -> int:
         """Give a file the lowest free descriptor; EMFILE."""

@@ -20,8 +20,8 @@ from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import SEEK_CUR, SEEK_DATA, SEEK_END, SEEK_HOLE, SEEK_SET
 
 if TYPE_CHECKING:
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
-
 
 # --- buffers --------------------------------------------------------------------------------------------
 
@@ -250,3 +250,12 @@ def generic_file_open(kernel: KernelCore, inode: int, filp: int) -> int:
 def noop_fsync(kernel: KernelCore, file: int, start: int, end: int, datasync: int) -> int:
     """Nothing to bring to storage (fs/libfs.c)."""
     return 0
+
+
+@export("long compat_ptr_ioctl(struct file *file, unsigned int cmd, unsigned long arg)")
+async def compat_ptr_ioctl(kernel: KernelCore, file: StructView, cmd: int, arg: int) -> int:
+    """A `compat_ioctl` for drivers whose argument is always a pointer (fs/ioctl.c)."""
+    method = int(kernel.view("file_operations", file.f_op).unlocked_ioctl)
+    if not method:
+        return -errno.ENOIOCTLCMD
+    return to_long(await kernel.call_guest(method, file.address, cmd, arg & 0xFFFF_FFFF))

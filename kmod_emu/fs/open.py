@@ -71,9 +71,16 @@ class SpecialOperations(FileOperations):
 
 
 async def do_filp_open(
-    kernel: KernelCore, task: Task, path: str, flags: int, mode: int = 0, start: Dentry | None = None
+    kernel: KernelCore,
+    task: Task,
+    path: str,
+    flags: int,
+    mode: int = 0,
+    start: Dentry | None = None,
+    *,
+    guest: bool = False,
 ) -> File:
-    """Find or create a file and open it.
+    """Find or create a file and open it; `guest` code is to see its `struct file`, whatever it is.
 
     Raises:
         KernelError: As open(2) fails.
@@ -100,7 +107,7 @@ async def do_filp_open(
         dentry = place.found
         _check_found(dentry, flags, path)
         _may_open(task, dentry.inode, flags, path)
-    file = vfs.new_file(dentry, flags)
+    file = vfs.new_file(dentry, flags, guest=guest)
     try:
         await do_dentry_open(file)
         if flags & O_TRUNC and not created and dentry.inode.is_type(S_IFREG):
@@ -162,7 +169,7 @@ async def do_dentry_open(file: File) -> None:
     inode.check_open(file.flags)
     result = await file.op.open(file)
     if result > 0:
-        kernel.faults.warn("fs/open.c", 898, "")
+        kernel.faults.warn_once("fs/open.c", 937, "", "do_dentry_open+0x36b/0x410")
         result = -errno.EINVAL
     if result:
         raise KernelError(-result, "the driver's open refused")

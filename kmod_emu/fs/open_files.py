@@ -14,6 +14,7 @@ from kmod_emu.fs.anon_inodes import AnonInodes
 from kmod_emu.fs.fdtable import FilesStruct
 from kmod_emu.fs.guest_file import GuestFile, GuestOperations
 from kmod_emu.fs.inode import Dentry, Inode
+from kmod_emu.fs.kernel_files import find
 from kmod_emu.fs.proc_generic import ProcEntry
 from kmod_emu.fs.vfs import Vfs
 
@@ -73,7 +74,7 @@ class OpenFiles:
 
     def find(self, address: int) -> File:
         """The open file whose `struct file` lies at an address."""
-        return next(file for file in self._kernel[Vfs].open_files if file.address == address)
+        return find(self._kernel, address)
 
     def _load_file(self, item: Any) -> File | None:
         serial, address, path, kind, ino, flags, mode, pos, count = item

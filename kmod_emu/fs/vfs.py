@@ -149,11 +149,11 @@ class Vfs:
 
     # --- files --------------------------------------------------------------------------------------
 
-    def new_file(self, dentry: Dentry, flags: int) -> File:
+    def new_file(self, dentry: Dentry, flags: int, *, guest: bool = False) -> File:
         """A `File` for what is about to be opened, in guest memory if guest code serves it."""
         inode = dentry.inode
         device = inode.is_type(S_IFCHR) and not self._devices.is_python(inode.rdev)
-        file = (GuestFile if device or inode.guest else File)(self._kernel, dentry, flags)
+        file = (GuestFile if device or inode.guest or guest else File)(self._kernel, dentry, flags)
         if inode.guest:
             file.op = inode.fop
         self.open_files[file] = None

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, SleepsForever
 from kmod_emu.fs.hostfs import HostSuperBlock
 from kmod_emu.fs.ramfs import RamInode
 from kmod_emu.fs.vfs import Vfs
@@ -63,8 +63,11 @@ def execute(
 ) -> ExecResult:
     """Run a file of the machine and wait for it; programs that it leaves behind are ended.
 
+    One that sleeps and that nothing will ever wake has used up any `time_limit`.
+
     Raises:
         KernelError: The file cannot be run.
+        SleepsForever: Nothing will ever wake it, and there is no limit.
     """
     task, programs = kernel.tasks.create(Path(path).name, uid, gid), kernel[Programs]
     given = (
@@ -83,7 +86,14 @@ def execute(
     arguments = [a.encode("utf-8", "surrogateescape") if isinstance(a, str) else a for a in argv]
     programs.foreground = task.pid
     kernel.sched.start(task, _life(kernel, task, path, arguments, environment))
-    status = kernel.sched.wait_for(task)  # a program may run for long: `deadline` ends it
+    try:
+        status = kernel.sched.wait_for(task)  # a program may run for long: `deadline` ends it
+    except SleepsForever:
+        kill_all(kernel)
+        if time_limit is None:
+            raise
+        programs.out_of_time = True
+        status = kernel.sched.wait_for(task)
     kill_all(kernel)
     code = 128 + (status & 0x7F) if status & 0x7F else status >> 8
     return ExecResult(

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _SETFL_MASK = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME
-ENOIOCTLCMD = 515
 
 FIBMAP, FIGETBSZ = 1, 2
 FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FIOQSIZE = 0x541B, 0x5421, 0x5450, 0x5451, 0x5452, 0x5460
@@ -147,7 +146,7 @@ async def sys_ioctl(kernel: KernelCore, fd: int, cmd: int, arg: int = 0) -> int:
     if not file.op.can(file, "ioctl"):
         raise KernelError(errno.ENOTTY, "the file has no ioctl method")
     result = await file.op.ioctl(file, cmd, arg)
-    return -errno.ENOTTY if result == -ENOIOCTLCMD else result
+    return -errno.ENOTTY if result == -errno.ENOIOCTLCMD else result
 
 
 async def _do_vfs_ioctl(kernel: KernelCore, file: File, fd: int, cmd: int, arg: int) -> int | None:

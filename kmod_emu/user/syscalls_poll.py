@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.fdtable import RLIMIT_NOFILE, FilesStruct
+from kmod_emu.fs.fdtable import RLIMIT_NOFILE, FilesStruct, as_int
 from kmod_emu.fs.file import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDNORM, EPOLLWRNORM
 from kmod_emu.fs.select import poll_files
 from kmod_emu.fs.vfs import Vfs
@@ -34,8 +34,7 @@ _FD_SETSIZE = 1024
 @syscall(7)
 async def sys_poll(kernel: KernelCore, ufds: int, nfds: int, timeout_msecs: int) -> int:
     """Wait until one of several files is ready."""
-    timeout = arguments.signed(timeout_msecs)
-    timeout = timeout if -(1 << 31) <= timeout < 1 << 31 else (timeout + (1 << 31)) % (1 << 32) - (1 << 31)
+    timeout = as_int(timeout_msecs)
     return await _poll_until(kernel, ufds, nfds, None if timeout < 0 else _after(kernel, timeout * 1_000_000))
 
 
@@ -142,8 +141,8 @@ async def sys_pselect6(
 
 
 async def _select(kernel: KernelCore, n: int, sets: tuple[int, int, int], timeout_ns: int | None) -> int:
-    n = arguments.signed(n)
-    if not n >= 0:
+    n = as_int(n)
+    if n < 0:
         raise KernelError(errno.EINVAL)
     n = min(n, _FD_SETSIZE)
     size = (n + 63) // 64 * 8

@@ -306,3 +306,20 @@ def test_kinds_of_programs(shell, compile_c, flags):
     shell.put("/p", compile_c(source, *flags))
     result = shell.run("/p", "x", env={"K": "V"})
     assert (text(result), result.status) == ("p 2 V 4096\n", 3)
+
+
+@needs_busybox
+def test_a_program_that_nothing_will_wake_has_used_up_its_time(shell):
+    result = shell.sh("echo before; mkfifo /tmp/f; cat /tmp/f; echo after", time_limit=1)
+    assert (result.status, result.timed_out, result.stdout) == (137, True, b"before\n")
+    assert not shell.kernel.tasks.by_pid.keys() & set(range(100, 200))
+    with pytest.raises(KernelError) as error:
+        shell.sh("cat /tmp/f", time_limit=None)
+    assert error.value.errno == errno.EDEADLK
+
+
+@needs_gcc
+def test_select_refuses_a_negative_number_of_descriptors(shell, compile_c):
+    program = "#include <errno.h>\nint main(void) { return select(-1, 0, 0, 0, 0) == -1 && errno == EINVAL; }"
+    shell.put("/bin/p", compile_c(program, "-static"))
+    assert shell.run("/bin/p").status == 1
