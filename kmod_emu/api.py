@@ -11,6 +11,8 @@ from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.evdev import Evdevs
 from kmod_emu.drivers.gpio import Gpios
+from kmod_emu.drivers.i2c import I2c
+from kmod_emu.drivers.i2c_model import I2cModels
 from kmod_emu.drivers.input import Inputs
 from kmod_emu.drivers.input_sysfs import proc_directory
 from kmod_emu.drivers.misc import Misc
@@ -100,6 +102,8 @@ class Kernel(KernelCore):
         self.add(UserModeHelpers(self))
         self.add(Platform(self))
         self.add(Misc(self))
+        self.add(I2c(self))
+        self.add(I2cModels(self))
         self.add(Inputs(self))
         self.add(Evdevs(self))
         procfs.bus["input"] = proc_directory(self)
@@ -185,6 +189,9 @@ class Kernel(KernelCore):
         size: int = 1,
         irq: int | None = None,
         platform: str | None = None,
+        i2c: int | None = None,
+        bus: int = 0,
+        name: str | None = None,
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
@@ -197,6 +204,10 @@ class Kernel(KernelCore):
             size: How many addresses it has, of either kind.
             irq: The line that it raises; the machine gets one above 15 that way.
             platform: Name of a platform device with these resources: a driver of that name is probed.
+            i2c: Its address on an I2C bus. `read(register, count)` gives bytes then, or a number, and
+                `write(register, data)` takes bytes.
+            bus: Which I2C bus.
+            name: What kind of chip it is: a driver that knows the name is probed. Without, it only answers.
 
         Raises:
             ValueError: Another device is there, or RAM.
@@ -231,6 +242,10 @@ class Kernel(KernelCore):
                     space.attach(base, size, device)
             if platform is not None:
                 self.run(create_device(self, platform, resources))
+            if i2c is not None:
+                self[I2cModels].attach(bus, i2c, device)
+                if name is not None:
+                    self[I2cModels].announce(bus, i2c, name, irq or 0)
             return device
 
         return attach

@@ -10,6 +10,10 @@ import kmod_emu.drivers.driver
 import kmod_emu.drivers.evdev
 import kmod_emu.drivers.gpio
 import kmod_emu.drivers.gpio_consumer
+import kmod_emu.drivers.i2c
+import kmod_emu.drivers.i2c_model
+import kmod_emu.drivers.i2c_register
+import kmod_emu.drivers.i2c_transfer
 import kmod_emu.drivers.input
 import kmod_emu.drivers.input_events
 import kmod_emu.drivers.input_sysfs

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
+_ADD_DEVICE, _DEL_DEVICE, _REMOVED_DEVICE, _BIND_DRIVER = 1, 2, 3, 4  # BUS_NOTIFY_*
+_BOUND_DRIVER, _UNBIND_DRIVER, _UNBOUND_DRIVER, _DRIVER_NOT_BOUND = 5, 6, 7, 8
 _QUIET = (-EPROBE_DEFER, -errno.ENODEV, -errno.ENXIO)
 
 
@@ -28,6 +30,7 @@ class Bus:
         self.devices: list[int] = []
         self.drivers: dict[int, int] = {}  # struct device_driver -> its kobject
         self.autoprobe = True
+        self.notifiers: list[int] = []  # struct notifier_block
 
 
 class Buses:
@@ -103,6 +106,14 @@ class Buses:
             await self._kernel.kobjects.delete(kobj)
             await self._kernel.kobjects.put(kobj)
 
+    async def notify(self, dev: int, event: int) -> None:
+        """Tell who registered a notifier what happens to a device, those of high priority first."""
+        kernel = self._kernel
+        bus = self.buses.get(kernel.view("device", dev).bus)
+        blocks = [kernel.view("notifier_block", block) for block in (bus.notifiers if bus else ())]
+        for block in sorted(blocks, key=lambda each: -each.signed("priority")):
+            await kernel.call_guest(block.notifier_call, block.address, event, dev)
+
     # --- devices ------------------------------------------------------------------------------------
 
     async def add_device(self, dev: int) -> int:
@@ -117,6 +128,7 @@ class Buses:
         bus.devices.append(dev)
         self._sysfs.at(dev).links["subsystem"] = bus.kobj
         self._sysfs.at(bus.devices_kobj).links[self._kernel.kobjects.name(dev)] = dev
+        await self.notify(dev, _ADD_DEVICE)
         return 0
 
     async def probe_device(self, dev: int) -> None:
@@ -139,11 +151,13 @@ class Buses:
         """bus_remove_device()."""
         bus = self.buses.get(self._kernel.view("device", dev).bus)
         if bus is not None and dev in bus.devices:
+            await self.notify(dev, _DEL_DEVICE)
             await self.release_driver(dev)
             if groups := self._kernel.view("bus_type", self._kernel.view("device", dev).bus).dev_groups:
                 sysfs_remove_groups(self._kernel, dev, groups)
             bus.devices.remove(dev)
             self._sysfs.at(bus.devices_kobj).links.pop(self._kernel.kobjects.name(dev), None)
+            await self.notify(dev, _REMOVED_DEVICE)
         if dev in self._deferred:
             self._deferred.remove(dev)
 
@@ -225,6 +239,7 @@ class Buses:
         if error:
             await self._failed(dev, view, driver, error)
         else:
+            await self.notify(dev, _BOUND_DRIVER)
             await self._retry_deferred()
         return error
 
@@ -233,6 +248,7 @@ class Buses:
         kernel = self._kernel
         view.driver = driver
         self._link(dev, driver)
+        await self.notify(dev, _BIND_DRIVER)
         probe = kernel.view("bus_type", view.bus).probe or kernel.view("device_driver", driver).probe
         if not probe:
             return 0
@@ -246,6 +262,7 @@ class Buses:
         if error not in _QUIET:
             text = f"{self._driver_name(driver)}: probe of {name} failed with error {error}"
             kernel.printk.emit(f"{text}\n", 4)
+        await self.notify(dev, _DRIVER_NOT_BOUND)
         if error == -EPROBE_DEFER and dev not in self._deferred:
             self._deferred.append(dev)
         await self._unbind(dev, view, driver)
@@ -262,12 +279,14 @@ class Buses:
         driver = view.driver
         if not driver:
             return
+        await self.notify(dev, _UNBIND_DRIVER)
         if groups := kernel.view("device_driver", driver).dev_groups:
             sysfs_remove_groups(kernel, dev, groups)
         remove = kernel.view("bus_type", view.bus).remove or kernel.view("device_driver", driver).remove
         if remove:
             await kernel.call_guest(remove, dev)
         await self._unbind(dev, view, driver)
+        await self.notify(dev, _UNBOUND_DRIVER)
 
     async def _unbind(self, dev: int, view: StructView, driver: int) -> None:
         await devres.release_all(self._kernel, dev)
@@ -299,6 +318,7 @@ class Buses:
                 list(each.devices),
                 list(each.drivers.items()),
                 each.autoprobe,
+                list(each.notifiers),
             ]
             for bus, each in self.buses.items()
         ]
@@ -307,7 +327,8 @@ class Buses:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.buses = {}
-        for bus, kobj, devices_kobj, drivers_kobj, devices, drivers, autoprobe in state["buses"]:
+        for bus, kobj, devices_kobj, drivers_kobj, devices, drivers, autoprobe, notifiers in state["buses"]:
             made = self.buses[bus] = Bus(kobj, devices_kobj, drivers_kobj)
             made.devices, made.drivers, made.autoprobe = list(devices), dict(drivers), autoprobe
+            made.notifiers = list(notifiers)
         self._deferred = list(state["deferred"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.fs.sysfs_group import create_groups
 from kmod_emu.kernel.exports import export
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -38,3 +39,23 @@ async def driver_register(kernel: KernelCore, drv: int) -> int:
 async def driver_unregister(kernel: KernelCore, drv: int) -> None:
     """Remove it: its devices' remove functions are called (drivers/base/driver.c)."""
     await kernel[Buses].unregister_driver(drv)
+
+
+@export("int bus_register_notifier(struct bus_type *bus, struct notifier_block *nb)")
+def bus_register_notifier(kernel: KernelCore, bus: int, nb: int) -> int:
+    """Be told of devices that come and go, and of drivers that take them (drivers/base/bus.c)."""
+    known = kernel[Buses].buses.get(bus)
+    if known is None:
+        return -errno.EINVAL
+    known.notifiers.append(nb)
+    return 0
+
+
+@export("int bus_unregister_notifier(struct bus_type *bus, struct notifier_block *nb)")
+def bus_unregister_notifier(kernel: KernelCore, bus: int, nb: int) -> int:
+    """No longer (drivers/base/bus.c)."""
+    known = kernel[Buses].buses.get(bus)
+    if known is None or nb not in known.notifiers:
+        return -errno.ENOENT
+    known.notifiers.remove(nb)
+    return 0

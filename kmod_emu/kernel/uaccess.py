@@ -163,3 +163,34 @@ def _get_user(size: int, name: str, *, checked: bool) -> None:
 for _size in (1, 2, 4, 8):
     _get_user(_size, str(_size), checked=True)
     _get_user(_size, f"nocheck_{_size}", checked=False)
+
+
+# --- copies of user memory on the heap (mm/util.c) --------------------------------------------------------
+
+
+def _duplicate(kernel: KernelCore, data: bytes) -> int:
+    place = kernel.heap.kmalloc(len(data))
+    if not place:
+        return -errno.ENOMEM
+    kernel.memory.write(place, data)
+    return place
+
+
+def _define_duplicates() -> None:
+    def define(name: str, end: bytes) -> None:
+        @export(f"void *{name}(const void __user *src, size_t len)")
+        def duplicate(kernel: KernelCore, src: int, len: int) -> int:
+            """A copy, or an error pointer."""
+            return _duplicate(kernel, kernel.user.copy_from(src, len) + end)
+
+    for name, end in {"memdup_user": b"", "vmemdup_user": b"", "memdup_user_nul": b"\0"}.items():
+        define(name, end)
+
+
+_define_duplicates()
+
+
+@export("char *strndup_user(const char __user *s, long n)")
+def strndup_user(kernel: KernelCore, s: int, n: int) -> int:
+    """A copy of a string of at most n bytes with its NUL; EINVAL if it is longer."""
+    return _duplicate(kernel, kernel.user.strndup(s, n))
