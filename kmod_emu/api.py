@@ -33,6 +33,7 @@ from kmod_emu.module.procfs import ModuleProcfs
 from kmod_emu.module.sysfs import ModuleSysfs
 from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.tracefs import Tracefs
+from kmod_emu.module.unloaded import Unloaded
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
@@ -94,6 +95,7 @@ class Kernel(KernelCore):
         self.memory.smap = smap
         self.faults.source_line = self._source_line
         self.add(Modules(self))
+        self.add(Unloaded(self))
         self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
         self.add(Devices(self))

@@ -61,6 +61,7 @@ class Faults:
         self.count = self.warnings = 0
         self.reports: list[dict[str, Any]] = []
         self.permissive = False
+        self.former: Callable[[int], str | None] = lambda address: None  # what freed memory was, likewise
         self.source_line: Callable[[int], str | None] = lambda address: None  # set where files are at hand
         self.unimplemented: list[str] = []
         self.panicked = ""
@@ -113,13 +114,14 @@ class Faults:
         if extable.has_entry(self._kernel, stop.rip, tables):
             return None
         if fault is not None:
-            return "oops", _page_fault_sentence(fault, fault.address)
+            return "oops", self._page_fault_sentence(fault, fault.address)
         return "oops", _TRAP_NAMES.get(stop.vector or 0, f"exception {stop.vector}")
 
     def in_handler(self, task: Task, fault: PageFault) -> NoReturn:
         """A coroutine followed a bad pointer of the guest's."""
-        rip = self._kernel.cpu.rip
-        self._page_fault(task, Stop(StopReason.FAULT, rip, fault=fault), exact=True)
+        rip = _system_call(fault) if len(task.activations) == 1 else None
+        place = self._kernel.cpu.rip if rip is None else self._kernel.symbols.address(rip)
+        self._page_fault(task, Stop(StopReason.FAULT, place, fault=fault), exact=True)
         raise AssertionError("a fault in a coroutine has no fixup")
 
     def dump_stack(self) -> None:
@@ -237,12 +239,20 @@ class Faults:
             self._stack_overflow(task, stop)
         address = fault.address if exact else report.fault_address(self._kernel, stop)
         lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
-        sentence = _page_fault_sentence(fault, address)
+        sentence = self._page_fault_sentence(fault, address)
         if fault.present and address < TASK_SIZE_MAX and fault.access is not Access.FETCH:
             where = self.source_line(stop.rip) or self._kernel.describe(stop.rip)
             way = "copy_from_user" if fault.access is Access.READ else "copy_to_user"
             sentence = f"the code dereferences a user pointer at {where}; use {way}()"
         self._oops(task, stop, lines, address, SIGKILL, sentence)
+
+    def _page_fault_sentence(self, fault: PageFault, address: int) -> str:
+        what = {Access.READ: "reads", Access.WRITE: "writes", Access.FETCH: "jumps to"}[fault.access]
+        if address < PAGE_SIZE:
+            return f"the code {what} a NULL pointer"
+        former = None if fault.present else self.former(address)
+        why = "whose page forbids it" if fault.present else "where nothing is mapped"
+        return f"the code {what} {address:#018x}, {f'which was {former}' if former else why},"
 
     def _absent(self, fault: PageFault) -> str | None:
         """The export that nobody serves, if that is what was touched."""
@@ -510,8 +520,12 @@ class Faults:
         self._first_registers = [(level, line) for level, line in state["first_registers"]]
 
 
-def _page_fault_sentence(fault: PageFault, address: int) -> str:
-    what = {Access.READ: "reads", Access.WRITE: "writes", Access.FETCH: "jumps to"}[fault.access]
-    where = "a NULL pointer" if address < 4096 else f"{address:#018x}"
-    why = "whose page forbids it" if fault.present else "where nothing is mapped"
-    return f"the code {what} {where}" if address < 4096 else f"the code {what} {where}, {why},"
+def _system_call(fault: PageFault) -> str | None:
+    """The symbol of the system call that was served in Python when a fault was raised."""
+    trace = fault.__traceback__
+    while trace is not None:
+        entry = trace.tb_frame.f_locals.get("entry")
+        if trace.tb_frame.f_code.co_name == "do_syscall" and entry is not None:
+            return str(entry.symbol)
+        trace = trace.tb_next
+    return None

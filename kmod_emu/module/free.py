@@ -13,6 +13,7 @@ from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleStat
 from kmod_emu.module.sysfs import mod_sysfs_teardown
 from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
+from kmod_emu.module.unloaded import Unloaded
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_TRUNC
 
@@ -89,6 +90,7 @@ def free_regions(kernel: KernelCore, module: Module) -> None:
     """Free all memory of a module."""
     for region in module.regions.values():
         kernel.probes.forget(region.base, region.size)
+        kernel[Unloaded].note(module, region, "which was unloaded")
         kernel.module_area.free(region.base)
     module.regions = {}
 
@@ -102,6 +104,7 @@ def free_init(kernel: KernelCore, module: Module) -> int:
         kernel.memory.write_u64(place.base, 0)
         kernel.memory.write_u32(place.size, 0)
         kernel.probes.forget(region.base, region.size)
+        kernel[Unloaded].note(module, region, "whose init memory is freed")
         kernel.module_area.free(region.base)
         freed += region.size
     return freed

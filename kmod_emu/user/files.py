@@ -237,7 +237,8 @@ class FileCalls:
             while size := self.enter("getdents64", fd, place, _DIRENTS):
                 records += self.get(place, size)
         finally:
-            self.enter("close", fd)
+            if not self.task.dead:
+                self.enter("close", fd)
         return [name for name in names(records) if name not in (".", "..")]
 
     def readlink(self: _Caller, path: str | bytes) -> str:
@@ -324,7 +325,8 @@ class FileCalls:
                 pieces.append(piece)
             return b"".join(pieces)
         finally:
-            self.close(fd)  # type: ignore[misc]
+            if not self.task.dead:  # type: ignore[attr-defined]
+                self.close(fd)  # type: ignore[misc]
 
 
 def makedev(major: int, minor: int) -> int:
