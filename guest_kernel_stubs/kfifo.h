@@ -21,4 +21,9 @@ INTERNAL void kfifo_copy_out(struct __kfifo *fifo, void *dest, uint len, uint po
 INTERNAL ulong kfifo_copy_from_user(struct __kfifo *fifo, const void *from, uint len, uint position, uint *copied);
 INTERNAL ulong kfifo_copy_to_user(struct __kfifo *fifo, void *to, uint len, uint position, uint *copied);
 
+/* kfifo_record.c */
+INTERNAL void kfifo_put_length(struct __kfifo *fifo, uint len, size_t recsize);
+uint __kfifo_len_r(struct __kfifo *fifo, size_t recsize);
+uint __kfifo_max_r(uint len, size_t recsize);
+
 #endif

@@ -13,7 +13,7 @@ uint __kfifo_len_r(struct __kfifo *fifo, size_t recsize)
 	return recsize > 1 ? len | *length_byte(fifo, fifo->out + 1) << 8 : len;
 }
 
-static void put_length(struct __kfifo *fifo, uint len, size_t recsize)
+INTERNAL void kfifo_put_length(struct __kfifo *fifo, uint len, size_t recsize)
 {
 	*length_byte(fifo, fifo->in) = len;
 	if (recsize > 1)
@@ -29,7 +29,7 @@ uint __kfifo_in_r(struct __kfifo *fifo, const void *buf, uint len, size_t recsiz
 {
 	if (len + recsize > kfifo_unused(fifo))
 		return 0;
-	put_length(fifo, len, recsize);
+	kfifo_put_length(fifo, len, recsize);
 	kfifo_copy_in(fifo, buf, len, fifo->in + recsize);
 	fifo->in += len + recsize;
 	return len;
@@ -74,7 +74,7 @@ int __kfifo_from_user_r(struct __kfifo *fifo, const void *from, ulong len, uint 
 	len = __kfifo_max_r(len, recsize);
 	if (len + recsize > kfifo_unused(fifo))
 		return 0;
-	put_length(fifo, len, recsize);
+	kfifo_put_length(fifo, len, recsize);
 	if (kfifo_copy_from_user(fifo, from, len, fifo->in + recsize, copied)) {
 		*copied = 0;
 		return -EFAULT;

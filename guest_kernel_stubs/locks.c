@@ -5,7 +5,6 @@
  */
 #include "sched.h"
 
-enum { MUTEX, READ_SEM, WRITE_SEM, SEMAPHORE = 6 };
 enum { WRITER = 1, READER = 0x100 };
 
 struct mutex { ulong owner; };
@@ -98,16 +97,16 @@ static bool try_acquire(void *lock, int kind, take_fn *take, void *caller)
 		return acquire(lock, kind, take, state, MAX_SCHEDULE_TIMEOUT, CALLER); \
 	}
 
-LOCK(mutex_lock, struct mutex, MUTEX, take_mutex, TASK_UNINTERRUPTIBLE)
-LOCK(mutex_lock_io, struct mutex, MUTEX, take_mutex, TASK_UNINTERRUPTIBLE)
-LOCK(mutex_lock_interruptible, struct mutex, MUTEX, take_mutex, TASK_INTERRUPTIBLE)
-LOCK(mutex_lock_killable, struct mutex, MUTEX, take_mutex, TASK_KILLABLE)
+LOCK(mutex_lock, struct mutex, LOCK_MUTEX, take_mutex, TASK_UNINTERRUPTIBLE)
+LOCK(mutex_lock_io, struct mutex, LOCK_MUTEX, take_mutex, TASK_UNINTERRUPTIBLE)
+LOCK(mutex_lock_interruptible, struct mutex, LOCK_MUTEX, take_mutex, TASK_INTERRUPTIBLE)
+LOCK(mutex_lock_killable, struct mutex, LOCK_MUTEX, take_mutex, TASK_KILLABLE)
 
-int mutex_trylock(struct mutex *lock) { return try_acquire(lock, MUTEX, take_mutex, CALLER); }
+int mutex_trylock(struct mutex *lock) { return try_acquire(lock, LOCK_MUTEX, take_mutex, CALLER); }
 
 void mutex_unlock(struct mutex *lock)
 {
-	import_lock_release(lock, MUTEX, (ulong)CALLER);
+	import_lock_release(lock, LOCK_MUTEX, (ulong)CALLER);
 	lock->owner = 0;
 	import_lock_wake(lock, false);
 }
@@ -118,7 +117,7 @@ int atomic_dec_and_mutex_lock(int *count, struct mutex *lock)
 		--*count;
 		return 0;
 	}
-	acquire(lock, MUTEX, take_mutex, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, CALLER);
+	acquire(lock, LOCK_MUTEX, take_mutex, TASK_UNINTERRUPTIBLE, MAX_SCHEDULE_TIMEOUT, CALLER);
 	if (--*count) {
 		mutex_unlock(lock);
 		return 0;
@@ -153,33 +152,33 @@ void __rt_mutex_init(struct rt_mutex *lock, const char *name, void *key)
 	rt_mutex_base_init(lock);
 }
 
-LOCK(rt_mutex_lock, struct rt_mutex, MUTEX, take_rt_mutex, TASK_UNINTERRUPTIBLE)
-LOCK(rt_mutex_lock_interruptible, struct rt_mutex, MUTEX, take_rt_mutex, TASK_INTERRUPTIBLE)
-LOCK(rt_mutex_lock_killable, struct rt_mutex, MUTEX, take_rt_mutex, TASK_KILLABLE)
+LOCK(rt_mutex_lock, struct rt_mutex, LOCK_MUTEX, take_rt_mutex, TASK_UNINTERRUPTIBLE)
+LOCK(rt_mutex_lock_interruptible, struct rt_mutex, LOCK_MUTEX, take_rt_mutex, TASK_INTERRUPTIBLE)
+LOCK(rt_mutex_lock_killable, struct rt_mutex, LOCK_MUTEX, take_rt_mutex, TASK_KILLABLE)
 
-int rt_mutex_trylock(struct rt_mutex *lock) { return try_acquire(lock, MUTEX, take_rt_mutex, CALLER); }
+int rt_mutex_trylock(struct rt_mutex *lock) { return try_acquire(lock, LOCK_MUTEX, take_rt_mutex, CALLER); }
 
 void rt_mutex_unlock(struct rt_mutex *lock)
 {
-	import_lock_release(lock, MUTEX, (ulong)CALLER);
+	import_lock_release(lock, LOCK_MUTEX, (ulong)CALLER);
 	lock->owner = 0;
 	import_lock_wake(lock, false);
 }
 
 /* --- reader-writer semaphores --- */
 
-LOCK(down_read, struct rw_semaphore, READ_SEM, take_read, TASK_UNINTERRUPTIBLE)
-LOCK(down_read_interruptible, struct rw_semaphore, READ_SEM, take_read, TASK_INTERRUPTIBLE)
-LOCK(down_read_killable, struct rw_semaphore, READ_SEM, take_read, TASK_KILLABLE)
-LOCK(down_write, struct rw_semaphore, WRITE_SEM, take_write, TASK_UNINTERRUPTIBLE)
-LOCK(down_write_killable, struct rw_semaphore, WRITE_SEM, take_write, TASK_KILLABLE)
+LOCK(down_read, struct rw_semaphore, LOCK_READ_SEM, take_read, TASK_UNINTERRUPTIBLE)
+LOCK(down_read_interruptible, struct rw_semaphore, LOCK_READ_SEM, take_read, TASK_INTERRUPTIBLE)
+LOCK(down_read_killable, struct rw_semaphore, LOCK_READ_SEM, take_read, TASK_KILLABLE)
+LOCK(down_write, struct rw_semaphore, LOCK_WRITE_SEM, take_write, TASK_UNINTERRUPTIBLE)
+LOCK(down_write_killable, struct rw_semaphore, LOCK_WRITE_SEM, take_write, TASK_KILLABLE)
 
-int down_read_trylock(struct rw_semaphore *sem) { return try_acquire(sem, READ_SEM, take_read, CALLER); }
-int down_write_trylock(struct rw_semaphore *sem) { return try_acquire(sem, WRITE_SEM, take_write, CALLER); }
+int down_read_trylock(struct rw_semaphore *sem) { return try_acquire(sem, LOCK_READ_SEM, take_read, CALLER); }
+int down_write_trylock(struct rw_semaphore *sem) { return try_acquire(sem, LOCK_WRITE_SEM, take_write, CALLER); }
 
 void up_read(struct rw_semaphore *sem)
 {
-	import_lock_release(sem, READ_SEM, (ulong)CALLER);
+	import_lock_release(sem, LOCK_READ_SEM, (ulong)CALLER);
 	sem->count -= READER;
 	if (!sem->count)
 		import_lock_wake(sem, true);
@@ -187,7 +186,7 @@ void up_read(struct rw_semaphore *sem)
 
 void up_write(struct rw_semaphore *sem)
 {
-	import_lock_release(sem, WRITE_SEM, (ulong)CALLER);
+	import_lock_release(sem, LOCK_WRITE_SEM, (ulong)CALLER);
 	sem->count &= ~(ulong)WRITER;
 	sem->owner = 0;
 	import_lock_wake(sem, true);
@@ -202,13 +201,13 @@ void downgrade_write(struct rw_semaphore *sem)
 
 /* --- semaphores: nobody owns them --- */
 
-LOCK(down, struct semaphore, SEMAPHORE, take_semaphore, TASK_UNINTERRUPTIBLE)
-LOCK(down_interruptible, struct semaphore, SEMAPHORE, take_semaphore, TASK_INTERRUPTIBLE)
-LOCK(down_killable, struct semaphore, SEMAPHORE, take_semaphore, TASK_KILLABLE)
+LOCK(down, struct semaphore, LOCK_SEMAPHORE, take_semaphore, TASK_UNINTERRUPTIBLE)
+LOCK(down_interruptible, struct semaphore, LOCK_SEMAPHORE, take_semaphore, TASK_INTERRUPTIBLE)
+LOCK(down_killable, struct semaphore, LOCK_SEMAPHORE, take_semaphore, TASK_KILLABLE)
 
 int down_timeout(struct semaphore *sem, long timeout)
 {
-	return acquire(sem, SEMAPHORE, take_semaphore, TASK_UNINTERRUPTIBLE, timeout, CALLER);
+	return acquire(sem, LOCK_SEMAPHORE, take_semaphore, TASK_UNINTERRUPTIBLE, timeout, CALLER);
 }
 
 /* 0 if it was taken, 1 if not: the other way round than mutex_trylock(). */

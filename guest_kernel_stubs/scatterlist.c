@@ -1,14 +1,5 @@
-/* Walking scatter lists (lib/scatterlist.c). Bit 0 of page_link: a link to another list; bit 1: the last entry. */
-#include "stubs.h"
-
-enum { SG_CHAIN = 1, SG_END = 2 };
-
-struct scatterlist {
-	ulong page_link;
-	uint offset, length;
-	u64 dma_address;
-	uint dma_length, dma_flags;
-};
+/* Walking scatter lists (lib/scatterlist.c). */
+#include "scatterlist.h"
 
 struct scatterlist *sg_next(struct scatterlist *sg)
 {

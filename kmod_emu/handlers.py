@@ -66,6 +66,7 @@ import kmod_emu.kernel.percpu_counter
 import kmod_emu.kernel.pid
 import kmod_emu.kernel.poll
 import kmod_emu.kernel.printk
+import kmod_emu.kernel.radix_tree
 import kmod_emu.kernel.rcu
 import kmod_emu.kernel.remap
 import kmod_emu.kernel.resource
@@ -73,6 +74,7 @@ import kmod_emu.kernel.schedule
 import kmod_emu.kernel.signal
 import kmod_emu.kernel.slab
 import kmod_emu.kernel.softirq
+import kmod_emu.kernel.stacktrace
 import kmod_emu.kernel.tasks
 import kmod_emu.kernel.timer
 import kmod_emu.kernel.trace_seq
@@ -83,6 +85,7 @@ import kmod_emu.kernel.user_namespace
 import kmod_emu.kernel.usercopy
 import kmod_emu.kernel.utsname
 import kmod_emu.kernel.vmalloc
+import kmod_emu.kernel.vmap
 import kmod_emu.kernel.workqueue
 import kmod_emu.kernel.xarray
 import kmod_emu.module.dynamic_debug

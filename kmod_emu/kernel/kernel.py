@@ -49,6 +49,7 @@ from kmod_emu.kernel.timer import Timers
 from kmod_emu.kernel.tracing import Tracing
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
+from kmod_emu.kernel.vmap import Vmaps
 from kmod_emu.kernel.workqueue import Workqueues
 from kmod_emu.kernel.xarray import IndexedStores
 from kmod_emu.machine.cpu import Cpu
@@ -157,6 +158,7 @@ class KernelCore:
         self.lockdep = LockChecker(self)
         self.indexed = IndexedStores(self)
         self.tracing = Tracing(self)
+        self.vmaps = Vmaps(self)
         self.mempools = Mempools()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
@@ -360,6 +362,7 @@ class KernelCore:
             "kretprobes": self.kretprobes,
             "ftrace": self.ftrace,
             "tracing": self.tracing,
+            "vmaps": self.vmaps,
         }
         own.update({kind.__name__: part for kind, part in self._subsystems.items() if hasattr(part, "save")})
         return own

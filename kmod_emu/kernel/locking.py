@@ -77,6 +77,12 @@ def lock_wake(kernel: KernelCore, lock: int, everybody: bool) -> None:
     kernel.lock_queues.wake(lock, everybody)
 
 
+@export("void preempt_count_add(int val)")
+def preempt_off(kernel: KernelCore, val: int) -> None:
+    """Guest code lets the processor be taken away or not (guest_kernel_stubs/percpu_rwsem.c)."""
+    preempt_count_add(kernel, val)
+
+
 @export("void __mutex_init(struct mutex *lock, const char *name, struct lock_class_key *key)")
 def __mutex_init(kernel: KernelCore, lock: int, name: int, key: int) -> None:
     """Make a mutex free (kernel/locking/mutex.c)."""

@@ -142,10 +142,43 @@ def get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
         kernel.memory.write(buf + offset, random_bytes(kernel, min(PAGE_SIZE, len - offset)))
 
 
-@export("u32 get_random_u32(void)", Fidelity.APPROXIMATE)
-def get_random_u32(kernel: KernelCore) -> int:
-    """A random number (drivers/char/random.c)."""
-    return int.from_bytes(random_bytes(kernel, 4), "little")
+def _define_random_numbers(bits: int) -> None:
+    @export(f"u{bits} get_random_u{bits}(void)", Fidelity.APPROXIMATE)
+    def get_random(kernel: KernelCore) -> int:
+        """A random number (drivers/char/random.c)."""
+        return int.from_bytes(random_bytes(kernel, bits // 8), "little")
+
+
+for _bits in (8, 16, 32, 64):
+    _define_random_numbers(_bits)
+
+
+@export("int wait_for_random_bytes(void)")
+def wait_for_random_bytes(kernel: KernelCore) -> int:
+    """There are some already (drivers/char/random.c)."""
+    return 0
+
+
+@export_data("u64 sme_me_mask")
+def sme_me_mask(kernel: KernelCore, address: int) -> None:
+    """The bit of encrypted memory: none (arch/x86/mm/mem_encrypt_identity.c)."""
+
+
+@export("bool cc_platform_has(enum cc_attr attr)")
+def cc_platform_has(kernel: KernelCore, attr: int) -> int:
+    """Whether memory is encrypted: no (arch/x86/coco/core.c)."""
+    return 0
+
+
+@export_data("int panic_timeout", 4)
+def panic_timeout(kernel: KernelCore, address: int) -> None:
+    """Seconds until a machine that panicked boots again: never (kernel/panic.c)."""
+
+
+@export_data("pteval_t __default_kernel_pte_mask")
+def __default_kernel_pte_mask(kernel: KernelCore, address: int) -> None:
+    """Bits of page table entries that the processor knows: all (arch/x86/mm/init_64.c)."""
+    kernel.memory.write_u64(address, (1 << 64) - 1)
 
 
 @export_data("unsigned long page_offset_base")

@@ -2,7 +2,7 @@
 
 What is stored is kept here, by the address of the guest's structure; of that, only `xa_head` is kept, not
 NULL while something is stored, because inlined xa_empty() and idr_is_empty() read it. Code that walks the
-nodes itself (radix_tree_for_each_slot) finds none.
+nodes itself (xas_for_each) finds none.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.exports import export
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class IndexedStores:
         self._kernel = kernel
         self._stores: dict[int, dict[int, int]] = {}
         self._marks: dict[int, dict[int, int]] = {}  # array -> index -> bits
+        self.cells: dict[int, dict[int, int]] = {}  # array -> index -> slot of a radix tree (radix_tree.py)
 
     def get(self, array: int) -> dict[int, int]:
         """The entries of an array; one whose memory says it is empty is."""
@@ -88,12 +89,14 @@ class IndexedStores:
         """State for a snapshot or file."""
         return [
             [[array, list(entries.items())] for array, entries in group.items()]
-            for group in (self._stores, self._marks)
+            for group in (self._stores, self._marks, self.cells)
         ]
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._stores, self._marks = ({array: dict(entries) for array, entries in group} for group in state)
+        self._stores, self._marks, self.cells = (
+            {array: dict(entries) for array, entries in group} for group in state
+        )
 
 
 def _entry(entry: int) -> int:
@@ -196,6 +199,36 @@ def xa_find_after(kernel: KernelCore, xa: int, indexp: int, max: int, filter: in
     return _find(kernel, xa, indexp, kernel.memory.read_u64(indexp) + 1, max, filter)
 
 
+@export("int __xa_alloc_cyclic(struct xarray *xa, u32 *id, void *entry, u64 limit, u32 *next, gfp_t gfp)")
+def __xa_alloc_cyclic(
+    kernel: KernelCore, xa: int, id: int, entry: int, limit: int, next: int, gfp: int
+) -> int:
+    """Store at the next free index of a range; 1 if it began anew (lib/xarray.c)."""
+    memory, lowest, highest = kernel.memory, limit >> 32, limit & _MASK32
+    start = max(lowest, memory.read_u32(next))
+    result = __xa_alloc(kernel, xa, id, entry, start << 32 | highest, gfp)
+    if result < 0 and start > lowest:
+        start = lowest
+        result = int(not __xa_alloc(kernel, xa, id, entry, limit, gfp)) or -errno.EBUSY
+    if result >= 0:
+        memory.write_u32(next, memory.read_u32(id) + 1)
+    return result
+
+
+@export(
+    "unsigned int xa_extract(struct xarray *xa, void **dst, unsigned long start, unsigned long max,"
+    " unsigned int n, xa_mark_t filter)"
+)
+def xa_extract(kernel: KernelCore, xa: int, dst: int, start: int, max: int, n: int, filter: int) -> int:
+    """Copy several entries (lib/xarray.c)."""
+    found = 0
+    while found < n and (hit := kernel.indexed.find(xa, start, max, filter)) is not None:
+        start = hit[0] + 1
+        kernel.memory.write_u64(dst + 8 * found, _entry(hit[1]))
+        found += 1
+    return found
+
+
 @export("void xa_destroy(struct xarray *xa)")
 def xa_destroy(kernel: KernelCore, xa: int) -> None:
     """Forget all entries (lib/xarray.c)."""
@@ -284,21 +317,10 @@ def idr_destroy(kernel: KernelCore, idr: int) -> None:
     kernel.indexed.clear(idr)
 
 
-@export("int radix_tree_tagged(const struct radix_tree_root *root, unsigned int tag)", Fidelity.APPROXIMATE)
-def radix_tree_tagged(kernel: KernelCore, root: int, tag: int) -> int:
-    """Whether an entry has a tag.
-
-    Of an idr, tag 0 says that a number is free, as always (lib/radix-tree.c).
-    """
-    return int(not tag or kernel.indexed.find(root, 0, (1 << 64) - 1, tag) is not None)
-
-
-@export("void idr_preload(gfp_t gfp_mask)", Fidelity.APPROXIMATE)
-def idr_preload(kernel: KernelCore, gfp_mask: int) -> None:
-    """Memory for idr_alloc() is there; preemption is off until idr_preload_end() (lib/radix-tree.c)."""
-    from kmod_emu.kernel.preempt import preempt_count_add
-
-    preempt_count_add(kernel, 1)
+@export("void *idr_get_next_ul(struct idr *idr, unsigned long *nextid)")
+def idr_get_next_ul(kernel: KernelCore, idr: int, nextid: int) -> int:
+    """The first pointer from a number on (lib/idr.c)."""
+    return _find(kernel, idr, nextid, kernel.memory.read_u64(nextid), (1 << 64) - 1, _PRESENT)
 
 
 # --- ida: numbers without pointers ------------------------------------------------------------------------

@@ -147,6 +147,7 @@ class Memory:
         self.smep = False  # whether the kernel may not execute user pages
         self.io_pages: dict[int, int] = {}  # page number of an address -> physical page of a device
         self.guarded: dict[int, int] = {}  # physical page -> permissions that a debugger holds back
+        self.aliases: dict[int, int] = {}  # page number -> physical address, of pages shown once more
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
@@ -216,6 +217,9 @@ class Memory:
                 arena, offset = self._physical(address - self._direct[0])
                 if perms := arena.perms[offset >> PAGE_SHIFT]:
                     return arena, offset, READ if perms & EXEC else READ | WRITE
+            if self.aliases and (paddr := self.aliases.get(address >> PAGE_SHIFT)) is not None:
+                arena, offset = self._physical(paddr)
+                return arena, offset | (address & _OFFSET), READ | WRITE
         raise PageFault(address, access)
 
     def _physical(self, paddr: int) -> tuple[Arena, int]:
