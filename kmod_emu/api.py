@@ -34,6 +34,8 @@ from kmod_emu.module.sysfs import ModuleSysfs
 from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.module.unloaded import Unloaded
+from kmod_emu.net.install import install as install_net
+from kmod_emu.net.netlink import Netlink
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
@@ -98,6 +100,7 @@ class Kernel(KernelCore):
         self.add(Unloaded(self))
         self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
         procfs, sysfs = mount_all(self)
+        install_net(self, procfs)
         self.add(Devices(self))
         self.add(Buses(self))
         self.add(Gpios(self))
@@ -441,6 +444,8 @@ class Kernel(KernelCore):
         kernel = cls(saved.release, permissive=permissive)
         saved.apply(kernel)
         kernel._end_processes()
+        if kernel[Netlink].orphans:
+            kernel.run(kernel[Netlink].bury())
         return kernel
 
     def _end_processes(self) -> None:

@@ -97,6 +97,11 @@ import kmod_emu.module.static_call
 import kmod_emu.module.syscalls
 import kmod_emu.module.trace_events
 import kmod_emu.module.tracepoint
+import kmod_emu.net.controller
+import kmod_emu.net.genetlink
+import kmod_emu.net.netlink_kernel
+import kmod_emu.net.notify
+import kmod_emu.net.skbuff
 import kmod_emu.user.exec
 import kmod_emu.user.exit
 import kmod_emu.user.fork
@@ -110,6 +115,7 @@ import kmod_emu.user.syscalls_path
 import kmod_emu.user.syscalls_poll
 import kmod_emu.user.syscalls_process
 import kmod_emu.user.syscalls_signal
+import kmod_emu.user.syscalls_socket
 import kmod_emu.user.syscalls_stat
 import kmod_emu.user.syscalls_syslog
 import kmod_emu.user.syscalls_time  # noqa: F401

@@ -11,6 +11,7 @@ ROOMS = [
     "abi",
     "kernel",
     "fs",
+    "net",
     "drivers",
     "module",
     "vmlinux",

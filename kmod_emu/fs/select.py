@@ -42,19 +42,26 @@ class WaitQueue:
         for task in tasks:
             try_to_wake_up(kernel, task.address, TASK_INTERRUPTIBLE)
 
-    async def wait(self, kernel: KernelCore, ready: Callable[[], bool]) -> None:
-        """Sleep until `ready()`.
+    async def wait(
+        self, kernel: KernelCore, ready: Callable[[], bool], timeout_ns: int | None = None
+    ) -> bool:
+        """Sleep until `ready()`; False if the time was over first.
 
         Raises:
             KernelError: ERESTARTSYS, a signal came first.
         """
         task = kernel.sched.current
+        end = None if timeout_ns is None else kernel.clock.now_ns + timeout_ns
         while not ready():
             if signal_pending(kernel, task):
                 raise KernelError(ERESTARTSYS, "a signal interrupted the wait")
+            left = None if end is None else end - kernel.clock.now_ns
+            if left is not None and left <= 0:
+                return False
             self.join(task)
-            await sleep_in_state(kernel, TASK_INTERRUPTIBLE)
+            await sleep_in_state(kernel, TASK_INTERRUPTIBLE, left)
             self.leave(task)
+        return True
 
 
 class Poll:

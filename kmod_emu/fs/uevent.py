@@ -1,6 +1,6 @@
 """Uevents: what the kernel would tell udev about things in /sys (lib/kobject_uevent.c).
 
-Nobody listens on this machine, so they are kept, the newest 1,000, for whoever wants to look.
+The newest 1,000 are kept for whoever wants to look; programs that listen to netlink are told as well.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
@@ -42,6 +42,7 @@ class Uevents:
     def __init__(self) -> None:
         self.sent: deque[Uevent] = deque(maxlen=_KEPT)
         self.seqnum = 0
+        self.tell: Callable[[Uevent], None] = lambda event: None  # those who listen
 
     def save(self) -> Any:
         """State for a snapshot or file."""
@@ -58,6 +59,7 @@ class Uevents:
         facts = {"ACTION": action, "DEVPATH": path, **variables, "SEQNUM": str(self.seqnum)}
         event = Uevent(action, path, facts)
         self.sent.append(event)
+        self.tell(event)
         return event
 
 

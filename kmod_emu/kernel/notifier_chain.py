@@ -33,7 +33,7 @@ def _priority(kernel: KernelCore, block: int) -> int:
     return to_int(kernel.memory.read_u32(block + _PRIORITY))
 
 
-def _register(kernel: KernelCore, kind: str, place: int, block: int, *, unique: bool = False) -> int:
+def join_chain(kernel: KernelCore, kind: str, place: int, block: int, *, unique: bool = False) -> int:
     """notifier_chain_register(): behind those of the same or higher priority."""
     memory, own = kernel.memory, _priority(kernel, block)
     while (other := memory.read_u64(place)) != 0:
@@ -52,7 +52,8 @@ def _register(kernel: KernelCore, kind: str, place: int, block: int, *, unique: 
     return 0
 
 
-def _unregister(kernel: KernelCore, place: int, block: int) -> int:
+def leave_chain(kernel: KernelCore, place: int, block: int) -> int:
+    """notifier_chain_unregister()."""
     memory = kernel.memory
     while (other := memory.read_u64(place)) != 0:
         if other == block:
@@ -90,19 +91,19 @@ def _define(kind: str) -> None:
     @export(f"int {kind}_notifier_chain_register({struct}, struct notifier_block *nb)")
     def register(kernel: KernelCore, nh: int, nb: int) -> int:
         """Join a chain (kernel/notifier.c)."""
-        return _register(kernel, kind, place(kernel, nh), nb)
+        return join_chain(kernel, kind, place(kernel, nh), nb)
 
     if kind in ("atomic", "blocking"):
 
         @export(f"int {kind}_notifier_chain_register_unique_prio({struct}, struct notifier_block *nb)")
         def register_unique(kernel: KernelCore, nh: int, nb: int) -> int:
             """Join a chain, unless another has this priority (kernel/notifier.c)."""
-            return _register(kernel, f"{kind} unique", place(kernel, nh), nb, unique=True)
+            return join_chain(kernel, f"{kind} unique", place(kernel, nh), nb, unique=True)
 
     @export(f"int {kind}_notifier_chain_unregister({struct}, struct notifier_block *nb)")
     def unregister(kernel: KernelCore, nh: int, nb: int) -> int:
         """Leave it (kernel/notifier.c)."""
-        return _unregister(kernel, place(kernel, nh), nb)
+        return leave_chain(kernel, place(kernel, nh), nb)
 
     @export(f"int {kind}_notifier_call_chain({struct}, unsigned long val, void *v)")
     async def call(kernel: KernelCore, nh: int, val: int, v: int) -> int:
@@ -140,12 +141,12 @@ def _define_kernels_own(name: str, chain: str) -> None:
     @export(f"int register_{name}(struct notifier_block *nb)", Fidelity.REGISTRATION)
     def register(kernel: KernelCore, nb: int) -> int:
         """Join a chain of the kernel's."""
-        return _register(kernel, name.partition("_")[0], kernel.symbol(chain), nb)
+        return join_chain(kernel, name.partition("_")[0], kernel.symbol(chain), nb)
 
     @export(f"int unregister_{name}(struct notifier_block *nb)", Fidelity.REGISTRATION)
     def unregister(kernel: KernelCore, nb: int) -> int:
         """Leave it."""
-        return _unregister(kernel, kernel.symbol(chain), nb)
+        return leave_chain(kernel, kernel.symbol(chain), nb)
 
     @export_data(f"void *{chain}")
     def head(kernel: KernelCore, address: int) -> None:

@@ -25,7 +25,7 @@ _POLLFD = struct.Struct("<ihH")
 _DIRENTS = 1 << 15
 
 
-class _Caller(Protocol):
+class Caller(Protocol):
     """What a process is to these methods."""
 
     kernel: KernelCore
@@ -33,15 +33,17 @@ class _Caller(Protocol):
     memory: UserMappings
     scratch: tuple[int, int]
 
-    def enter(self, call: str | int, *arguments: int) -> int: ...
+    def enter(self, call: str | int, *arguments: int) -> int:
+        """A system call."""
 
-    def get(self, address: int, size: int) -> bytes: ...
+    def get(self, address: int, size: int) -> bytes:
+        """User memory."""
 
 
 class Buffers:
     """User memory for the length of one system call, cut from a piece that the process keeps."""
 
-    def __init__(self, process: _Caller) -> None:
+    def __init__(self, process: Caller) -> None:
         self._process = process
         self._used = 0
 
@@ -84,7 +86,7 @@ class FileCalls:
 
     # --- open files ---------------------------------------------------------------------------------
 
-    def open(self: _Caller, path: str | bytes, flags: int = O_RDONLY, mode: int = 0o666) -> int:
+    def open(self: Caller, path: str | bytes, flags: int = O_RDONLY, mode: int = 0o666) -> int:
         """open(2): a descriptor.
 
         >>> from kmod_emu import Kernel
@@ -95,29 +97,29 @@ class FileCalls:
         """
         return self.enter("open", Buffers(self).text(path), flags, mode)
 
-    def close(self: _Caller, fd: int) -> None:
+    def close(self: Caller, fd: int) -> None:
         """close(2)."""
         self.enter("close", fd)
 
-    def read(self: _Caller, fd: int, count: int) -> bytes:
+    def read(self: Caller, fd: int, count: int) -> bytes:
         """read(2): at most `count` bytes, also where a driver claims more."""
         address = Buffers(self).room(count)
         return self.get(address, min(self.enter("read", fd, address, count), count))
 
-    def write(self: _Caller, fd: int, data: bytes) -> int:
+    def write(self: Caller, fd: int, data: bytes) -> int:
         """write(2): how many bytes the file took."""
         return self.enter("write", fd, Buffers(self).put(data), len(data))
 
-    def pread(self: _Caller, fd: int, count: int, offset: int) -> bytes:
+    def pread(self: Caller, fd: int, count: int, offset: int) -> bytes:
         """pread64(2)."""
         address = Buffers(self).room(count)
         return self.get(address, min(self.enter("pread64", fd, address, count, offset), count))
 
-    def pwrite(self: _Caller, fd: int, data: bytes, offset: int) -> int:
+    def pwrite(self: Caller, fd: int, data: bytes, offset: int) -> int:
         """pwrite64(2)."""
         return self.enter("pwrite64", fd, Buffers(self).put(data), len(data), offset)
 
-    def readv(self: _Caller, fd: int, buffers: Sequence[bytearray]) -> int:
+    def readv(self: Caller, fd: int, buffers: Sequence[bytearray]) -> int:
         """readv(2): fills the buffers in turn; how many bytes."""
         room = Buffers(self)
         places = [room.room(len(buffer)) for buffer in buffers]
@@ -129,17 +131,17 @@ class FileCalls:
             left -= size
         return total
 
-    def writev(self: _Caller, fd: int, buffers: Sequence[bytes]) -> int:
+    def writev(self: Caller, fd: int, buffers: Sequence[bytes]) -> int:
         """writev(2): how many bytes the file took."""
         room = Buffers(self)
         vector = b"".join(struct.pack("<QQ", room.put(b), len(b)) for b in buffers)
         return self.enter("writev", fd, room.put(vector), len(buffers))
 
-    def lseek(self: _Caller, fd: int, offset: int, whence: int) -> int:
+    def lseek(self: Caller, fd: int, offset: int, whence: int) -> int:
         """lseek(2): the new position."""
         return self.enter("lseek", fd, offset, whence)
 
-    def ioctl(self: _Caller, fd: int, cmd: int, arg: int | bytes | bytearray = 0) -> int:
+    def ioctl(self: Caller, fd: int, cmd: int, arg: int | bytes | bytearray = 0) -> int:
         """ioctl(2). Bytes are passed by address; what the driver writes to a bytearray comes back in it."""
         if isinstance(arg, int):
             return self.enter("ioctl", fd, cmd, arg)
@@ -149,42 +151,42 @@ class FileCalls:
             arg[:] = self.get(address, len(arg))
         return result
 
-    def fsync(self: _Caller, fd: int) -> None:
+    def fsync(self: Caller, fd: int) -> None:
         """fsync(2)."""
         self.enter("fsync", fd)
 
-    def fdatasync(self: _Caller, fd: int) -> None:
+    def fdatasync(self: Caller, fd: int) -> None:
         """fdatasync(2)."""
         self.enter("fdatasync", fd)
 
-    def ftruncate(self: _Caller, fd: int, length: int) -> None:
+    def ftruncate(self: Caller, fd: int, length: int) -> None:
         """ftruncate(2)."""
         self.enter("ftruncate", fd, length)
 
-    def dup(self: _Caller, fd: int) -> int:
+    def dup(self: Caller, fd: int) -> int:
         """dup(2)."""
         return self.enter("dup", fd)
 
-    def dup2(self: _Caller, fd: int, fd2: int) -> int:
+    def dup2(self: Caller, fd: int, fd2: int) -> int:
         """dup2(2)."""
         return self.enter("dup2", fd, fd2)
 
-    def fcntl(self: _Caller, fd: int, cmd: int, arg: int = 0) -> int:
+    def fcntl(self: Caller, fd: int, cmd: int, arg: int = 0) -> int:
         """fcntl(2)."""
         return self.enter("fcntl", fd, cmd, arg)
 
-    def pipe(self: _Caller, flags: int = 0) -> tuple[int, int]:
+    def pipe(self: Caller, flags: int = 0) -> tuple[int, int]:
         """pipe2(2): the reading end, the writing end."""
         address = Buffers(self).room(8)
         self.enter("pipe2", address, flags)
         reading, writing = struct.unpack("<ii", self.get(address, 8))
         return reading, writing
 
-    def memfd(self: _Caller, data: bytes, flags: int = O_RDONLY) -> int:
+    def memfd(self: Caller, data: bytes, flags: int = O_RDONLY) -> int:
         """A descriptor of a regular file with the given contents."""
         return int(self.kernel.sched.run(self.task, memfd(self.kernel, "", flags, data)))
 
-    def poll(self: _Caller, fds: dict[int, int], timeout_ms: int = -1) -> dict[int, int]:
+    def poll(self: Caller, fds: dict[int, int], timeout_ms: int = -1) -> dict[int, int]:
         """poll(2): what each descriptor is ready for, POLL*; those that are not are left out."""
         address = Buffers(self).put(b"".join(_POLLFD.pack(fd, events, 0) for fd, events in fds.items()))
         self.enter("poll", address, len(fds), timeout_ms)
@@ -192,7 +194,7 @@ class FileCalls:
         return {fd: revents for fd, _, revents in answers if revents}
 
     def select(
-        self: _Caller, read: Iterable[int], write: Iterable[int] = (), timeout: float | None = None
+        self: Caller, read: Iterable[int], write: Iterable[int] = (), timeout: float | None = None
     ) -> tuple[list[int], list[int]]:
         """select(2): the descriptors that can be read, those that can be written."""
         room, sets = Buffers(self), []
@@ -210,7 +212,7 @@ class FileCalls:
 
     # --- about files --------------------------------------------------------------------------------
 
-    def stat(self: _Caller, path: str | bytes, *, follow_symlinks: bool = True) -> Status:
+    def stat(self: Caller, path: str | bytes, *, follow_symlinks: bool = True) -> Status:
         """stat(2), lstat(2)."""
         room = Buffers(self)
         place = room.text(path)
@@ -218,17 +220,17 @@ class FileCalls:
         self.enter("stat" if follow_symlinks else "lstat", place, address)
         return Status.unpack(self.get(address, _STAT_SIZE))
 
-    def fstat(self: _Caller, fd: int) -> Status:
+    def fstat(self: Caller, fd: int) -> Status:
         """fstat(2)."""
         address = Buffers(self).room(_STAT_SIZE)
         self.enter("fstat", fd, address)
         return Status.unpack(self.get(address, _STAT_SIZE))
 
-    def access(self: _Caller, path: str | bytes, mode: int) -> None:
+    def access(self: Caller, path: str | bytes, mode: int) -> None:
         """access(2)."""
         self.enter("access", Buffers(self).text(path), mode)
 
-    def listdir(self: _Caller, path: str | bytes = ".") -> list[str]:
+    def listdir(self: Caller, path: str | bytes = ".") -> list[str]:
         """Names in a directory, in the order in which getdents64(2) gives them."""
         room = Buffers(self)
         place, records = room.room(_DIRENTS), b""
@@ -241,7 +243,7 @@ class FileCalls:
                 self.enter("close", fd)
         return [name for name in names(records) if name not in (".", "..")]
 
-    def readlink(self: _Caller, path: str | bytes) -> str:
+    def readlink(self: Caller, path: str | bytes) -> str:
         """readlink(2)."""
         room = Buffers(self)
         place = room.text(path)
@@ -251,50 +253,50 @@ class FileCalls:
 
     # --- names --------------------------------------------------------------------------------------
 
-    def mknod(self: _Caller, path: str | bytes, mode: int = S_IFREG | 0o600, device: int = 0) -> None:
+    def mknod(self: Caller, path: str | bytes, mode: int = S_IFREG | 0o600, device: int = 0) -> None:
         """mknod(2); `device` is from `makedev`, as `os.makedev` gives it."""
         self.enter("mknod", Buffers(self).text(path), mode, device)
 
-    def mkdir(self: _Caller, path: str | bytes, mode: int = 0o777) -> None:
+    def mkdir(self: Caller, path: str | bytes, mode: int = 0o777) -> None:
         """mkdir(2)."""
         self.enter("mkdir", Buffers(self).text(path), mode)
 
-    def rmdir(self: _Caller, path: str | bytes) -> None:
+    def rmdir(self: Caller, path: str | bytes) -> None:
         """rmdir(2)."""
         self.enter("rmdir", Buffers(self).text(path))
 
-    def unlink(self: _Caller, path: str | bytes) -> None:
+    def unlink(self: Caller, path: str | bytes) -> None:
         """unlink(2)."""
         self.enter("unlink", Buffers(self).text(path))
 
-    def rename(self: _Caller, old: str | bytes, new: str | bytes) -> None:
+    def rename(self: Caller, old: str | bytes, new: str | bytes) -> None:
         """rename(2)."""
         room = Buffers(self)
         self.enter("rename", room.text(old), room.text(new))
 
-    def link(self: _Caller, old: str | bytes, new: str | bytes) -> None:
+    def link(self: Caller, old: str | bytes, new: str | bytes) -> None:
         """link(2)."""
         room = Buffers(self)
         self.enter("link", room.text(old), room.text(new))
 
-    def symlink(self: _Caller, target: str | bytes, path: str | bytes) -> None:
+    def symlink(self: Caller, target: str | bytes, path: str | bytes) -> None:
         """symlink(2)."""
         room = Buffers(self)
         self.enter("symlink", room.text(target), room.text(path))
 
-    def chmod(self: _Caller, path: str | bytes, mode: int) -> None:
+    def chmod(self: Caller, path: str | bytes, mode: int) -> None:
         """chmod(2)."""
         self.enter("chmod", Buffers(self).text(path), mode)
 
-    def chown(self: _Caller, path: str | bytes, uid: int, gid: int) -> None:
+    def chown(self: Caller, path: str | bytes, uid: int, gid: int) -> None:
         """chown(2)."""
         self.enter("chown", Buffers(self).text(path), uid & 0xFFFF_FFFF, gid & 0xFFFF_FFFF)
 
-    def truncate(self: _Caller, path: str | bytes, length: int) -> None:
+    def truncate(self: Caller, path: str | bytes, length: int) -> None:
         """truncate(2)."""
         self.enter("truncate", Buffers(self).text(path), length)
 
-    def utime(self: _Caller, path: str | bytes, ns: tuple[int, int] | None = None) -> None:
+    def utime(self: Caller, path: str | bytes, ns: tuple[int, int] | None = None) -> None:
         """utimensat(2): access and modification time in nanoseconds; None is now."""
         room = Buffers(self)
         times = 0
@@ -302,17 +304,17 @@ class FileCalls:
             times = room.put(struct.pack("<4q", *divmod(ns[0], 10**9), *divmod(ns[1], 10**9)))
         self.enter("utimensat", AT_FDCWD & (1 << 64) - 1, room.text(path), times, 0)
 
-    def chdir(self: _Caller, path: str | bytes) -> None:
+    def chdir(self: Caller, path: str | bytes) -> None:
         """chdir(2)."""
         self.enter("chdir", Buffers(self).text(path))
 
-    def getcwd(self: _Caller) -> str:
+    def getcwd(self: Caller) -> str:
         """getcwd(2)."""
         address = Buffers(self).room(_PAGE)
         size = self.enter("getcwd", address, _PAGE)
         return self.get(address, size - 1).decode("utf-8", "surrogateescape")
 
-    def umask(self: _Caller, mask: int) -> int:
+    def umask(self: Caller, mask: int) -> int:
         """umask(2): the mask before."""
         return self.enter("umask", mask)
 

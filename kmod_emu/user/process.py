@@ -12,6 +12,7 @@ from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.files import Buffers, FileCalls
 from kmod_emu.user.memory import UserMappings
 from kmod_emu.user.mmap import close_mappings
+from kmod_emu.user.sockets import SocketCalls
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -37,7 +38,7 @@ def close_all(kernel: KernelCore, task: Task) -> None:
         kernel.sched.run(task, last_steps())
 
 
-class Process(FileCalls):
+class Process(FileCalls, SocketCalls):
     """A process of the machine: a task with user memory and file descriptors.
 
     Get one from `Kernel.process`. Used as a context manager it exits at the end.
