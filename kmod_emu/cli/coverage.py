@@ -8,7 +8,7 @@ from collections import Counter
 import click
 
 from kmod_emu.api import Kernel
-from kmod_emu.cli.run import _find
+from kmod_emu.cli.fresh import find_module
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.coverage import MISSING, OTHER, Import, coverage, imports
 from kmod_emu.kmod.errors import ToolError
@@ -31,7 +31,7 @@ def command(modules: tuple[str, ...], release: str | None, show_all: bool, as_js
     worst = 0
     for module in modules:
         try:
-            path = _find(module)
+            path = find_module(module)
             names = imports(path)
             choice = None if release else profile_for(path)
             wanted = choice.profile if choice else release

@@ -25,6 +25,7 @@ _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod
 COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
     "exec": ("kmod_emu.cli.exec", "exec_"),
+    "debug": ("kmod_emu.cli.debug", "debug"),
     "boot": ("kmod_emu.cli.tools", "boot"),
     "insmod": _TOOL,
     "rmmod": _TOOL,
@@ -52,6 +53,7 @@ TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
     "exec": "Run a Linux program on the machine, such as busybox.",
+    "debug": "Stop at the first instruction of a module's init, and step from there, also backwards.",
     "boot": "Start a fresh machine and keep it for the commands below.",
     "insmod": "Load a module into the kept machine.",
     "rmmod": "Remove modules from the kept machine.",

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu import samples
-from kmod_emu.api import Kernel
 from kmod_emu.cli.command import complete_sample
+from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.main import UID, USAGE_ERROR, colour
+from kmod_emu.cli.main import UID, colour
 from kmod_emu.errors import Killed, SleepsForever, Unimplemented
 from kmod_emu.kmod import insmod as tool
-from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.explain import loading
 from kmod_emu.observe.narrator import Narrator
 from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run, unread
 from kmod_emu.observe.steps import show
+
+if TYPE_CHECKING:
+    from kmod_emu.api import Kernel
 
 
 def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float:
@@ -84,26 +84,17 @@ def run(
     MODULE is a .ko file or the name of a sample, such as `hello`. Exit status: 0 loaded, 1 refused or failed,
     2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
     """
-    try:
-        path = _find(module)
-        choice = None if release else profile_for(path)
-        kernel = Kernel(
-            choice.profile if choice else release, permissive=permissive, smap=not no_smap, modules=modules
-        )
-    except ToolError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.status)
-    except LookupError as error:
-        click.echo(f"kmod-emu: {error.args[0]}", err=True)
-        sys.exit(USAGE_ERROR)
+    kernel, path, reason = fresh_machine(
+        module, release, permissive=permissive, smap=not no_smap, modules=modules
+    )
     kernel.cpu.watchdog.limit = time_limit
     recorder = Recorder()
     kernel.events.listen(recorder)
     if not as_json and not quiet:
         kernel.events.listen(Narrator(click.echo, colour))
         click.echo(f"$ insmod {' '.join([module, *params])}    # on a fresh {kernel.profile.release}")
-        if choice and choice.reason:
-            click.echo(f"# {show(choice.reason)}")
+        if reason:
+            click.echo(f"# {show(reason)}")
     options = {"as_json": as_json, "quiet": quiet, "explain": explain}
     _follow(kernel, path, " ".join(params), uid, seconds, recorder, **options)
 
@@ -185,14 +176,3 @@ def _complain(result: Run, *, explain: bool) -> None:
             click.echo(f"kmod-emu: {show(reason)}", err=True)
     if isinstance(error, Unimplemented) and error.recipe:
         click.echo("".join(f"    {line}\n" for line in error.recipe.splitlines()), nl=False, err=True)
-
-
-def _find(module: str) -> str:
-    """A path, or a sample's path for a bare name; a directory of that name, as samples/ has, is not meant."""
-    bare = "/" not in module and not module.endswith(".ko")
-    if bare and not os.path.isfile(module) and module in samples.names():
-        return str(samples.path(module))
-    if bare and not os.path.exists(module):
-        names = ", ".join(samples.names())
-        raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
-    return module

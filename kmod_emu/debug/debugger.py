@@ -368,7 +368,8 @@ class Debugger:
 
         def note(event: Event) -> bool:
             nonlocal found
-            if timeline.place[:2] != here[:2] or not timeline.place.exact:
+            passed = event.change is not None  # it is told behind the instruction, which is to be undone
+            if passed or timeline.place[:2] != here[:2] or not timeline.place.exact:
                 hit = tuple(point for point in points if self._concerns(point, event))
                 if hit:
                     found = timeline.place, self._stopped(event, hit)
@@ -445,7 +446,7 @@ class Debugger:
             return False
         if isinstance(point, Breakpoint):
             mine = event.caught is None and event.change is None and point.address == event.address
-            mine = mine and (point.task is None or point.task is self.task)
+            mine = mine and (point.task is None or point.task.pid == self.task.pid)
             mine = mine and self.kernel.cpu.read("rsp") >= point.rsp
         elif isinstance(point, Watchpoint):
             mine = event.change is not None and _range(point) in event.change.ranges

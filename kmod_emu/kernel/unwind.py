@@ -34,8 +34,8 @@ class Frame(NamedTuple):
         return f" {'' if self.reliable else '? '}{name}"
 
 
-class _Place(NamedTuple):
-    """Where the walk is: an instruction and the registers there."""
+class Place(NamedTuple):
+    """Where a walk is: an instruction and the registers there."""
 
     rip: int
     rsp: int
@@ -63,27 +63,27 @@ def callers(kernel: KernelCore, task: Task) -> list[tuple[int, int]]:
     return [] if start is None else list(_walk(kernel, task, start))
 
 
-def _start(kernel: KernelCore, task: Task) -> _Place | None:
+def _start(kernel: KernelCore, task: Task) -> Place | None:
     """Where guest code stopped; None if the task runs in Python and no guest code is below."""
     cpu = kernel.cpu
     if task.resume is not None:  # it gave up the processor
-        return _Place(task.resume.rip, task.resume.rsp, 0)
+        return Place(task.resume.rip, task.resume.rsp, 0)
     if kernel.sched.in_guest and task is kernel.sched.current:
-        return _Place(cpu.rip, cpu.read("rsp"), cpu.read("rbp"))
+        return Place(cpu.rip, cpu.read("rsp"), cpu.read("rbp"))
     if task.activations and task.activations[-1].deliver is not None:
         below = task.activations[-1]
-        return _Place(below.rip, below.stack, cpu.read("rbp"))
+        return Place(below.rip, below.stack, cpu.read("rbp"))
     return None
 
 
-def _walk(kernel: KernelCore, task: Task, place: _Place) -> Iterator[tuple[int, int]]:
+def _walk(kernel: KernelCore, task: Task, place: Place) -> Iterator[tuple[int, int]]:
     """Slots of the stack that hold the return addresses of the callers, and these."""
-    tables = OrcTables(kernel, (tables.module for tables in kernel.faults.tables.values() if tables.module))
+    tables = orc_tables(kernel)
     activations = [activation for activation in task.activations if activation.deliver is not None]
     called = False  # the place is a return address: the instruction is the one before it
     while task.stack <= place.rsp < task.stack_top:
         try:
-            slot, caller_rbp = _return_slot(kernel, tables, place, called)
+            slot, caller_rbp = return_slot(kernel, tables, place, called)
             rip = kernel.memory.read_u64(slot)
         except (PageFault, LookupError):
             return
@@ -91,14 +91,19 @@ def _walk(kernel: KernelCore, task: Task, place: _Place) -> Iterator[tuple[int, 
             if not activations:
                 return
             below = activations.pop()  # Python was called from there, or interrupted it
-            place = _Place(below.rip, below.stack, caller_rbp)
+            place = Place(below.rip, below.stack, caller_rbp)
             called = False
             continue
         yield slot, rip
-        place, called = _Place(rip, slot + 8, caller_rbp), True
+        place, called = Place(rip, slot + 8, caller_rbp), True
 
 
-def _return_slot(kernel: KernelCore, tables: OrcTables, place: _Place, called: bool) -> tuple[int, int]:
+def orc_tables(kernel: KernelCore) -> OrcTables:
+    """The tables of all modules."""
+    return OrcTables(kernel, (tables.module for tables in kernel.faults.tables.values() if tables.module))
+
+
+def return_slot(kernel: KernelCore, tables: OrcTables, place: Place, called: bool) -> tuple[int, int]:
     """Where the return address of the function at `place` lies, and its caller's RBP.
 
     Raises:
@@ -117,7 +122,7 @@ def _return_slot(kernel: KernelCore, tables: OrcTables, place: _Place, called: b
     return rsp - 8, place.rbp
 
 
-def _caller_rsp(kernel: KernelCore, entry: OrcEntry, place: _Place) -> int:
+def _caller_rsp(kernel: KernelCore, entry: OrcEntry, place: Place) -> int:
     """The caller's stack pointer."""
     if not entry.call or entry.sp_reg == UNDEFINED:
         raise LookupError("the stack ends here")
@@ -132,7 +137,7 @@ def _caller_rsp(kernel: KernelCore, entry: OrcEntry, place: _Place) -> int:
     raise LookupError("a register that is not kept")
 
 
-def _guess(kernel: KernelCore, place: _Place) -> int:
+def _guess(kernel: KernelCore, place: Place) -> int:
     """Code without tables, as the guest half of the base kernel: the next word that follows a call."""
     for slot in range(place.rsp & ~7, (place.rsp & ~7) + 1024, 8):
         word = kernel.memory.read_u64(slot)

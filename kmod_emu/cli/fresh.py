@@ -1,0 +1,75 @@
+"""A fresh machine for one module: what `run`, `gdbserver` and their like begin with."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+import click
+
+from kmod_emu import samples
+from kmod_emu.api import Kernel
+from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.kmod.choose import profile_for
+from kmod_emu.kmod.errors import ToolError
+
+
+class Fresh(NamedTuple):
+    """A machine that has just booted, and what for.
+
+    Attributes:
+        path: Of the module's file.
+        reason: Why this release, where the module's own is not known.
+    """
+
+    kernel: Kernel
+    path: str
+    reason: str
+
+
+def fresh_machine(
+    module: str,
+    release: str | None = None,
+    *,
+    permissive: bool = False,
+    smap: bool = True,
+    modules: str | None = None,
+) -> Fresh:
+    """Boot a machine for MODULE, a file or a sample's name; exits with a sentence if that cannot be.
+
+    Args:
+        module: As it stands on the command line.
+        release: What to boot; by default what the module was built for.
+        permissive: As `Kernel` takes it, like the others.
+        smap: Likewise.
+        modules: Likewise.
+    """
+    try:
+        path = find_module(module)
+        choice = None if release else profile_for(path)
+        kernel = Kernel(
+            choice.profile if choice else release, permissive=permissive, smap=smap, modules=modules
+        )
+    except ToolError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.status)
+    except LookupError as error:
+        click.echo(f"kmod-emu: {error.args[0]}", err=True)
+        sys.exit(USAGE_ERROR)
+    return Fresh(kernel, path, choice.reason if choice and choice.reason else "")
+
+
+def find_module(module: str) -> str:
+    """A path, or a sample's path for a bare name; a directory of that name, as samples/ has, is not meant.
+
+    Raises:
+        ToolError: There is neither.
+    """
+    bare = "/" not in module and not module.endswith(".ko")
+    if bare and not os.path.isfile(module) and module in samples.names():
+        return str(samples.path(module))
+    if bare and not os.path.exists(module):
+        names = ", ".join(samples.names())
+        raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
+    return module

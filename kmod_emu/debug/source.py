@@ -1,0 +1,49 @@
+"""Source files of modules, where they are at hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["Sources"]
+
+_SAMPLES = Path(__file__).parents[2]  # a checkout: the samples are compiled as samples/NAME/NAME.c
+
+
+class Sources:
+    """Finds and reads source files.
+
+    Attributes:
+        folders: Where to look, first to last; names are tried whole, then without their folders.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        self.folders = [*folders, Path.cwd(), _SAMPLES]
+        self._known: dict[str, list[str] | None] = {}
+
+    def add(self, folder: Path) -> None:
+        """Look in a folder first (gdb's `directory`)."""
+        self.folders.insert(0, folder)
+        self._known.clear()
+
+    def lines(self, file: str, *compiled_in: str) -> list[str] | None:
+        """The lines of a file by the name that debug information gives it; None if it is not found."""
+        if file not in self._known:
+            path = self.find(file, *compiled_in)
+            self._known[file] = _read(path) if path is not None else None
+        return self._known[file]
+
+    def find(self, file: str, *compiled_in: str) -> Path | None:
+        """Where a file is on this computer."""
+        name = Path(file)
+        for folder in (*map(Path, compiled_in), *self.folders):
+            for candidate in (folder / name, folder / name.name):
+                if candidate.is_file():
+                    return candidate
+        return None
+
+
+def _read(path: Path) -> list[str] | None:
+    try:
+        return path.read_text("utf-8", "backslashreplace").split("\n")
+    except OSError:
+        return None
