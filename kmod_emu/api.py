@@ -40,6 +40,8 @@ from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
 from kmod_emu.user.mmap import DeviceMappings
+from kmod_emu.user.proc_machine import machine_files
+from kmod_emu.user.proc_pid import Processes
 from kmod_emu.user.process import Process, close_all
 from kmod_emu.user.programs import Programs
 
@@ -122,6 +124,8 @@ class Kernel(KernelCore):
         self.add(TraceEvents(self))
         sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
         self.add(Programs(self))
+        procfs.processes = Processes(self).list
+        procfs.files |= machine_files(self)
         self.add(Futexes(self))
         self.add(OpenFiles(self))
         self.add(DeviceMappings(self))

@@ -111,6 +111,7 @@ import kmod_emu.user.syscalls_epoll
 import kmod_emu.user.syscalls_fd
 import kmod_emu.user.syscalls_file
 import kmod_emu.user.syscalls_memory
+import kmod_emu.user.syscalls_mount
 import kmod_emu.user.syscalls_path
 import kmod_emu.user.syscalls_poll
 import kmod_emu.user.syscalls_process

@@ -37,7 +37,7 @@ def path_of(kernel: KernelCore, path: int) -> bytes:
     names = _names(kernel, dentry)
     at = next((at for at, sb in kernel[Vfs].mounts.items() if mount and sb.mount_address == mount), None)
     if at is None:
-        return b"/".join(names)  # `anon_inode:[name]` and its like
+        return b"anon_inode:" + b"/".join(names)
     text = at.rstrip("/").encode("utf-8", "surrogateescape") + b"".join(b"/" + name for name in names)
     gone = any(f.dentry.address == dentry and f.dentry.unhashed for f in kernel[Vfs].open_files)
     return (text or b"/") + (b" (deleted)" if gone else b"")

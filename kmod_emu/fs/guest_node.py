@@ -14,16 +14,10 @@ if TYPE_CHECKING:
 
 
 class GuestNode(Node):
-    """A node of a module's.
-
-    Attributes:
-        uid: Whose it is.
-        gid: Whose it is.
-    """
+    """A node of a module's."""
 
     def __init__(self, mode: int) -> None:
         super().__init__(mode)
-        self.uid = self.gid = 0
         self._dentry: Dentry | None = None
 
     @property
@@ -37,8 +31,6 @@ class GuestNode(Node):
         """The same one each time."""
         if self._dentry is None:
             self._dentry = super().dentry(sb, name, parent, ino, strict=False)
-            inode = self._dentry.inode
-            inode.uid, inode.gid = self.uid, self.gid
         return self._dentry
 
     def unhash(self, kernel: KernelCore) -> None:

@@ -12,6 +12,8 @@ from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.resource import show
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -19,7 +21,7 @@ _DIRECTORIES = ("driver", "fs", "bus")  # for modules to put theirs in (fs/proc/
 
 
 class Procfs:
-    """The files of /proc; `root` is what is mounted."""
+    """The files of /proc; `root` is what is mounted, `processes` lists the directories of tasks."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
@@ -40,7 +42,8 @@ class Procfs:
         self.bus: dict[str, Node] = {}  # what the kernel itself has in /proc/bus
         modules = self.tree.root.entries
         self.files["bus"] = directory(lambda: {**modules["bus"].entries, **self.bus})
-        self.root = directory(lambda: {**self.tree.root.entries, **self.files})
+        self.processes: Callable[[], dict[str, Node]] = dict
+        self.root = directory(lambda: {**self.tree.root.entries, **self.files, **self.processes()})
 
     def _devices(self, task: Task) -> str:
         """Majors and who has them (fs/proc/devices.c)."""

@@ -64,6 +64,7 @@ class Node:
         self.read, self.write, self.children, self.target = read, write, children, target
         self.strict, self.size, self.opened, self.whole = strict, size, opened, whole
         self.operations: FileOperations | None = None  # serves the file, where `read` and `write` do not
+        self.uid = self.gid = 0
         self.guest = False  # whether guest code serves it, and is to see its struct file
         self.chmod: Callable[[int], None] | None = None  # keeps permissions that a process sets
         self.emptied: Callable[[], None] | None = None  # called when the file is opened to be overwritten
@@ -154,7 +155,7 @@ class NodeInode(Inode):
     sb: NodeSuperBlock
 
     def __init__(self, sb: NodeSuperBlock, node: Node, ino: int, strict: bool) -> None:
-        super().__init__(sb, node.mode, now=EPOCH_AT_BOOT_NS + sb.kernel.clock.now_ns)
+        super().__init__(sb, node.mode, node.uid, node.gid, now=EPOCH_AT_BOOT_NS + sb.kernel.clock.now_ns)
         self.node, self.ino, self.strict = node, ino, strict or node.strict
         self.fop = node.operations or (sb.directories if node.children else sb.files)
 
