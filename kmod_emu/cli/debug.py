@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,10 @@ from kmod_emu.debug.terminal.session import Quit, Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from kmod_emu.api import Kernel
+
+_BUSYBOX = "/bin/busybox"
 
 
 @click.command()
@@ -38,6 +43,13 @@ if TYPE_CHECKING:
     metavar="ADDR|SYMBOL",
     help="Let init run, then go back to before the instruction that wrote there last.",
 )
+@click.option(
+    "--then",
+    "shell_lines",
+    multiple=True,
+    metavar="LINE",
+    help="While the module is loaded, let the machine's shell do this (needs a static busybox).",
+)
 @click.option("--plain", is_flag=True, help="No panels, also on a terminal.")
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
@@ -50,6 +62,7 @@ def debug(
     files: tuple[str, ...],
     commands: tuple[str, ...],
     last_write: str | None,
+    shell_lines: tuple[str, ...],
     plain: bool,
     uid: int,
     permissive: bool,
@@ -62,8 +75,11 @@ def debug(
     panels show registers, code, source, stack and variables after each stop; a pipe may give commands too.
     """
     kernel, path, _ = fresh_machine(module, release, permissive=permissive, smap=not no_smap)
+    if shell_lines:
+        _furnish(kernel)
     debugger = Debugger(kernel)
-    session = Session(debugger, click.echo, path, " ".join(params), uid=uid, remove=last_write is None)
+    remove = last_write is None
+    session = Session(debugger, click.echo, path, " ".join(params), shell_lines, uid=uid, remove=remove)
     session.title = f"insmod {' '.join([module, *params])}"
     terminal = None
     if not batch and sys.stdin.isatty() and sys.stdout.isatty():
@@ -85,6 +101,16 @@ def debug(
         session.flush()
         debugger.close()
     sys.exit(1 if failed else 0)
+
+
+def _furnish(kernel: Kernel) -> None:
+    """Give the machine a shell."""
+    from kmod_emu.user.execute import install_busybox
+
+    if not os.path.isfile(_BUSYBOX):
+        click.echo(f"kmod-emu: --then needs {_BUSYBOX}: install Debian's busybox-static", err=True)
+        sys.exit(USAGE_ERROR)
+    install_busybox(kernel, _BUSYBOX)
 
 
 def _scripted(session: Session, files: Iterable[str], commands: Iterable[str]) -> bool:

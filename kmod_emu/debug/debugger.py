@@ -71,7 +71,13 @@ class Debugger:
     # --- the run -------------------------------------------------------------------------------------------
 
     def start(
-        self, module: str | os.PathLike[str] | bytes, params: str = "", *, uid: int = 0, remove: bool = True
+        self,
+        module: str | os.PathLike[str] | bytes,
+        params: str = "",
+        *,
+        uid: int = 0,
+        remove: bool = True,
+        then: Callable[[], Any] | None = None,
     ) -> Stopped:
         """Load a module; stops at the first instruction of its init, or when the load has ended.
 
@@ -80,12 +86,13 @@ class Debugger:
             params: "name=value name=value".
             uid: Who loads it.
             remove: After a load that went well, also unload it, so that its exit can be debugged.
+            then: Called between the two; it must do the same whenever it is called.
 
         Raises:
             OSError: The file cannot be read.
         """
         image = module if isinstance(module, bytes) else Path(module).read_bytes()
-        return self.start_work(lambda: self._load(image, params, uid, remove))
+        return self.start_work(lambda: self._load(image, params, uid, remove, then))
 
     def start_work(self, work: Callable[[], Any]) -> Stopped:
         """As `start`, of anything that runs guest code; it must do the same whenever it is called."""
@@ -98,11 +105,15 @@ class Debugger:
         self._beginning = self.timeline.place
         return self.stop
 
-    def _load(self, image: bytes, params: str, uid: int, remove: bool) -> None:
+    def _load(
+        self, image: bytes, params: str, uid: int, remove: bool, then: Callable[[], Any] | None
+    ) -> None:
         kernel = self.kernel
         with kernel.process(uid=uid, comm="insmod") as process:
             process.init_module(image, params)
         module = kernel[Modules].loaded_by(process.pid)
+        if then is not None:
+            then()
         if remove and module is not None:
             kernel.rmmod(module.name)
 

@@ -12,12 +12,19 @@ _SAMPLES = Path(__file__).parents[2]  # a checkout: the samples are compiled as 
 class Sources:
     """Finds and reads source files.
 
+    Args:
+        release: Of the kernel whose headers are looked at, where they are installed.
+        folders: More to look in, first to last; names are tried whole, then without their folders.
+
     Attributes:
-        folders: Where to look, first to last; names are tried whole, then without their folders.
+        folders: All of them.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, release: str, *folders: Path) -> None:
         self.folders = [*folders, Path.cwd(), _SAMPLES]
+        headers = Path(f"/usr/src/linux-headers-{release}")
+        common = headers.with_name(f"{headers.name.rpartition('-')[0]}-common")
+        self._headers = [folder for folder in (headers, common) if folder.is_dir()]
         self._known: dict[str, list[str] | None] = {}
 
     def add(self, folder: Path) -> None:
@@ -39,7 +46,8 @@ class Sources:
             for candidate in (folder / name, folder / name.name):
                 if candidate.is_file():
                     return candidate
-        return None
+        whole = (folder / name for folder in self._headers)
+        return next((candidate for candidate in whole if candidate.is_file()), None)
 
 
 def _read(path: Path) -> list[str] | None:

@@ -154,3 +154,28 @@ def test_panels_on_a_terminal(terminal):
     assert " →    65" in plain
     assert "lev" in terminal("level_set", "p lev\t\t")
     terminal("quit", "\x15quit\r")
+
+
+@pytest.mark.skipif(not os.path.exists("/bin/busybox"), reason="no static busybox")
+def test_a_file_operation_is_stopped_in_when_a_program_uses_it():
+    line = "mknod /dev/echo c 246 0; echo hi > /dev/echo; cat /dev/echo"
+    asked = ["break echo_read", "continue", "p file->f_op->read", "p file->f_path.dentry->d_iname", "finish"]
+    asked += ["p $lx_current.comm", "p buffer", "delete 1", "continue"]
+    result = run("echo", "--then", line, "--batch", *(word for text in asked for word in ("-ex", text)))
+    assert result.exit_code == 0, result.output
+    answers = result.stdout.split("\n")
+    stopped = next(line for line in answers if line.startswith("Breakpoint 1, echo_read (file=0x"))
+    assert re.search(r"count=65536, pos=0x\w+\) at samples/echo/echo.c:36", stopped)
+    at = answers.index(stopped)
+    assert answers[at + 1 : at + 5] == [
+        "36\t{",
+        "$1 = (ssize_t (*)(struct file *, char *, size_t, loff_t *)) 0xffffffffc0000070 <echo_read>",
+        "$2 = \"echo\", '\\000' <repeats 27 times>",
+        "0xffffffff82000200 in kernel ()",
+    ]
+    assert answers[at + 5 : at + 8] == [
+        "Value returned is $3 = 3",
+        "$4 = \"cat\", '\\000' <repeats 12 times>",
+        "$5 = \"hi\\n\", '\\000' <repeats 252 times>",
+    ]
+    assert answers[-3:-1] == ["hi", "[Inferior 1 (insmod echo) exited normally]"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ from kmod_emu.debug.terminal.commands import commands
 from kmod_emu.debug.terminal.points import PointTable
 from kmod_emu.debug.terminal.stops import report
 from kmod_emu.debug.terminal.table import split_name
+from kmod_emu.machine.memory import PageFault
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from kmod_emu.debug.c.types import CType
     from kmod_emu.debug.debugger import Debugger
@@ -59,6 +61,7 @@ class Session:
         write: Prints a line.
         module: Path of the module.
         params: Its parameters.
+        then: Lines for the machine's shell, to be done while the module is loaded.
         options: More, for `Debugger.start`.
 
     Attributes:
@@ -82,17 +85,21 @@ class Session:
         write: Callable[[str], None],
         module: Path | str,
         params: str = "",
+        then: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self.debugger, self._write = debugger, write
         self._module, self._params, self._options = Path(module), params, options
+        self._shell_lines = tuple(then)
+        self._output: list[bytes] = []
+        self._shown = 0
         self.title = self._module.stem
         self.program = Program(debugger.kernel)
         self.program.memory = _Edited(debugger)
         self.names = Names(self.program)
         self.locator = Locator(self.program, self.names)
         self.examiner = Examiner(self.program.memory, self.names.printer)
-        self.sources = Sources(self._module.resolve().parent)
+        self.sources = Sources(debugger.kernel.profile.release, self._module.resolve().parent)
         self.points = PointTable(self)
         self.displays: dict[int, tuple[str, str]] = {}
         self.listed: tuple[str, int, int] | None = None
@@ -120,9 +127,18 @@ class Session:
     def start(self) -> None:
         """Load the module, up to the first instruction of its init; OSError if the file cannot be read."""
         self._logged = len(self.debugger.kernel.dmesg())
-        stop = self.debugger.start(self._module, self._params, **self._options)
+        self._output, self._shown = [], 0
+        options = self._options | ({"then": self._use} if self._shell_lines else {})
+        stop = self.debugger.start(self._module, self._params, **options)
         self.moved()
         report(self, stop, None, moved=True)
+
+    def _use(self) -> None:
+        """What happens between the load and the removal; done again whenever the run goes back."""
+        self._output.clear()
+        for line in self._shell_lines:
+            result = self.debugger.kernel.exec("/bin/sh", ["-c", line])
+            self._output.append(result.stdout + result.stderr)
 
     def restart(self, params: str) -> None:
         """The same again, from the machine as it was before."""
@@ -224,6 +240,10 @@ class Session:
         for line in lines[self._logged :]:
             self.write(tame(line))
         self._logged = len(lines)
+        for text in self._output[self._shown :]:
+            for line in text.decode("utf-8", "backslashreplace").splitlines():
+                self.write(tame(line))
+        self._shown = max(self._shown, len(self._output))
 
     def _set_register(self, name: str, value: int) -> None:
         self.debugger.set_register(name, value)
@@ -247,7 +267,14 @@ class Session:
         word, rest = split_name(line)
         command = commands.find(word)
         self._last_line = line if command.repeats else ""
-        command.run(self, rest)
+        try:
+            command.run(self, rest)
+        except PageFault as fault:
+            raise DebugError(f"Cannot access memory at address {fault.address:#x}") from None
+        except LookupError as error:
+            if os.environ.get("KMOD_EMU_DEBUG"):
+                raise
+            raise DebugError(str(error.args[0]) if error.args else "There is none.") from None
 
     def repeat(self) -> None:
         """Do what an empty line means: the last line again, where that makes sense."""
