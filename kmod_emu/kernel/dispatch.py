@@ -229,6 +229,7 @@ class Dispatcher:
         views: list[tuple[int, Callable[[int], Any]]] = []
         for position, name in enumerate(names):
             wanted = annotations.get(name, "int")
+            wanted = getattr(wanted, "__name__", wanted)  # a type, where annotations are not kept as text
             if wanted == "str":
                 views.append((position, self._text))
             elif wanted == "bytes":

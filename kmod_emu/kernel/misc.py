@@ -27,9 +27,10 @@ def __warn_printk(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
 
 
 @export("void panic(const char *fmt, ...)")
-def panic(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
+async def panic(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
     """Stop the machine (kernel/panic.c)."""
-    kernel.faults.panic(vsnprintf(fmt, args, kernel.format_context).decode("utf-8", "backslashreplace"))
+    text = vsnprintf(fmt, args, kernel.format_context).decode("utf-8", "backslashreplace")
+    await kernel.faults.panic_told(text.removesuffix("\n"))
 
 
 @export("void __stack_chk_fail(void)")

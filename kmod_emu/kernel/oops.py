@@ -14,10 +14,11 @@ from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel import bugs, extable, missing, report
 from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
+from kmod_emu.kernel.preempt import in_interrupt
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.kernel.unwind import call_trace
 from kmod_emu.machine.cpu import Stop, StopReason
-from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
+from kmod_emu.machine.memory import PAGE_SIZE, WRITE, Access, PageFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -34,7 +35,20 @@ _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
 _PAGE_FAULT = 14
+_EXCEPTION_FRAME = 40  # bytes that the processor puts on the stack below the first 8
+_PANIC_TEXT = 1024
 _ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free")  # who died says these
+
+
+class _PanicFirst(Exception):
+    """Something has to run before the machine ends.
+
+    Attributes:
+        work: The coroutine that ends it.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, int]) -> None:
+        self.work = work
 
 
 class Tables(NamedTuple):
@@ -65,6 +79,7 @@ class Faults:
         self.source_line: Callable[[int], str | None] = lambda address: None  # set where files are at hand
         self.unimplemented: list[str] = []
         self.panicked = ""
+        self._notifies = False  # while a panic may call notifiers: a stop is handled
         self._warned: set[tuple[str, int]] = set()  # places of WARN_ONCE that have been said
         self._first_registers: list[report.Line] = []
         self._by_reason: dict[StopReason, Callable[[Task, Stop], int]] = {
@@ -88,7 +103,15 @@ class Faults:
             return self._page_fault(task, stop._replace(reason=StopReason.FAULT, fault=fault), exact=True)
         if stop.vector == _BREAKPOINT and (work := self._kernel.probes.hit(stop.rip)):
             return work
-        return self._by_reason[stop.reason](task, stop)
+        self._notifies = True
+        try:
+            if stop.reason in (StopReason.FAULT, StopReason.EXCEPTION) and (place := self._no_room()):
+                self._double_fault(task, stop, place)
+            return self._by_reason[stop.reason](task, stop)
+        except _PanicFirst as panic:
+            return panic.work
+        finally:
+            self._notifies = False
 
     def meaning(self, stop: Stop) -> tuple[str, str] | None:
         """What `handle` will make of a stop, as (kind, detail), without doing it.
@@ -206,13 +229,46 @@ class Faults:
 
         Raises:
             Killed: Always; for every later system call too.
+            _PanicFirst: While a stop is handled, when notifiers of modules are to be called before.
         """
-        task = self._kernel.sched.current
-        self.print([(0, f"Kernel panic - not syncing: {text}")])
-        self.dump_stack()
-        self.print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
+        self._panic_begins(text)
+        chain = self._kernel.symbol("panic_notifier_list")
+        head = chain + self._kernel.profile.offset("atomic_notifier_head", "head")
+        if self._notifies and self._kernel.memory.read_u64(head):
+            raise _PanicFirst(self._tell_and_die(text, head))
+        self._panic_ends(text)
+
+    async def panic_told(self, text: str) -> NoReturn:
+        """As `panic`, from a coroutine: notifiers of modules are called.
+
+        Raises:
+            Killed: Always.
+        """
+        self._panic_begins(text)
+        chain = self._kernel.symbol("panic_notifier_list")
+        await self._tell_and_die(text, chain + self._kernel.profile.offset("atomic_notifier_head", "head"))
+        raise AssertionError("a panic does not return")
+
+    def _panic_begins(self, text: str) -> None:
         self.panicked = text
-        self._die(task, SIGKILL, "panic", f"kernel panic: {text}")
+        self.print([(0, f"Kernel panic - not syncing: {text}")])
+        if not self._kernel.taint.test(Taint.DIE):
+            self.dump_stack()
+        self.print([(0, "Kernel Offset: disabled")])
+
+    async def _tell_and_die(self, text: str, head: int) -> int:
+        from kmod_emu.kernel.notifier_chain import call_chain
+
+        kernel = self._kernel
+        words = kernel.heap.kmalloc(_PANIC_TEXT)
+        if words:
+            kernel.memory.write(words, text.encode("utf-8", "surrogateescape")[: _PANIC_TEXT - 1] + b"\0")
+        await call_chain(kernel, head, 0, words)
+        self._panic_ends(text)
+
+    def _panic_ends(self, text: str) -> NoReturn:
+        self.print([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
+        self._die(self._kernel.sched.current, SIGKILL, "panic", f"kernel panic: {text}")
 
     def warn_once(self, file: str, line: int, text: str, function: str) -> None:
         """WARN_ONCE() inside the base kernel: as `warn`, the first time since boot."""
@@ -235,8 +291,6 @@ class Faults:
         fixup = self._fixup(stop.rip, _PAGE_FAULT)
         if fixup is not None:
             return fixup
-        if task.stack - PAGE_SIZE <= fault.address < task.stack:
-            self._stack_overflow(task, stop)
         address = fault.address if exact else report.fault_address(self._kernel, stop)
         lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
         sentence = self._page_fault_sentence(fault, address)
@@ -281,15 +335,31 @@ class Faults:
             memory.smap = True
             memory.flush()
 
-    def _stack_overflow(self, task: Task, stop: Stop) -> NoReturn:
-        """The page below the kernel stack was hit (arch/x86/kernel/traps.c: handle_stack_overflow)."""
-        place = self._kernel.cpu.read("rsp")
-        stack = f"{task.stack:016x}..{task.stack + THREAD_SIZE - 1:016x}"
-        head = [
-            (0, f"BUG: TASK stack guard page was hit at {place:016x} (stack is {stack})"),
-            report.die_line(self._kernel, "stack guard page", self.count + 1),
-        ]
-        self._oops(task, stop, head, None, SIGSEGV, "the kernel stack of 16 KiB is used up")
+    def _no_room(self) -> int:
+        """Where the processor could not save its state for the handler of a fault; 0 if it could."""
+        top = (self._kernel.cpu.read("rsp") & ~15) - 8 & _MASK64
+        for place in (top, top - _EXCEPTION_FRAME & _MASK64):
+            if place < TASK_SIZE_MAX or not self._kernel.memory.mapped(place, WRITE):
+                return place
+        return 0
+
+    def _double_fault(self, task: Task, stop: Stop, place: int) -> NoReturn:
+        """A fault whose handler has no stack: the end (arch/x86/kernel/traps.c: exc_double_fault)."""
+        if task.stack - PAGE_SIZE <= place < task.stack:
+            hashed = (
+                f"{self._kernel.format_context.hash_pointer(address):016x}"
+                for address in (place, task.stack, task.stack + THREAD_SIZE - 1)
+            )
+            line = "BUG: TASK stack guard page was hit at {} (stack is {}..{})".format(*hashed)
+            name, sentence = "stack guard page", "the kernel stack of 16 KiB is used up"
+        else:
+            line = "traps: PANIC: double fault, error_code: 0x0"
+            name, sentence = (
+                "double fault",
+                f"the stack pointer leads to {place:#x}, where nothing fits",
+            )
+        head = [(0, line), report.die_line(self._kernel, name, self.count + 1)]
+        self._oops(task, stop, head, None, SIGSEGV, sentence, register=place)
 
     def _exception(self, task: Task, stop: Stop) -> int:
         rip, vector = stop.rip, stop.vector
@@ -306,7 +376,7 @@ class Faults:
         else:
             name, where = _TRAP_NAMES.get(vector or 0, f"exception {vector}"), ""
         line = report.die_line(self._kernel, f"{name}{where}", self.count + 1)
-        self._oops(task, stop, [line], None, SIGSEGV, name)
+        self._oops(task, stop, [line], None, SIGSEGV, name, fatal=vector == _BREAKPOINT)
 
     def _soft_lockup(self, task: Task, stop: Stop) -> int:
         """Code that never returns: the kernel only complains for ever, here the task is ended."""
@@ -421,24 +491,53 @@ class Faults:
     # --- dying --------------------------------------------------------------------------------------
 
     def _oops(
-        self, task: Task, stop: Stop, head: list[tuple[int, str]], cr2: int | None, signal: int, sentence: str
+        self,
+        task: Task,
+        stop: Stop,
+        head: list[tuple[int, str]],
+        cr2: int | None,
+        signal: int,
+        sentence: str,
+        *,
+        register: int | None = None,
+        fatal: bool = False,
     ) -> NoReturn:
+        """The report, and the task's death (oops_end).
+
+        Args:
+            task: Who runs.
+            stop: Where.
+            head: The lines above the processor's state.
+            cr2: The address of a page fault.
+            signal: What kills the task.
+            sentence: What is wrong, for a person.
+            register: What CR2 holds after a fault that left no stack; the machine ends.
+            fatal: Whether the fault counts as an interrupt, which the machine does not survive either.
+        """
         kernel = self._kernel
         self.count += 1
         kernel.taint.debug_locks = False  # oops_enter(): before anything is printed
         self.print(head)
-        registers = report.register_lines(kernel, stop, cr2 or 0)
+        registers = report.register_lines(kernel, stop, cr2 or register or 0)
         self._first_registers = self._first_registers or registers
-        self.print(report.state_lines(kernel, task, stop, cr2=cr2))
+        self.print(report.state_lines(kernel, task, stop, cr2, register))
         self.print([(4, report.END_TRACE), *self._first_registers])
         kernel.taint.add(Taint.DIE)
+        sentence = f"{sentence} at {self._place(task, stop.rip)}"
+        if register is not None or fatal or in_interrupt(kernel):
+            self.note("oops", sentence)
+            if register is not None:
+                kernel.cpu.write("rsp", kernel.tasks.init_task.stack_top)  # the processor has one for this
+            self.panic("Fatal exception in interrupt")
         if kernel.sysctl["panic_on_oops"]:
             self.panic("Fatal exception")
-        self._note_locks_held(task, irqs_off=cr2 is not None)
+        # Without SMAP, a fault at a user's address is looked into with interrupts on.
+        irqs_off = cr2 is not None and (kernel.memory.smap or cr2 >= TASK_SIZE_MAX)
+        self._note_locks_held(task, irqs_off=irqs_off)
         limit = kernel.sysctl["oops_limit"]
         if limit and self.count >= limit:
             self.panic(f"Oopsed too often (kernel.oops_limit is {limit})")
-        self._die(task, signal, "oops", f"{sentence} at {self._place(task, stop.rip)}")
+        self._die(task, signal, "oops", sentence)
 
     def _place(self, task: Task, rip: int) -> str:
         """The symbol at a place and the line of its source, or of the nearest caller that has one."""

@@ -68,12 +68,18 @@ def fault_address(kernel: KernelCore, stop: Stop) -> int:
 
 
 def state_lines(
-    kernel: KernelCore, task: Task, stop: Stop, cr2: int | None = None, *, first_modules: bool = False
+    kernel: KernelCore,
+    task: Task,
+    stop: Stop,
+    cr2: int | None = None,
+    register: int | None = None,
+    *,
+    first_modules: bool = False,
 ) -> list[Line]:
     """CPU, RIP, code, registers, call trace, modules; `first_modules` as WARN orders them."""
     modules = [(4, f"Modules linked in:{kernel.modules_text()}")]
     lines: list[Line] = modules if first_modules else []
-    lines = [*lines, *_machine_lines(kernel, task), *register_lines(kernel, stop, cr2 or 0)]
+    lines = [*lines, *_machine_lines(kernel, task), *register_lines(kernel, stop, cr2 or register or 0)]
     lines += trace_lines(kernel, task)
     if not first_modules:
         lines += modules

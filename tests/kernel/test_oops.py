@@ -1,5 +1,6 @@
 """Faults of guest code: what dmesg says, who dies, and that the machine lives on."""
 
+import re
 import struct
 
 import pytest
@@ -71,7 +72,6 @@ def test_registers_code_and_trace_are_shown(kernel, guest):
     [
         ("xor ecx, ecx; div ecx; ret", "divide error: 0000 [#1] PREEMPT SMP NOPTI"),
         ("ud2", "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI"),
-        ("int3", "int3: 0000 [#1] PREEMPT SMP NOPTI"),
         (
             "mov rax, 0xdead000000000100; mov [rax + 8], rdi; ret",
             "general protection fault, probably for non-canonical address 0xdead000000000108: "
@@ -83,6 +83,67 @@ def test_registers_code_and_trace_are_shown(kernel, guest):
 def test_exception(kernel, guest, source, line):
     assert dies(guest, source).signal == SIGSEGV
     assert kernel.dmesg()[0] == line
+
+
+def ends_the_machine(kernel, guest, source):
+    """The log of a fault that counts as one in an interrupt."""
+    dies(guest, source)
+    lines = kernel.dmesg()
+    assert lines[-3:] == [
+        "Kernel panic - not syncing: Fatal exception in interrupt",
+        "Kernel Offset: disabled",
+        "---[ end Kernel panic - not syncing: Fatal exception in interrupt ]---",
+    ]
+    assert not [line for line in lines if line.startswith("note: ")]
+    assert lines.count("Call Trace:") == 1  # none of the panic's own
+    assert [report["kind"] for report in kernel.faults.reports] == ["oops", "panic"]
+    return lines
+
+
+def test_a_breakpoint_that_is_nobodys_ends_the_machine(kernel, guest):
+    assert ends_the_machine(kernel, guest, "int3")[0] == "int3: 0000 [#1] PREEMPT SMP NOPTI"
+
+
+def test_a_fault_in_a_softirq_ends_the_machine(kernel, guest):
+    kernel.percpu.write("__preempt_count", 0x8000_0100, 4)
+    assert ends_the_machine(kernel, guest, "ud2")[0] == "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI"
+
+
+@pytest.mark.parametrize("stack", [0x1000, 0xFFFF_C900_0000_0008, 0xDEAD_0000_0000_0100])
+def test_a_fault_without_a_stack_is_a_double_fault(kernel, guest, stack):
+    lines = ends_the_machine(kernel, guest, f"mov rsp, {stack:#x}; push rax; ret")
+    assert lines[0] == "traps: PANIC: double fault, error_code: 0x0"
+    assert lines[1] == "double fault: 0000 [#1] PREEMPT SMP NOPTI"
+    assert f"CR2: {(stack & ~15) - 8:016x} CR3" in "\n".join(lines)
+    assert f"the stack pointer leads to {(stack & ~15) - 8:#x}" in kernel.faults.reports[0]["text"]
+
+
+def test_recursion_without_end_hits_the_guard_page(kernel, guest):
+    lines = ends_the_machine(kernel, guest, "again: sub rsp, 0x100; call again")
+    assert re.fullmatch(
+        r"BUG: TASK stack guard page was hit at P \(stack is P\.\.P\)".replace("P", "0{8}[0-9a-f]{8}"),
+        lines[0],
+    )
+    assert lines[1] == "stack guard page: 0000 [#1] PREEMPT SMP NOPTI"
+    assert "the kernel stack of 16 KiB is used up" in kernel.faults.reports[0]["text"]
+
+
+@pytest.mark.parametrize("source", ["sub rsp, 8; call {panic}", "mov rsp, 0x1000; push rax"])
+def test_notifiers_are_told_of_a_panic(kernel, guest, source):
+    """The text is their argument; they run before the last line, whatever stack was left."""
+    told = []
+
+    @kernel.export("int goodbye(struct notifier_block *nb, unsigned long action, void *data)")
+    def goodbye(kernel, nb: int, action: int, data: bytes) -> int:
+        told.append((action, data, kernel.dmesg()[-1]))
+        return 0
+
+    block = guest.data(struct.pack("<QQQ", kernel.symbol("goodbye"), 0, 0))
+    guest.export("atomic_notifier_chain_register", kernel.symbol("panic_notifier_list"), block)
+    dies(guest, source, guest.text("the end"))
+    text = b"the end" if "panic" in source else b"Fatal exception in interrupt"
+    assert told == [(0, text, "Kernel Offset: disabled")]
+    assert kernel.dmesg()[-1] == f"---[ end Kernel panic - not syncing: {text.decode()} ]---"
 
 
 def test_oopses_are_counted_and_taint_once(kernel, guest):
