@@ -88,9 +88,10 @@ def forget(kernel: KernelCore, module: Module) -> None:
 
 def free_regions(kernel: KernelCore, module: Module) -> None:
     """Free all memory of a module."""
+    for region in module.regions.values():  # while the name in it can be read
+        kernel[Unloaded].note(module, region, "which was unloaded")
     for region in module.regions.values():
         kernel.probes.forget(region.base, region.size)
-        kernel[Unloaded].note(module, region, "which was unloaded")
         kernel.module_area.free(region.base)
     module.regions = {}
 
