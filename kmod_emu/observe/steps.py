@@ -228,6 +228,7 @@ STEPS: dict[str, tuple[str, Sentence]] = {
             " function pointers, where a kernel without modules has a case of a switch"
         ),
     ),
+    "probe": ("probe", lambda d: f"driver {show(d['driver'])} is asked for device {show(d['device'])}"),
     "uevent": ("uevent", lambda d: f"user space is told: {d['action']}@{show(d['path'])}"),
     "driver_returned_more": ("too much returned", lambda d: show(d["sentence"])),
     "unimplemented": ("not implemented", lambda d: f"{show(d['name'])} was used at {d['caller']:#x}"),

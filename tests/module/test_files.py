@@ -6,6 +6,7 @@ import pytest
 
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.uapi import errno
+from kmod_emu.uapi.capability import ALL_CAPABILITIES
 from tests.conftest import RECORDINGS
 
 TEXT = "/sys/module/hello/sections/.exit.text"
@@ -46,11 +47,11 @@ def test_nobody_knows_the_end_of_proc_modules(process):
 def test_who_opened_the_file_sees_addresses_whoever_reads(process, path):
     before = process.read_file(path)
     by_root = process.open(path, os.O_RDONLY)
-    process.task.capabilities = 0
+    process.task.set_ids(0, 0, 0)
     assert process.pread(by_root, len(before), 0) == before
     if path != TEXT:  # which only its owner opens
         by_others = process.open(path, os.O_RDONLY)
-        process.task.capabilities = -1
+        process.task.set_ids(0, 0, ALL_CAPABILITIES)
         text = process.pread(by_others, len(before), 0)
         assert b"hello" in text
         assert b"ffffffff" not in text
