@@ -91,8 +91,6 @@ def free_regions(kernel: KernelCore, module: Module) -> None:
     for region in module.regions.values():  # while the name in it can be read
         kernel[Unloaded].note(module, region, "which was unloaded")
     for region in module.regions.values():
-        kernel[Unloaded].note(module, region, "which was unloaded")  # reads its name, which is in one of them
-    for region in module.regions.values():
         kernel.probes.forget(region.base, region.size)
         kernel.module_area.free(region.base)
     module.regions = {}
