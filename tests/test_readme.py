@@ -1,4 +1,4 @@
-"""The README's first session and its Python examples show what really happens."""
+"""Sessions in the README and docs/, and the README's Python examples, show what really happens."""
 
 import doctest
 import os
@@ -18,12 +18,18 @@ README = ROOT / "README.md"
 MOVES = re.compile("0x(ffffffff82|ffff888000)[0-9a-f]{6}")
 
 
-def session() -> list[tuple[str, str]]:
-    """(command, output) pairs of the console block between the session marks."""
-    text = re.search(r"<!-- session -->\n```console\n(.*?)```\n<!-- end -->", README.read_text(), re.DOTALL)
-    assert text, "README has no session"
+def sessions(path: Path) -> list[str]:
+    """The console blocks between session marks."""
+    return re.findall(r"<!-- session -->\n```console\n(.*?)```\n<!-- end -->", path.read_text(), re.DOTALL)
+
+
+SESSIONS = {path.name: path for path in (README, *sorted((ROOT / "docs").glob("*.md"))) if sessions(path)}
+
+
+def commands(session: str) -> list[tuple[str, str]]:
+    """(command, output) pairs of a session."""
     pairs: list[tuple[str, str]] = []
-    for line in text[1].splitlines(keepends=True):
+    for line in session.splitlines(keepends=True):
         if line.startswith("$ kmod-emu"):
             pairs.append((line[2:].strip(), ""))
         else:
@@ -32,19 +38,24 @@ def session() -> list[tuple[str, str]]:
     return pairs
 
 
-def test_session_is_what_the_commands_print(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", SESSIONS)
+def test_session_is_what_the_commands_print(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KMOD_EMU_STATE", str(tmp_path / "machine.kmod"))
-    for name in ("hello", "params"):
-        os.symlink(samples.path(name), tmp_path / f"{name}.ko")
+    for sample in ("hello", "params"):
+        os.symlink(samples.path(sample), tmp_path / f"{sample}.ko")
     shown, printed = [], []
-    for command, output in session():
+    for command, output in (pair for session in sessions(SESSIONS[name]) for pair in commands(session)):
         words = shlex.split(command)
         assert words[0] == "kmod-emu", command
         result = CliRunner().invoke(main, words[1:])
         shown.append((command, MOVES.sub("0x...", output)))
         printed.append((command, MOVES.sub("0x...", result.output)))
     assert printed == shown
+
+
+def test_the_readme_has_a_session():
+    assert "README.md" in SESSIONS
 
 
 def test_python_examples():

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["format_call", "format_value", "quote"]
 
 TEXT_LIMIT = 80
+_LEVELS = {"0": "KERN_EMERG", "1": "KERN_ALERT", "2": "KERN_CRIT", "3": "KERN_ERR", "4": "KERN_WARNING",
+           "5": "KERN_NOTICE", "6": "KERN_INFO", "7": "KERN_DEBUG", "c": "KERN_CONT"}  # fmt: skip
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | str.maketrans(
     {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
@@ -23,22 +25,30 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | str.maketran
 
 
 def quote(text: str) -> str:
-    r"""A C string literal of a text, cut after 80 characters.
+    r"""A C string literal of a text, cut after 80 characters; a log level in front by its name.
 
-    >>> print(quote('say "hi"\n'))
-    "say \"hi\"\n"
+    >>> print(quote('say "hi"\n'), quote("\x016hello"))
+    "say \"hi\"\n" KERN_INFO "hello"
     """
+    if text[:1] == "\1" and text[1:2] in _LEVELS:
+        return f"{_LEVELS[text[1]]} {quote(text[2:])}"
     literal = f'"{text[:TEXT_LIMIT].translate(_ESCAPES)}"'
     return literal + "..." if len(text) > TEXT_LIMIT else literal
 
 
-def format_value(ctype: CType, value: int | str, text_of: Callable[[int], str] | None = None) -> str:
+def format_value(
+    ctype: CType,
+    value: int | str,
+    text_of: Callable[[int], str] | None = None,
+    name_of: Callable[[int], str | None] | None = None,
+) -> str:
     """One argument or result.
 
     Args:
         ctype: Its type.
         value: The decoded value; a str where the handler gets text.
         text_of: Reads the string at an address, for `const char *`; without it the address is printed.
+        name_of: The symbol at an address, for other pointers.
     """
     if isinstance(value, str):
         return quote(value)
@@ -47,14 +57,19 @@ def format_value(ctype: CType, value: int | str, text_of: Callable[[int], str] |
     if ctype.kind == "pointer":
         if value == 0:
             return "NULL"
-        return quote(text_of(value)) if ctype.is_text and text_of else hex(value)
+        if ctype.is_text and text_of:
+            return quote(text_of(value))
+        return (name_of and name_of(value)) or hex(value)
     if ctype.text in OCTAL:
         return f"0{value:o}" if value else "0"
     return hex(value) if ctype.text in HEX else _number(value, ctype.signed)
 
 
 def format_call(
-    prototype: Prototype, values: Sequence[int | str], text_of: Callable[[int], str] | None = None
+    prototype: Prototype,
+    values: Sequence[int | str],
+    text_of: Callable[[int], str] | None = None,
+    name_of: Callable[[int], str | None] | None = None,
 ) -> str:
     """A call with its arguments' names and values; values beyond the named parameters print bare.
 
@@ -65,15 +80,19 @@ def format_call(
     '_printk(fmt="n=%d", 7)'
     """
     pairs = zip_longest(values, prototype.parameters[: len(values)])
-    return (
-        f"{prototype.name}({', '.join(_argument(value, parameter, text_of) for value, parameter in pairs)})"
-    )
+    shown = ", ".join(_argument(value, parameter, text_of, name_of) for value, parameter in pairs)
+    return f"{prototype.name}({shown})"
 
 
-def _argument(value: int | str, parameter: Parameter | None, text_of: Callable[[int], str] | None) -> str:
+def _argument(
+    value: int | str,
+    parameter: Parameter | None,
+    text_of: Callable[[int], str] | None,
+    name_of: Callable[[int], str | None] | None,
+) -> str:
     if parameter is None:
         return quote(value) if isinstance(value, str) else _number(value)
-    shown = format_value(parameter.type, value, text_of)
+    shown = format_value(parameter.type, value, text_of, name_of)
     return f"{parameter.name}={shown}" if parameter.name else shown
 
 

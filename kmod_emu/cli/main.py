@@ -24,6 +24,7 @@ _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod
 # Command -> the module that has it and its name there. Only the one that runs is imported.
 COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
+    "trace": ("kmod_emu.cli.trace", "trace"),
     "exec": ("kmod_emu.cli.exec", "exec_"),
     "debug": ("kmod_emu.cli.debug", "debug"),
     "boot": ("kmod_emu.cli.tools", "boot"),
@@ -52,6 +53,7 @@ COMMANDS = {
 TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
+    "trace": "Print each call that a module makes, with its arguments and result, and each of its functions.",
     "exec": "Run a Linux program on the machine, such as busybox.",
     "debug": "Stop at the first instruction of a module's init, and step from there, also backwards.",
     "boot": "Start a fresh machine and keep it for the commands below.",

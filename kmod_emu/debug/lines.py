@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.kernel.kernel import KernelCore
 
 _SHF_EXECINSTR, _SHT_SYMTAB, _STT_SECTION = 4, 2, 3
@@ -36,6 +38,14 @@ class LineTable:
         rows.sort(key=lambda row: row[0])
         self._rows = rows
         self._starts = [row[0] for row in rows]
+
+    def rows(self) -> Iterator[tuple[str, int, str, int]]:
+        """(section, offset, file, line) of every place where a line's code begins."""
+        names = {number: name for name, number in self.sections.items()}
+        for address, file, line in self._rows:
+            section = names.get(address >> _SECTION_SHIFT)
+            if section is not None and line:
+                yield section, address & (1 << _SECTION_SHIFT) - 1, file, line
 
     def line(self, section: str, offset: int) -> str | None:
         """`file:line` of an offset in a section, None where nothing is known."""

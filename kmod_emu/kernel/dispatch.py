@@ -129,7 +129,10 @@ class Dispatcher:
         self._page[: len(contents)] = contents
 
     def _returned(self) -> None:
-        self._kernel.sched.returned(_U64.unpack_from(self._page, OFFSET["rdi"])[0])
+        value = _U64.unpack_from(self._page, OFFSET["rdi"])[0]
+        if self._kernel.events:
+            self._kernel.events.emit("guest_return", value=value)
+        self._kernel.sched.returned(value)
 
     # --- closures -----------------------------------------------------------------------------------
 

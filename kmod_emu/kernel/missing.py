@@ -5,25 +5,11 @@ from __future__ import annotations
 import keyword
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.machine.memory import PageFault
+from kmod_emu.kernel.calltext import call_text, prototype_of
 
 if TYPE_CHECKING:
     from kmod_emu.abi.prototypes import Prototype
     from kmod_emu.kernel.kernel import KernelCore
-
-_REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
-_MASK32 = 0xFFFF_FFFF
-
-
-def prototype_of(kernel: KernelCore, name: str) -> Prototype | None:
-    """The function's prototype as the release's kernel was built with it, where that is known."""
-    from kmod_emu.abi import prototypes
-
-    text = kernel.profile.prototype(name)
-    try:
-        return prototypes.parse(text) if text else None
-    except ValueError:
-        return None
 
 
 def recipe(name: str, prototype: Prototype | None) -> str:
@@ -69,30 +55,8 @@ def report(kernel: KernelCore, name: str, user: int, *, called: bool) -> dict[st
         "prototype": prototype.text if prototype else None,
     }
     if called:
-        entry["arguments"] = _arguments(kernel, prototype)
+        entry["arguments"] = call_text(kernel, name, prototype)
         entry["recipe"] = recipe(name, prototype)
         if prototype:
             entry["text"] += f"; the call is {entry['arguments']}"
     return entry
-
-
-def _arguments(kernel: KernelCore, prototype: Prototype | None) -> str:
-    """The call with its arguments, as far as they are in registers."""
-    from kmod_emu.abi.prototypes import format_call
-
-    values = [kernel.cpu.read(register) for register in _REGISTERS]
-    if prototype is None:
-        return "(" + ", ".join(hex(value) for value in values) + ")"
-    shown = []
-    for value, parameter in zip(values, prototype.parameters, strict=False):
-        size, signed = parameter.type.size, parameter.type.signed
-        value &= (1 << 8 * size) - 1 if size else _MASK32
-        shown.append(value - (1 << 8 * size) if signed and value >> 8 * size - 1 else value)
-
-    def text_of(address: int) -> str:
-        try:
-            return kernel.memory.read_cstring(address).decode("utf-8", "backslashreplace")
-        except PageFault:
-            return "(a bad pointer)"
-
-    return format_call(prototype, shown, text_of)

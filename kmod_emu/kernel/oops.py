@@ -556,9 +556,7 @@ class Faults:
         """`source_line`, on the host's time: reading debug information is not what the task does."""
         started = time.process_time()
         line = self.source_line(address)
-        spent = time.process_time() - started
-        self._kernel.sched.current.busy -= spent
-        self._kernel.cpu.watchdog.forgive(spent)
+        self._kernel.cpu.watchdog.forgive(time.process_time() - started)
         return line
 
     def call_place(self, address: int) -> str:

@@ -16,7 +16,6 @@ of the idle task.
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from types import NoneType
 from typing import TYPE_CHECKING, Any
@@ -173,7 +172,7 @@ class Scheduler:
                 hung_task.check(self._kernel)
                 raise SleepsForever(task.comm)
             if limit is not None and not task.finished:  # most work is done in one step
-                now = time.process_time()
+                now = self._cpu.watchdog.now()
                 end = min(end, now + limit)
                 if now > end:
                     raise SleepsForever(

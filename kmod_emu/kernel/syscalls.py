@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
 
     SystemCall = Callable[..., Coroutine[Any, Any, int]]
 
@@ -96,6 +97,12 @@ def name_of(number: int) -> str | None:
     return entry.name if entry else None
 
 
+def parameters_of(name: str) -> tuple[str, ...]:
+    """What the arguments of an implemented system call are called."""
+    code = _table[number_of(name)].function.__code__
+    return code.co_varnames[1 : code.co_argcount]
+
+
 async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:
     """Enter the kernel: the system call's result, or a KernelError (ENOSYS for an unknown number)."""
     entry = _table.get(number)
@@ -114,11 +121,18 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
             result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
     except Killed:
         raise
-    except KernelError:
-        kernel.lockdep.check_idle(task, "on return to user space")
+    except KernelError as error:
+        _leave(kernel, task, entry, -error.errno)
         raise
-    kernel.lockdep.check_idle(task, "on return to user space")
+    _leave(kernel, task, entry, result)
     return result
+
+
+def _leave(kernel: KernelCore, task: Task, entry: Entry, result: int) -> None:
+    """On the way back to user space."""
+    if kernel.events:
+        kernel.events.emit("syscall_exit", name=entry.name, result=result)
+    kernel.lockdep.check_idle(task, "on return to user space")
 
 
 async def _call_function(kernel: KernelCore, number: int, entry: Entry, arguments: tuple[int, ...]) -> int:

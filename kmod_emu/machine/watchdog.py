@@ -11,7 +11,6 @@ import os
 import threading
 import time
 from typing import TYPE_CHECKING
-from weakref import ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_LIMIT = 20.0  # seconds, as Linux's soft-lockup threshold (2 * watchdog_thresh)
 _POLL = 0.05  # seconds between looks
 
-_all: set[ref[Watchdog]] = set()
+_running: set[Watchdog] = set()
 _watched = False  # whether this process has its helper thread: a forked child does not
 
 
@@ -33,20 +32,24 @@ class Watchdog:
     def __init__(self, expire: Callable[[], None]) -> None:
         self.limit: float | None = DEFAULT_LIMIT
         self.expire = expire
-        self.since, self.deadline = 0.0, math.inf
-        _all.add(ref(self, _all.discard))
+        self.since = self.deadline = self.forgiven = 0.0
 
     def start(self, patience: float = math.inf) -> None:
         """A run begins, which may take `patience` seconds if that is less than the limit."""
         if not _watched:
             _launch()
-        self.since = time.process_time()
+        self.since = self.now()
         self.deadline = self.since + min(patience, math.inf if self.limit is None else self.limit)
+        _running.add(self)
+
+    def now(self) -> float:
+        """Seconds of processor time, without what was forgiven."""
+        return time.process_time() - self.forgiven
 
     @property
     def elapsed(self) -> float:
         """Seconds of processor time since the run began."""
-        return time.process_time() - self.since
+        return self.now() - self.since
 
     @property
     def over(self) -> bool:
@@ -55,12 +58,11 @@ class Watchdog:
 
     def forgive(self, seconds: float) -> None:
         """So much of the time was spent for the host, not by the run."""
-        self.since += seconds
-        self.deadline += seconds
+        self.forgiven += seconds
 
     def end(self) -> None:
         """The run ended."""
-        self.deadline = math.inf
+        _running.discard(self)
 
 
 def _launch() -> None:
@@ -72,6 +74,7 @@ def _launch() -> None:
 def _forked() -> None:
     global _watched
     _watched = False
+    _running.clear()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -80,8 +83,6 @@ os.register_at_fork(after_in_child=_forked)
 def _watch() -> None:
     while True:
         time.sleep(_POLL)
-        now = time.process_time()
-        for reference in tuple(_all):
-            watchdog = reference()
-            if watchdog is not None and now >= watchdog.deadline:
+        for watchdog in tuple(_running):
+            if watchdog.now() >= watchdog.deadline:
                 watchdog.expire()
