@@ -106,6 +106,7 @@ import kmod_emu.user.exec
 import kmod_emu.user.exit
 import kmod_emu.user.fork
 import kmod_emu.user.futex
+import kmod_emu.user.reboot
 import kmod_emu.user.syscalls_cred
 import kmod_emu.user.syscalls_epoll
 import kmod_emu.user.syscalls_fd

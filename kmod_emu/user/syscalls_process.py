@@ -307,26 +307,3 @@ async def sys_getrandom(kernel: KernelCore, buf: int, count: int, flags: int) ->
     seed = f"getrandom {kernel.clock.now_ns} {kernel.sched.current.pid}".encode()
     give(kernel, buf, hashlib.shake_128(seed).digest(count))
     return count
-
-
-@syscall(169)
-async def sys_reboot(kernel: KernelCore, magic1: int, magic2: int, cmd: int) -> int:
-    """Stop the machine: all programs end (kernel/reboot.c)."""
-    from kmod_emu.user.programs import Exited
-    from kmod_emu.user.signals import SIGKILL, send
-
-    if not kernel.sched.current.capable(22):  # CAP_SYS_BOOT
-        raise KernelError(errno.EPERM)
-    if magic1 & 0xFFFF_FFFF != 0xFEE1_DEAD or magic2 & 0xFFFF_FFFF not in (
-        672274793, 85072278, 369367448, 537993216
-    ):  # fmt: skip
-        raise KernelError(errno.EINVAL)
-    text = {0x1234567: "Restarting system", 0xCDEF0123: "System halted", 0x4321FEDC: "Power down"}
-    if cmd & 0xFFFF_FFFF in (0, 0x89ABCDEF):  # Ctrl-Alt-Del off and on
-        return 0
-    if cmd & 0xFFFF_FFFF not in text:
-        raise KernelError(errno.EINVAL)
-    kernel.printk.emit(f"reboot: {text[cmd & 0xFFFF_FFFF]}\n", 0)
-    for program in list(kernel[Programs].by_pid.values()):
-        send(kernel, program.task, SIGKILL)
-    raise Exited(0)
