@@ -17,8 +17,8 @@ ROOMS = [
     "vmlinux",
     "user",
     "kmod",
-    "observe",
     "debug",
+    "observe",
     "sweep",
     "cli",
 ]  # from the ground up
