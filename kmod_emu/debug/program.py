@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.debug.c import types as c
 from kmod_emu.debug.dwarf.info import DebugInfo
+from kmod_emu.debug.profile_types import ProfileTypes
 from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
@@ -28,11 +29,13 @@ class Program:
 
     Attributes:
         memory: Guest memory; who debugs changes it in a way of its own.
+        profile_types: What is known of the base kernel's structures.
     """
 
     def __init__(self, kernel: KernelCore) -> None:
         self.kernel = kernel
         self.memory: MemoryAccess = kernel.memory
+        self.profile_types = ProfileTypes(kernel.profile)
         self._known: dict[tuple[int, int], DebugInfo] = {}  # by struct module and contents
         self._symbols: dict[tuple[int, int], tuple[list[int], list[str]]] = {}  # of the module asked for last
 
@@ -150,19 +153,7 @@ class Program:
             if found is not None and not (isinstance(found, c.Aggregate) and not found.complete):
                 return found
             declared = declared or found
-        return self._profile_type(key) or declared
-
-    def _profile_type(self, key: str) -> c.CType | None:
-        """A structure of the base kernel: the profile knows places and sizes of members, not their types."""
-        keyword, _, tag = key.partition(" ")
-        if keyword != "struct" or tag not in self.kernel.profile.structs:
-            return None
-        layout = self.kernel.profile.struct(tag)
-        fields = [
-            c.Field(name, _unsigned(member.size), member.offset, member.bit or 0, member.bits or 0)
-            for name, member in layout.members.items()
-        ]
-        return c.Aggregate("struct", tag, layout.size, lambda: tuple(fields))
+        return self.profile_types.named(key) or declared
 
     def address_of(self, name: str) -> int | None:
         """A symbol's address: of a module, newest first, or of the base kernel."""
@@ -186,10 +177,3 @@ class Program:
         for module in self.modules:
             yield from (name for _, letter, name in module.symbols if name and letter not in "uU")
         yield from (name for name, _ in self.kernel.symbols.functions())
-
-
-def _unsigned(size: int) -> c.CType:
-    names = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long"}
-    if size in names:
-        return c.Integer(names[size], size, signed=False)
-    return c.Array(c.Integer("unsigned char", 1, signed=False, kind="char"), size)
