@@ -15,6 +15,7 @@ from kmod_emu.drivers.i2c import I2c
 from kmod_emu.drivers.i2c_model import I2cModels
 from kmod_emu.drivers.input import Inputs
 from kmod_emu.drivers.input_sysfs import proc_directory
+from kmod_emu.drivers.keyboard import Keyboard
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
@@ -112,6 +113,7 @@ class Kernel(KernelCore):
         self.add(I2c(self))
         self.add(I2cModels(self))
         self.add(Inputs(self))
+        self.add(Keyboard(self))
         self.add(Evdevs(self))
         procfs.bus["input"] = proc_directory(self)
         module_sysfs = ModuleSysfs(self)
@@ -283,6 +285,21 @@ class Kernel(KernelCore):
         self[Gpios].press(number, value)
         if not self.sched.running:
             self.sched.advance(NSEC_PER_SEC // 250, idle=False)
+
+    def press_key(self, code: int, *, hold: bool = False) -> None:
+        """Press a key of the machine's keyboard and let it go: keyboard notifiers are told.
+
+        Args:
+            code: Its key code, as in linux/input-event-codes.h: 30 is A, 42 the left Shift key.
+            hold: Do not let it go; `release_key` does.
+        """
+        self.run(self[Keyboard].event(code, 1))
+        if not hold:
+            self.release_key(code)
+
+    def release_key(self, code: int) -> None:
+        """Let go of a key that is held."""
+        self.run(self[Keyboard].event(code, 0))
 
     def notify(self, chain: str, event: int, data: int = 0) -> int:
         """Something happens that a chain of the kernel's tells of: what the last notifier answered.

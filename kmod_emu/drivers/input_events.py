@@ -23,6 +23,7 @@ from kmod_emu.drivers.input_bits import (
     SYN_REPORT,
     Bits,
 )
+from kmod_emu.drivers.keyboard import Keyboard
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.timer import mod_timer
@@ -139,6 +140,10 @@ def _divide(number: int, by: int) -> int:
 
 async def _pass_values(kernel: KernelCore, dev: StructView, values: bytes) -> None:
     """input_pass_values(): to the handle that grabbed the device, else to all that are open."""
+    if not dev.grab:
+        for kind, code, value in map(_arguments, _split(values)):
+            if kind == EV_KEY:
+                await kernel[Keyboard].event(code, value)
     if dev.grab:
         values = await _to_handler(kernel, kernel.view("input_handle", dev.grab), values)
     else:
