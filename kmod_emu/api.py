@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kmod_emu.abi.profile import Profile
+    from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
     from kmod_emu.user.execute import ExecResult
@@ -98,10 +99,23 @@ class Kernel(KernelCore):
     ) -> None:
         super().__init__(release, permissive=permissive, cmdline=cmdline)
         self.memory.smap = smap
+        procfs = self._install(None if modules is None else os.path.abspath(modules))
+        self.add(Programs(self))
+        procfs.processes = Processes(self).list
+        procfs.files |= machine_files(self)
+        self.add(Futexes(self))
+        self.add(OpenFiles(self))
+        self.add(DeviceMappings(self))
+        self.ended: list[str] = []
+        self.sched.on_death = lambda task, death: last_steps(self, task, death)
+        self.snapshots.take()
+
+    def _install(self, modules: str | None) -> Procfs:
+        """Add what modules belong to: their own subsystem, and those that they register with; /proc."""
         self.faults.source_line = self._source_line
         self.add(Modules(self))
         self.add(Unloaded(self))
-        self.add(Kmod(self, self._modprobe, None if modules is None else os.path.abspath(modules)))
+        self.add(Kmod(self, self._modprobe, modules))
         procfs, sysfs = mount_all(self)
         install_net(self, procfs)
         self.add(Devices(self))
@@ -125,15 +139,7 @@ class Kernel(KernelCore):
         sysfs.debug["dynamic_debug"] = directory({"control": control_node(self)})
         self.add(TraceEvents(self))
         sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
-        self.add(Programs(self))
-        procfs.processes = Processes(self).list
-        procfs.files |= machine_files(self)
-        self.add(Futexes(self))
-        self.add(OpenFiles(self))
-        self.add(DeviceMappings(self))
-        self.ended: list[str] = []
-        self.sched.on_death = lambda task, death: last_steps(self, task, death)
-        self.snapshots.take()
+        return procfs
 
     # --- modules ------------------------------------------------------------------------------------
 

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from kmod_emu.kernel.poll import PollTable
+    from kmod_emu.kernel.syscalls import Entry
 
 _RESERVED_RAM = layout.MIB  # the first megabyte of RAM, as on a PC, belongs to nobody
 
@@ -95,6 +96,8 @@ class KernelCore:
         LookupError: There is no profile of that release.
     """
 
+    modules_start = layout.MODULES_VADDR  # where the module area begins
+
     def __init__(
         self, release: str | profiles.Profile | None = None, *, permissive: bool = False, cmdline: str = ""
     ) -> None:
@@ -105,6 +108,7 @@ class KernelCore:
         self.memory.smep = True
         self.cpu = Cpu(self.memory)
         self._subsystems: dict[type[Any], Any] = {}
+        self.own_syscalls: dict[int, Entry] = {}  # by number: those that only this kernel has
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
         self.name_locators: list[Callable[[str], int | None]] = []  # symbol -> address, of modules
         self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"
@@ -130,7 +134,7 @@ class KernelCore:
         self.pages = PageAllocator(self, _RESERVED_RAM)
         self.user_pages = PhysicalPages(self)
         self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START)
-        self.module_area = AreaAllocator(memory, layout.MODULES_VADDR)
+        self.module_area = AreaAllocator(memory, self.modules_start)
         self.heap = Heap(self)
         self.percpu = PerCpu(self)
         self.user = UserMemory(self)
@@ -177,7 +181,7 @@ class KernelCore:
         memory = self.memory
         memory.add_arena("direct map", layout.PAGE_OFFSET, layout.RAM_SIZE)
         memory.add_arena("base kernel", layout.START_KERNEL_MAP, layout.KERNEL_SIZE)
-        memory.add_arena("modules", layout.MODULES_VADDR, layout.MODULES_SIZE)
+        memory.add_arena("modules", self.modules_start, layout.MODULES_SIZE)
         memory.add_arena("vmalloc", layout.VMALLOC_START, layout.VMALLOC_SIZE)
         total = layout.RAM_SIZE + layout.KERNEL_SIZE + layout.MODULES_SIZE + layout.VMALLOC_SIZE
         size = (total >> 12) * layout.STRUCT_PAGE_SIZE

@@ -41,21 +41,27 @@ class Entry(NamedTuple):
 
 
 _table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
-_numbers: dict[str, int] = {}  # likewise
+# Likewise; those that Linux 2.6 and later have no more are known by their numbers.
+_numbers = {"create_module": 174, "get_kernel_syms": 177, "query_module": 178}
 
 
 def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
     """Register the decorated coroutine function `sys_NAME` under its number."""
 
     def register(function: SystemCall) -> SystemCall:
-        arity = function.__code__.co_argcount - 1  # behind the kernel
-        name = function.__name__.removeprefix("sys_")
-        entry = _table[number] = Entry(name, function, arity, f"__x64_sys_{name}")
+        entry = _table[number] = make_entry(function)
         _define(entry)
-        _numbers[name] = number
+        _numbers[entry.name] = number
         return function
 
     return register
+
+
+def make_entry(function: SystemCall) -> Entry:
+    """The table's entry for a coroutine function `sys_NAME`."""
+    arity = function.__code__.co_argcount - 1  # behind the kernel
+    name = function.__name__.removeprefix("sys_")
+    return Entry(name, function, arity, f"__x64_sys_{name}")
 
 
 def _define(entry: Entry) -> None:
@@ -105,7 +111,7 @@ def parameters_of(name: str) -> tuple[str, ...]:
 
 async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:
     """Enter the kernel: the system call's result, or a KernelError (ENOSYS for an unknown number)."""
-    entry = _table.get(number)
+    entry = kernel.own_syscalls.get(number) or _table.get(number)
     kernel.clock.advance(SYSCALL_NS)
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")

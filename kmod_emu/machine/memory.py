@@ -25,7 +25,7 @@ PAGE_MASK = ~(PAGE_SIZE - 1)
 READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
 
 _OFFSET, _LAST_U64 = PAGE_SIZE - 1, PAGE_SIZE - 8  # within a page; where the last value begins
-_WINDOW_SHIFT = 30  # windows are found by the gigabyte they lie in
+_WINDOW_SHIFT = 29  # windows are found by the half gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
 _USER_END = 1 << 47
@@ -161,9 +161,9 @@ class Memory:
         """Create RAM of `size` bytes visible at kernel address `base`; nothing is mapped yet."""
         arena = Arena(name, base, self._next_paddr, page_align(size))
         window = range(base >> _WINDOW_SHIFT, ((base + arena.size - 1) >> _WINDOW_SHIFT) + 1)
-        for gigabyte in window:
-            if gigabyte in self._windows:
-                raise ValueError(f"{name}: the window of {self._windows[gigabyte].name} is in the way")
+        for number in window:
+            if number in self._windows:
+                raise ValueError(f"{name}: the window of {self._windows[number].name} is in the way")
         self._windows.update(dict.fromkeys(window, arena))
         self._next_paddr += arena.size
         self.arenas.append(arena)
