@@ -46,6 +46,7 @@ bench: $(DEV_STAMP)
 
 samples:
 	$(MAKE) -C samples
+	$(MAKE) -C samples/classic
 
 stubs: $(RUN_STAMP)
 	$(MAKE) -C guest_kernel_stubs install
@@ -66,7 +67,7 @@ clean:
 # Tools for rebuilding the shipped binaries; never fatal, because the program needs none of them.
 HAVE_GCC = command -v gcc >/dev/null 2>&1
 HAVE_HEADERS = $(MAKE) -s --no-print-directory -C samples kdir >/dev/null 2>&1
-GCC_TESTS := tests/guest_kernel_stubs/test_image.py
+GCC_TESTS := tests/guest_kernel_stubs/test_image.py tests/classic/test_rebuild.py
 HEADERS_TESTS := tests/samples/test_rebuild.py
 MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADERS) || echo $(HEADERS_TESTS)
 

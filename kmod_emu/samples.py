@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["names", "path"]
+__all__ = ["classic", "classic_names", "names", "path"]
 
 SUFFIX = ".ko"
 DIRECTORY = Path(__file__).parent / "data" / "samples"
+CLASSIC = Path(__file__).parent / "data" / "classic"
 
 
 def names() -> list[str]:
@@ -37,3 +38,26 @@ def path(name: str) -> Path:
     if name not in names():
         raise LookupError(f"no sample is called {name!r}; there are: {', '.join(names())}")
     return DIRECTORY / f"{name}{SUFFIX}"
+
+
+def classic_names() -> list[str]:
+    """Return the names of the samples of the classic path, sorted.
+
+    >>> "fat" in classic_names()
+    True
+    """
+    return sorted(file.stem for file in CLASSIC.glob("*.o"))
+
+
+def classic(name: str) -> Path:
+    """Return the path of a classic sample's object file, for Linux 2.4 (see `samples/classic`).
+
+    Raises:
+        LookupError: No sample has this name; the message lists those there are.
+
+    >>> classic("hello").name
+    'hello.o'
+    """
+    if name not in classic_names():
+        raise LookupError(f"no classic sample is called {name!r}; there are: {', '.join(classic_names())}")
+    return CLASSIC / f"{name}.o"

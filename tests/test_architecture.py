@@ -17,6 +17,7 @@ ROOMS = [
     "vmlinux",
     "user",
     "kmod",
+    "classic",
     "debug",
     "observe",
     "sweep",

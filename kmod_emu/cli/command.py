@@ -47,7 +47,9 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class ToolCommand(click.Command):
-    """A tool: a module in `kmod_emu.kmod` with COMMAND and `main(console, args)`, which gives the status."""
+    """A tool: a module in `package` with COMMAND and `main(console, args)`, which gives the status."""
+
+    package = "kmod_emu.kmod"
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep every word, `--` and `-h` included."""
@@ -56,13 +58,19 @@ class ToolCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the tool."""
-        sys.exit(run(str(self.name), ctx.args, ctx.obj))
+        sys.exit(run(str(self.name), ctx.args, ctx.obj, self.package))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Options by their names; modules, samples or files for the rest."""
         from kmod_emu.cli import completion
 
-        return completion.of_tool(ctx, str(self.name), incomplete)
+        return completion.of_tool(ctx, f"{self.package}.{self.name}", incomplete)
+
+
+class ClassicCommand(ToolCommand):
+    """A tool of Linux 2.4's time."""
+
+    package = "kmod_emu.classic"
 
 
 def complete_sample(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -80,11 +88,11 @@ def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 
 @reports_errors
-def run(tool: str, args: list[str], state: str | None) -> int:
+def run(tool: str, args: list[str], state: str | None, package: str) -> int:
     """Run a tool on the kept machine; its exit status."""
     from kmod_emu.cli.machine import machine, state_path
 
-    module: Any = import_module(f"kmod_emu.kmod.{tool}")
+    module: Any = import_module(f"{package}.{tool}")
     try:
         return int(module.main(Console(tool, partial(machine, state), state_path(state)), args))
     except Done:

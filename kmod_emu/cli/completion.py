@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from kmod_emu.kmod.getopt import Command
 
 
-def of_tool(ctx: click.Context, tool: str, incomplete: str) -> list[CompletionItem]:
-    """What a word of a tool's command line can become."""
+def of_tool(ctx: click.Context, module: str, incomplete: str) -> list[CompletionItem]:
+    """What a word of the command line of a tool, which is in `module`, can become."""
+    tool = module.rpartition(".")[2]
     if incomplete.startswith("-"):
-        command: Command = import_module(f"kmod_emu.kmod.{tool}").COMMAND
+        command: Command = import_module(module).COMMAND
         options = command.completions().items()
         return [CompletionItem(name, help=text) for name, text in options if name.startswith(incomplete)]
     names: list[str] = []

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.main import CLASSIC_SUFFIX
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.errors import ToolError
 
@@ -26,6 +27,23 @@ def state_path(given: str | None) -> Path:
         return Path(given)
     base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(base) / "kmod-emu" / "machine.kmod"
+
+
+def classic_path(given: str | None) -> str:
+    """Where the machine of the 2.4 personality lives: beside the modern one."""
+    path = str(state_path(given))
+    return path if path.endswith(CLASSIC_SUFFIX) else path + CLASSIC_SUFFIX
+
+
+def kernel_class(path: Path) -> type[Kernel]:
+    """The personality of the machine in a file, by the file's name."""
+    if path.name.endswith(CLASSIC_SUFFIX):
+        from kmod_emu.classic.kernel import ClassicKernel
+
+        return ClassicKernel
+    from kmod_emu.api import Kernel
+
+    return Kernel
 
 
 @contextmanager
@@ -46,11 +64,10 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
         change: Write the machine back, also when the kernel refuses: a crash leaves its traces. Where the
             emulator itself fails, or Ctrl-C ends the command halfway, the machine stays what it was.
     """
-    from kmod_emu.api import Kernel
-
     path = state_path(given)
+    kind = kernel_class(path)
     with locked(path), ends_at_once():
-        kernel = Kernel.load(path) if path.exists() else Kernel()
+        kernel = kind.load(path) if path.exists() else kind()
         for text in kernel.ended:
             click.echo(f"kmod-emu: {text}", err=True)
         try:
@@ -86,8 +103,12 @@ def boot(given: str | None, release: str | None, modules: str | None = None) -> 
     """
     from kmod_emu.api import Kernel
 
+    return keep(given, Kernel(release, modules=modules))
+
+
+def keep(given: str | None, kernel: Kernel) -> Kernel:
+    """Replace the kept machine by another."""
     path = state_path(given)
-    kernel = Kernel(release, modules=modules)
     with locked(path):
         kernel.save(path)
     return kernel

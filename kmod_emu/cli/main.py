@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
+CLASSIC_SUFFIX = ".classic"  # of the files of machines of the 2.4 personality
 UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 
 _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod_emu.kmod.NAME
@@ -50,6 +51,12 @@ COMMANDS = {
     "shell": ("kmod_emu.cli.shell", "shell"),
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
     "profile": ("kmod_emu.cli.profile", "profile"),
+}
+# The same with --classic, where that is another command.
+_CLASSIC_TOOL = ("kmod_emu.cli.command", "ClassicCommand")  # likewise of kmod_emu.classic.NAME
+CLASSIC = {
+    "boot": ("kmod_emu.cli.classic", "boot"),
+    **dict.fromkeys(("insmod", "rmmod", "lsmod", "ksyms"), _CLASSIC_TOOL),
 }
 TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
@@ -96,7 +103,10 @@ class LazyGroup(click.Group):
             return None
         from importlib import import_module
 
-        module, name = COMMANDS[cmd_name]
+        place = COMMANDS[cmd_name]
+        if is_classic(ctx):
+            place = CLASSIC.get(cmd_name, place)
+        module, name = place
         collecting = gc.isenabled()
         gc.disable()  # imports leave no garbage; looking for it all the same takes a sixth of a start
         try:
@@ -106,7 +116,7 @@ class LazyGroup(click.Group):
                 gc.freeze()
             if collecting:
                 gc.enable()
-        command: click.Command = found(cmd_name) if COMMANDS[cmd_name] is _TOOL else found
+        command: click.Command = found(cmd_name) if place in (_TOOL, _CLASSIC_TOOL) else found
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -152,15 +162,28 @@ class LazyGroup(click.Group):
     metavar="FILE",
     help="Where the kept machine lives. [env: KMOD_EMU_STATE; default: your state directory]",
 )
+@click.option(
+    "--classic", is_flag=True, help="Work on a machine of its own that loads modules as Linux 2.4 did."
+)
 @click.version_option(__version__, prog_name="kmod-emu")
 @click.pass_context
-def main(ctx: click.Context, state: str | None) -> None:
+def main(ctx: click.Context, state: str | None, classic: bool) -> None:
     """Load, run and watch real Linux kernel modules, without root and without a virtual machine.
 
     Start with `kmod-emu run hello`, a sample that comes along. Completion for your shell:
     `eval "$(_KMOD_EMU_COMPLETE=bash_source kmod-emu)"` (or zsh_source, fish_source).
     """
     ctx.obj = state
+    if is_classic(ctx):
+        from kmod_emu.cli.machine import classic_path
+
+        ctx.obj = classic_path(state)
+
+
+def is_classic(ctx: click.Context) -> bool:
+    """Whether the machine meant is one of Linux 2.4: by the option, or by its file's name."""
+    params = ctx.find_root().params
+    return bool(params.get("classic") or (params.get("state") or "").endswith(CLASSIC_SUFFIX))
 
 
 def colour(text: str) -> str:

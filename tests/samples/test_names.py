@@ -10,7 +10,9 @@ SOURCES = Path(__file__).resolve().parents[2] / "samples"
 
 
 def test_every_source_directory_is_shipped_and_nothing_else() -> None:
-    assert samples.names() == sorted(makefile.parent.name for makefile in SOURCES.glob("*/Makefile"))
+    folders = {makefile.parent.name for makefile in SOURCES.glob("*/Makefile")}
+    assert samples.names() == sorted(folders - {"classic"})
+    assert samples.classic_names() == sorted(source.stem for source in SOURCES.glob("classic/*/*.c"))
 
 
 @pytest.mark.parametrize("name", samples.names())

@@ -1,0 +1,150 @@
+"""`ClassicKernel`: a machine that loads modules as Linux 2.4 did."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.abi import profile as profiles
+from kmod_emu.api import Kernel
+from kmod_emu.classic import char_dev, exports, kmod, procfs
+from kmod_emu.classic.char_dev import ClassicCharDevices
+from kmod_emu.classic.kmod import ModuleLoader
+from kmod_emu.classic.modules import ModuleList
+from kmod_emu.classic.structs import RELEASE, STRUCTS
+from kmod_emu.classic.syscalls import system_calls
+from kmod_emu.errors import KernelError
+from kmod_emu.fs.mount import mount_all
+from kmod_emu.kernel import state
+from kmod_emu.kernel.statefile import StateFile
+from kmod_emu.net.install import install as install_net
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kmod_emu.abi.structs import StructView
+    from kmod_emu.fs.procfs import Procfs
+
+MODULES_START = 0xFFFF_FFFF_A000_0000
+VERSION = "#1 Wed Nov 16 22:12:54 UTC 2005"
+
+
+def classic_profile() -> profiles.Profile:
+    """The profile of the base kernel under another name, with the structures that 2.4's modules see."""
+    profile = profiles.load().standing_for(RELEASE, f"{RELEASE} ", STRUCTS, {}, modversions=False)
+    profile.version = VERSION
+    profile.banner = f"Linux version {RELEASE} (kmod-emu) {VERSION}"
+    return profile
+
+
+class ClassicKernel(Kernel):
+    """A booted machine of the 2.4 personality.
+
+    Processor, memory, printk, processes and files are those of `Kernel`; the system calls on modules, what
+    modules may import, and the table of character devices are those of the time.
+
+    Args:
+        versions: Whether the kernel's symbols carry versions, as `printk_R1b7d4074` (CONFIG_MODVERSIONS).
+        modules: The machine's /lib/modules/2.4.32, for modprobe: a directory of the host.
+        permissive: Let unimplemented functions return 0 instead of ending the calling task.
+
+    >>> from kmod_emu import samples
+    >>> from kmod_emu.classic import ClassicKernel
+    >>> k = ClassicKernel()
+    >>> k.insmod(samples.classic("hello"))
+    >>> "hello" in k.cat("/proc/modules").decode()
+    True
+    >>> k.dmesg()
+    ['Hello world!']
+    >>> k.rmmod("hello")
+    """
+
+    modules_start = MODULES_START
+
+    def __init__(
+        self,
+        *,
+        versions: bool = False,
+        modules: str | os.PathLike[str] | None = None,
+        permissive: bool = False,
+    ) -> None:
+        self.versions = versions
+        super().__init__(classic_profile(), permissive=permissive, smap=False, modules=modules)
+
+    def _install(self, modules: str | None) -> Procfs:
+        """The module subsystem of 2.4, and the files that show it; /proc."""
+        proc, _ = mount_all(self)
+        install_net(self, proc)
+        more = {**char_dev.EXPORTS, **kmod.EXPORTS}
+        self.add(ModuleList(self, exports.export_table(self, more, versions=self.versions)))
+        self.add(ClassicCharDevices(self))
+        self.add(ModuleLoader(self, modules))
+        self.own_syscalls.update(system_calls())
+        self.taint.debug_locks = False  # no such thing yet
+        procfs.install(self, proc)
+        return proc
+
+    def insmod(  # type: ignore[override]
+        self, module: str | os.PathLike[str], params: Sequence[str] | str = (), *, uid: int = 0
+    ) -> None:
+        """Link and load a module with the insmod of the time.
+
+        Args:
+            module: Path of an object file on the host.
+            params: "name=value" each, or several separated by blanks.
+            uid: Who calls.
+
+        Raises:
+            ToolError: insmod's messages; `__cause__` is the system call's KernelError, if one failed.
+        """
+        from kmod_emu.classic.insmod import Options, load
+        from kmod_emu.classic.program import Program, execute
+
+        words = params.split() if isinstance(params, str) else list(params)
+        with self.process(uid=uid, comm="insmod") as process:
+            execute(process, load(Program(process), os.fspath(module), words, Options()))
+
+    def rmmod(self, name: str, flags: int = 0, *, uid: int = 0) -> None:
+        """Unload a module with delete_module(2).
+
+        Raises:
+            KernelError: The system call failed.
+        """
+        with self.process(uid=uid, comm="rmmod") as process:
+            process.delete_module(name, flags)
+
+    @property
+    def modules(self) -> list[StructView]:  # type: ignore[override]
+        """The `struct module` of each module, newest first."""
+        return list(self[ModuleList])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the machine to a file.
+
+        Raises:
+            OSError: The file cannot be written; an older one stays as it was.
+        """
+        notes = {
+            "release": RELEASE,
+            "now_ns": self.clock.now_ns,
+            "versions": self.versions,
+            "modules": self[ModuleList].rows(),
+        }
+        state.save(self, path, RELEASE, notes)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> ClassicKernel:
+        """A machine from a file that `save` wrote.
+
+        Raises:
+            KernelError: It is no such file, or damaged, or of another version or personality.
+            OSError: It cannot be read.
+        """
+        notes: dict[str, Any] = StateFile(path).notes
+        if "versions" not in notes:
+            raise KernelError(errno.EINVAL, f"{path} holds a modern machine, not a classic one")
+        saved = state.Saved(path)
+        kernel = cls(versions=notes["versions"], permissive=permissive)
+        saved.apply(kernel)
+        return kernel

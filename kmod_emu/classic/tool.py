@@ -1,0 +1,69 @@
+"""What the tools of modutils share: where their words go, and the process that they run in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.classic.program import Program, execute
+from kmod_emu.kmod.errors import ToolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.kmod.console import Console
+
+MODUTILS_VERSION = "{} version 2.4.16\n"
+
+
+class Report:
+    """What a tool says on its standard output, line by line.
+
+    Args:
+        write: Takes a line with its newline; None keeps the lines for nobody.
+    """
+
+    def __init__(self, write: Callable[[str], None] | None = None) -> None:
+        self._write = write
+        self.afterwards: list[str] = []
+
+    def out(self, line: str) -> None:
+        """Print a line."""
+        if self._write is not None:
+            self._write(f"{line}\n")
+
+    def later(self, line: str) -> None:
+        """Print a line behind the error that is about to be reported."""
+        self.afterwards.append(line)
+
+
+def run(
+    console: Console,
+    comm: str,
+    work: Callable[[Program, Report], Any],
+    *,
+    uid: int = 0,
+    change: bool = True,
+) -> int:
+    """Run a tool as a process of the kept machine; its exit status.
+
+    Args:
+        console: Of the tool.
+        comm: The process's name.
+        work: Gets the program and makes its coroutine, whose result is the status, None for 0.
+        uid: Who runs it.
+        change: Whether it may change the machine.
+
+    Raises:
+        ToolError: Its errors.
+    """
+    report = Report(console.out)
+    try:
+        with console.machine(change=change) as kernel, kernel.process(uid=uid, comm=comm) as process:
+            return int(execute(process, work(Program(process), report)) or 0)
+    except ToolError as error:
+        if report.afterwards:
+            console.err(str(error))
+            for line in report.afterwards:
+                console.out(f"{line}\n")
+            raise ToolError("", error.status) from error.__cause__
+        raise
