@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.drivers.bus import Buses
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.abi.profile import Profile
     from kmod_emu.fs.procfs import Procfs
+    from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
     from kmod_emu.user.execute import ExecResult
@@ -449,16 +450,24 @@ class Kernel(KernelCore):
         """
         from kmod_emu.kernel import state
 
-        notes = {
+        with self[Vfs].without_lent():
+            state.save(self, path, self.profile.release, self._notes())
+
+    def _notes(self) -> dict[str, Any]:
+        """What can be read of a saved machine without loading it."""
+        return {
             "release": self.profile.release,
             "now_ns": self.clock.now_ns,
             "modules": self[Modules].rows(),
         }
-        with self[Vfs].without_lent():
-            state.save(self, path, self.profile.release, notes)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Kernel:
+    def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
+        """A machine just booted, as the one was that was saved."""
+        return cls(saved.release, permissive=permissive)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Self:
         """A machine from a file that `save` wrote; processes that it had are ended, `ended` says which.
 
         Raises:
@@ -468,7 +477,7 @@ class Kernel(KernelCore):
         from kmod_emu.kernel import state
 
         saved = state.Saved(path)
-        kernel = cls(saved.release, permissive=permissive)
+        kernel = cls._booted_for(saved, permissive)
         saved.apply(kernel)
         kernel._end_processes()
         if kernel[Netlink].orphans:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kmod_emu.abi import profile as profiles
 from kmod_emu.api import Kernel
@@ -15,8 +15,6 @@ from kmod_emu.classic.structs import RELEASE, STRUCTS
 from kmod_emu.classic.syscalls import system_calls
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_all
-from kmod_emu.kernel import state
-from kmod_emu.kernel.statefile import StateFile
 from kmod_emu.net.install import install as install_net
 from kmod_emu.uapi import errno
 
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.fs.procfs import Procfs
+    from kmod_emu.kernel.state import Saved
 
 MODULES_START = 0xFFFF_FFFF_A000_0000
 VERSION = "#1 Wed Nov 16 22:12:54 UTC 2005"
@@ -119,32 +118,22 @@ class ClassicKernel(Kernel):
         """The `struct module` of each module, newest first."""
         return list(self[ModuleList])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the machine to a file.
-
-        Raises:
-            OSError: The file cannot be written; an older one stays as it was.
-        """
-        notes = {
+    def _notes(self) -> dict[str, Any]:
+        """What can be read of a saved machine without loading it."""
+        return {
             "release": RELEASE,
             "now_ns": self.clock.now_ns,
-            "versions": self.versions,
             "modules": self[ModuleList].rows(),
+            "versions": self.versions,
         }
-        state.save(self, path, RELEASE, notes)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> ClassicKernel:
-        """A machine from a file that `save` wrote.
+    def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
+        """A machine just booted, as the one was that was saved.
 
         Raises:
-            KernelError: It is no such file, or damaged, or of another version or personality.
-            OSError: It cannot be read.
+            KernelError: EINVAL, that was a modern one.
         """
-        notes: dict[str, Any] = StateFile(path).notes
-        if "versions" not in notes:
-            raise KernelError(errno.EINVAL, f"{path} holds a modern machine, not a classic one")
-        saved = state.Saved(path)
-        kernel = cls(versions=notes["versions"], permissive=permissive)
-        saved.apply(kernel)
-        return kernel
+        if "versions" not in saved.notes:
+            raise KernelError(errno.EINVAL, f"{saved.path} holds a modern machine, not a classic one")
+        return cls(versions=saved.notes["versions"], permissive=permissive)

@@ -43,7 +43,7 @@ class Program:
         Raises:
             KernelError: The errno it fails with.
         """
-        return await do_syscall(self.kernel, number_of(name), arguments)
+        return await do_syscall(self.kernel, number_of(name, self.kernel), arguments)
 
     def text(self, string: str) -> int:
         """Address of a NUL-terminated copy in user memory."""

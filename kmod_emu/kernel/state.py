@@ -68,6 +68,8 @@ class Saved:
         tables = file.tables
         if tables["fingerprint"] != fingerprint():
             raise KernelError(errno.EINVAL, f"{path} was saved by another version of kmod-emu; boot again")
+        self.path = path
+        self.notes = file.notes
         self.release: str = tables["release"]
         self._subsystems = tables["subsystems"]
         self._pages = file.pages

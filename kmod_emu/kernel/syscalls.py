@@ -41,8 +41,7 @@ class Entry(NamedTuple):
 
 
 _table: dict[int, Entry] = {}  # filled while modules are imported, constant afterwards
-# Likewise; those that Linux 2.6 and later have no more are known by their numbers.
-_numbers = {"create_module": 174, "get_kernel_syms": 177, "query_module": 178}
+_numbers: dict[str, int] = {}  # likewise
 
 
 def syscall(number: int) -> Callable[[SystemCall], SystemCall]:
@@ -87,11 +86,13 @@ def sys_call_table(kernel: KernelCore, address: int) -> None:
     kernel.memory.protect(address, PAGE_SIZE, READ)
 
 
-def number_of(name: str) -> int:
-    """Number of an implemented system call; LookupError if there is none of that name."""
-    number = _numbers.get(name)
-    if number is not None:
-        return number
+def number_of(name: str, kernel: KernelCore | None = None) -> int:
+    """Number of an implemented system call, or one that only `kernel` has; LookupError if there is none."""
+    for number, entry in kernel.own_syscalls.items() if kernel is not None else ():
+        if entry.name == name:
+            return number
+    if name in _numbers:
+        return _numbers[name]
     raise LookupError(
         f"no system call {name!r}; there are: {', '.join(sorted(e.name for e in _table.values()))}"
     )

@@ -146,7 +146,7 @@ class Process(FileCalls, SocketCalls):
         return result
 
     def _call(self, call: str | int, arguments: tuple[int, ...]) -> Coroutine[Any, Any, int]:
-        number = call if isinstance(call, int) else number_of(call)
+        number = call if isinstance(call, int) else number_of(call, self.kernel)
         return do_syscall(self.kernel, number, arguments)
 
     def _check_alive(self) -> None:
