@@ -91,6 +91,28 @@ def test_the_controller_knows_the_family_by_name_and_number(kernel):
     assert talk.receive() == [(3, MULTI, bytes(4))]
 
 
+def test_the_controller_tells_policies(kernel):
+    talk = Talk(kernel, uid=1000)
+    talk.send(CTRL, 10, attribute(2, b"kmod_emu_demo\0"), flags=REQUEST | DUMP)
+    found = [attributes(payload[4:]) for _, _, payload in talk.receive()]
+    assert talk.receive() == [(3, MULTI, bytes(4))]
+    assert all(number(one[1]) == 19 for one in found)
+    ops = [attributes(one[9]) for one in found if 9 in one]
+    assert ops == [{SET: attribute(1, 0)}, {GET: attribute(1, 0) + attribute(2, 0)}]
+    policies = [(index, *attributes(inner).items()) for one in found if 8 in one
+                for index, inner in attributes(one[8]).items()]  # fmt: skip
+    assert [(index, kind) for index, (kind, _) in policies] == [(0, 1), (0, 2), (0, 4), (1, 1), (1, 2)]
+    assert dict(row[1] for row in policies if row[0] == 0) == {
+        NAME: attribute(7, 15) + attribute(1, 12),
+        VALUE: attribute(4, 1, 8) + attribute(5, 1000, 8) + attribute(1, 4),
+        LEVELS: attribute(8, 1) + attribute(9, 2) + attribute(1, 13),
+    }
+    body = attribute(2, b"kmod_emu_demo\0")
+    assert talk.ask(CTRL, 10, body + attribute(10, 7), flags=REQUEST | DUMP)[0] == errno.ENOENT
+    assert talk.ask(CTRL, 10, body + attribute(11, 7), flags=REQUEST | DUMP)[0] == errno.EINVAL
+    assert talk.ask(CTRL, 10, body)[0] == errno.EOPNOTSUPP
+
+
 def test_who_listens_to_the_controller_hears_of_families():
     kernel = Kernel()
     talk = Talk(kernel)
