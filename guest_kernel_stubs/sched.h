@@ -100,7 +100,7 @@ IMPORT(bool, workqueue_finished, (void *wq, u64 ticket));
 IMPORT(void, workqueue_free, (void *wq));
 IMPORT(bool, queue_work_on, (int cpu, void *wq, struct work_struct *work));
 IMPORT_VALUE(void **, system_wq, "system_wq");
-IMPORT_VALUE(volatile ulong *, jiffies, "jiffies");
+IMPORT_VALUE(volatile ulong *, jiffies, "jiffies_64");
 IMPORT_VALUE(ulong, offset_state, "offsetof task_struct.__state|state");
 IMPORT_VALUE(ulong, offset_pending, "offsetof task_struct.pending");
 

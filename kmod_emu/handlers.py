@@ -46,6 +46,7 @@ import kmod_emu.kernel.hrtimer
 import kmod_emu.kernel.ioremap
 import kmod_emu.kernel.iov_iter
 import kmod_emu.kernel.irq_manage
+import kmod_emu.kernel.jiffies
 import kmod_emu.kernel.kobject
 import kmod_emu.kernel.kprobes
 import kmod_emu.kernel.kretprobes

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.exports import export, export_data
-from kmod_emu.machine.memory import PAGE_SIZE
+from kmod_emu.kernel.exports import export
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +20,7 @@ BOOT_NS = 2 * NSEC_PER_SEC  # what booting "took"
 SYSCALL_NS = 2_000
 PRINTK_NS = 1_000
 LOOK_NS, MAX_LOOK_NS = 50, 20_000
+LOOKS_A_TICK = 8  # of code that goes on looking at jiffies
 # The wall clock at boot: fixed, so that nothing the machine says depends on the day it runs.
 EPOCH_AT_BOOT_NS = 1_700_000_000 * NSEC_PER_SEC
 
@@ -33,6 +33,7 @@ class Clock:
         self.now_ns = BOOT_NS
         self._tick_ns = 0  # when `jiffies` has to change next
         self._looks, self._last_look = 0, -1
+        self._ticks_looks, self._last_ticks_look = 0, -1
         self.moved: Callable[[], None] = lambda: None  # the scheduler looks at what is due
 
     def advance(self, duration_ns: int) -> None:
@@ -44,7 +45,8 @@ class Clock:
         self.now_ns = max(self.now_ns, time_ns)
         if self.now_ns >= self._tick_ns:
             self._tick_ns = self.next_tick_ns
-            self._kernel.memory.write_u64(self._kernel.symbols.address("jiffies"), self.jiffies)
+            for name in ("jiffies", "jiffies_64"):
+                self._kernel.memory.write_u64(self._kernel.symbols.address(name), self.jiffies)
         self.moved()
 
     def look(self) -> int:
@@ -56,6 +58,14 @@ class Clock:
         self.advance(min(LOOK_NS << (self._looks >> 6), MAX_LOOK_NS))
         self._last_look = self.now_ns
         return self.now_ns
+
+    def look_at_jiffies(self) -> int:
+        """The tick counter, for guest code that may be waiting for it to change (jiffies.py)."""
+        self._ticks_looks = self._ticks_looks + 1 if self.now_ns == self._last_ticks_look else 0
+        tick = NSEC_PER_SEC // self._kernel.profile.hz
+        self.advance(min(LOOK_NS << (self._ticks_looks >> 4), tick // LOOKS_A_TICK))
+        self._last_ticks_look = self.now_ns
+        return self.jiffies
 
     @property
     def jiffies(self) -> int:
@@ -78,18 +88,12 @@ class Clock:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return [self.now_ns, self._looks, self._last_look]
+        return [self.now_ns, self._looks, self._last_look, self._ticks_looks, self._last_ticks_look]
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.now_ns, self._looks, self._last_look = state
+        self.now_ns, self._looks, self._last_look, self._ticks_looks, self._last_ticks_look = state
         self._tick_ns = self.next_tick_ns
-
-
-@export_data("unsigned long volatile jiffies", PAGE_SIZE)  # a page of its own: see Scheduler._execute
-def jiffies(kernel: KernelCore, address: int) -> None:
-    """The tick counter (kernel/time/timer.c)."""
-    kernel.memory.write_u64(address, kernel.clock.jiffies)
 
 
 def _define_clocks() -> None:

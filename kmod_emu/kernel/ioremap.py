@@ -26,6 +26,7 @@ class IoMappings:
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self._areas: dict[int, tuple[int, int]] = {}
+        self._shown: dict[int, int] = {}  # pages of the kernel's own: number -> physical address
 
     def map(self, paddr: int, size: int) -> int:
         """Map physical addresses; NULL for RAM, and for addresses that no machine has."""
@@ -53,11 +54,15 @@ class IoMappings:
         self._publish()
         return self._kernel.vmalloc.free(address & PAGE_MASK)
 
+    def show(self, page: int, paddr: int) -> None:
+        """Let a page of the kernel's own lead to a device."""
+        self._shown[page] = paddr
+        self._publish()
+
     def _publish(self) -> None:
         """Tell the software MMU."""
-        if self._areas:
-            self._kernel.cpu.open_mmio()
-        self._kernel.memory.io_pages = {
+        self._kernel.cpu.open_mmio()
+        self._kernel.memory.io_pages = self._shown | {
             (address >> PAGE_SHIFT) + page: first + page * PAGE_SIZE
             for address, (first, size) in self._areas.items()
             for page in range(size >> PAGE_SHIFT)

@@ -23,6 +23,7 @@ from kmod_emu.kernel.hrtimer import HrTimers
 from kmod_emu.kernel.image import import_slots, load_image, map_image
 from kmod_emu.kernel.ioremap import IoMappings
 from kmod_emu.kernel.irq import Irqs
+from kmod_emu.kernel.jiffies import Jiffies
 from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.kprobes import Kprobes
 from kmod_emu.kernel.kretprobes import Kretprobes, Trampoline
@@ -161,6 +162,7 @@ class KernelCore:
         self.lock_queues = LockQueues(self)
         self.lockdep = LockChecker(self)
         self.indexed = IndexedStores(self)
+        self.jiffies = Jiffies(self)
         self.tracing = Tracing(self)
         self.vmaps = Vmaps(self)
         self.mempools = Mempools()

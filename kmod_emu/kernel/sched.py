@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
-_TICK_INSTRUCTIONS = 1_000_000  # how many instructions a tick is for code that looks at jiffies
 _GLANCE_INSTRUCTIONS = 20_000  # how long code that was waiting in a loop is given to find its wait ended
 _COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to wait for an event
 _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
@@ -70,6 +69,7 @@ class Scheduler:
         self._progress = False  # something happened that those who spin may be waiting for
         self._loaded: Task | None = None  # whose registers the processor holds
         self._returned: int | None = None
+        self._tick_seen = False  # guest code has just seen `jiffies` change
         self._request: GuestCall | Block | None = None
         self._away: Away | None = None
         self.in_guest = False  # whether guest code runs, or has trapped into Python and waits for it
@@ -217,8 +217,6 @@ class Scheduler:
     def _idle(self, until_ns: int | None) -> bool:
         """Nothing to run now: time jumps."""
         clock, due = self._kernel.clock, self.agenda.next_ns
-        if any(task.spin is not Spin.MEMORY for task in self._spinning):
-            due = min(due, clock.next_tick_ns) if due is not None else clock.next_tick_ns
         if until_ns is not None and (due is None or due > until_ns):
             return False
         if due is not None:
@@ -348,11 +346,16 @@ class Scheduler:
             if self._event_due() and self._interruptible():
                 self._interrupt(task, stop)
                 return None
+            if self._tick_seen and self._ready and self._preemptible():
+                self._away = Away.READY
+                return self._leave(task, stop)
+            self._tick_seen = False
             rip = stop.rip
 
     def _nothing_yet(self) -> None:
         """Guest code is about to run: it has neither returned nor asked for anything."""
         self._returned = self._request = self._away = None
+        self._tick_seen = False
         self.in_guest = True
 
     # --- code that runs long --------------------------------------------------------------------------
@@ -371,14 +374,12 @@ class Scheduler:
         if stop.reason is not StopReason.COUNT:
             return stop, 0
         task.spin, task.looks = spin, task.looks + 1
-        waits = spin in (Spin.MEMORY, Spin.JIFFIES)
-        if (waits or self._ready) and self._preemptible():
+        if spin is Spin.CLOCK:
+            return stop, 0
+        if (spin or self._ready) and self._preemptible():
             self._away = Away.SPINNING if spin else Away.READY
             return stop._replace(reason=StopReason.TRAP), 0
         due = self.agenda.next_ns
-        if spin in (Spin.JIFFIES, Spin.CLOCK):
-            clock.jump(clock.next_tick_ns)
-            return stop, _TICK_INSTRUCTIONS if spin is Spin.CLOCK else _GLANCE_INSTRUCTIONS
         if due is not None and (spin or task.looks >= _COMPUTING_PATIENCE) and self._interruptible():
             clock.jump(due)
             task.looks, task.busy = 0, 0.0
@@ -475,6 +476,12 @@ class Scheduler:
     def poke(self) -> None:
         """The clock moved, or something was posted: if an event is due, guest code is interrupted."""
         if self._event_due():
+            self._cpu.stop_at_trap()
+
+    def tick_seen(self) -> None:
+        """Code that goes on has seen that a tick is over: others that are ready get their turn."""
+        if self._ready:
+            self._tick_seen = True
             self._cpu.stop_at_trap()
 
     def faulted(self, fault: PageFault) -> None:

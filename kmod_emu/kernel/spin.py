@@ -1,8 +1,8 @@
 """What guest code that runs long is doing: computing, or waiting in a loop.
 
 Code is followed instruction by instruction for a while. If it comes back to where it was with every
-register as it was, it waits for memory to change; if it looked at jiffies, for time to pass. Real time
-decides only when this is looked at, not what is found, so two runs agree.
+register as it was, it waits for memory to change; unless it looked at jiffies, which change by that. Real
+time decides only when this is looked at, not what is found, so two runs agree.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ class Spin(Enum):
     """What a loop waits for."""
 
     MEMORY = "memory to change"
-    JIFFIES = "jiffies to change"
-    CLOCK = "jiffies to change, while it computes"
+    CLOCK = "jiffies to change, which they do when they are looked at"
 
 
 class Following:
@@ -78,5 +77,5 @@ def examine(kernel: KernelCore, stop: Stop) -> tuple[Spin | None, Stop]:
         return None, here
     here = here._replace(reason=StopReason.COUNT)
     if following.looks_at_jiffies:
-        return Spin.JIFFIES if following.repeats else Spin.CLOCK, here
+        return Spin.CLOCK, here
     return Spin.MEMORY if following.repeats else None, here

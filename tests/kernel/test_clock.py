@@ -6,6 +6,7 @@ import pytest
 
 from kmod_emu import Kernel
 from kmod_emu.kernel.clock import BOOT_NS, NSEC_PER_SEC
+from tests.kernel.conftest import Guest
 
 
 def test_time_starts_at_boot(kernel, guest):
@@ -91,3 +92,42 @@ def test_a_loop_that_waits_for_the_clock_ends(kernel, guest):
     looks = guest.call(code + "jb again; mov rax, r12; pop r12; pop rbx; ret", end=end)
     assert end <= kernel.clock.now_ns < end + 100_000
     assert looks < 120_000
+
+
+def measured(kernel, guest, work):
+    """How many rounds of some work fit into four ticks, as raid6_pq measures it."""
+    source = f"""
+        mov rdx, {kernel.symbol("jiffies"):#x}
+        mov rcx, [rdx]
+    first: cmp rcx, [rdx]
+        je first
+        mov rcx, [rdx]
+        add rcx, 4
+        xor eax, eax
+    again: mov r8d, {work}
+    spend: dec r8d
+        jnz spend
+        inc eax
+        cmp [rdx], rcx
+        js again
+        ret
+    """
+    return guest.call(source)
+
+
+def test_code_that_measures_itself_in_ticks_ends_each_time_alike(kernel, guest):
+    """Lib/raid6/algos.c does; its rounds are too long to be followed instruction by instruction."""
+    kernel.percpu.write("__preempt_count", 0x8000_0001, 4)
+    before = kernel.clock.now_ns
+    rounds = measured(kernel, guest, 200_000)
+    assert 0 < rounds < 2000
+    assert kernel.clock.now_ns - before >= 4 * 4_000_000
+    other = Kernel()
+    other.percpu.write("__preempt_count", 0x8000_0001, 4)
+    assert measured(other, Guest(other), 200_000) == rounds
+
+
+def test_one_look_at_jiffies_costs_next_to_nothing(kernel, guest):
+    before = kernel.clock.now_ns
+    assert guest.call(f"mov rdx, {kernel.symbol('jiffies'):#x}; mov rax, [rdx]; ret") == kernel.clock.jiffies
+    assert kernel.clock.now_ns - before < 1000
