@@ -75,9 +75,10 @@ MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADER
 HAVE_KMOD = PATH="$$PATH:/usr/sbin:/sbin" command -v modprobe >/dev/null 2>&1
 HAVE_KERNEL = ls -d /lib/modules/6.1.0-*-amd64/kernel >/dev/null 2>&1
 HAVE_BUSYBOX = test -x /bin/busybox  # a static one: the machine's shell
+HAVE_GDB = command -v gdb >/dev/null 2>&1
 
 deps:
-	@if $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX); then exit 0; fi; \
+	@if $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB); then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
 		echo "installing by apt-get, for the tests: $(DEBIAN_PACKAGES)"; \
 		$(call APT_INSTALL,$(DEBIAN_PACKAGES)) || echo "apt-get failed"; \
@@ -86,9 +87,10 @@ deps:
 	$(HAVE_HEADERS) || echo "missing: kernel headers (Debian's package linux-headers-amd64)"; \
 	$(HAVE_KMOD) || echo "missing: kmod; the tests that run it beside ours are skipped"; \
 	$(HAVE_KERNEL) || echo "missing: a Debian kernel's modules (linux-image-amd64); the tests that read them are skipped"; \
-	$(HAVE_BUSYBOX) || echo "missing: busybox-static; the tests that run a shell on the machine are skipped"
+	$(HAVE_BUSYBOX) || echo "missing: busybox-static; the tests that run a shell on the machine are skipped"; \
+	$(HAVE_GDB) || echo "missing: gdb; the tests in which it debugs a module are skipped"
 
-DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static
+DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb
 APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
 # The lock: exact versions and hashes, and no place where they were found.

@@ -181,6 +181,13 @@ class Debugger:
             registers.update(rip=self.kernel.traps.return_address, rsp=task.stack_top)
         return registers | bases
 
+    def vector_reader(self, task: Task) -> Callable[[int], Any]:
+        """Reads x87 and SSE registers of a task by Unicorn's numbers."""
+        if task is self.task or task.context is None or isinstance(task.context, dict):
+            return self.kernel.cpu.read_number
+        reader: Callable[[int], Any] = task.context.reg_read
+        return reader
+
     def set_register(self, name: str, value: int) -> None:
         """Change a register of the task that runs; that is recorded, and the known future forgotten."""
         self.timeline.edit("register", name, value)
@@ -284,6 +291,18 @@ class Debugger:
             self._resume(Goal(self._judge, task=task))
         return self.stop
 
+    def run_task(self, task: Task) -> Stopped:
+        """Run until another task has its turn."""
+        return self._resume(Goal(self._judge, task=task))
+
+    def step_range(self, start: int, end: int) -> Stopped:
+        """Step instructions until this task is outside of a range of addresses."""
+        task = self.task
+        while self.stepi().reason is Reason.STEPPED and self.task is task:
+            if not start <= self.stop.address < end:
+                break
+        return self.stop
+
     def nexti(self) -> Stopped:
         """As `stepi`, but run a call as a whole."""
         size, mnemonic = self.instruction()
@@ -349,6 +368,10 @@ class Debugger:
     def last_write(self, address: int, size: int) -> Stopped:
         """Go back to before the latest instruction that wrote some bytes, the same value too."""
         return self._reverse_to([Watchpoint(0, address, size, "write")])
+
+    def go_to_beginning(self) -> Stopped:
+        """Make the place where `start` stopped the present."""
+        return self._go(self._beginning, Reason.STARTED)
 
     def go(self, place: Place) -> Stopped:
         """Make a place of the past, or of the future that is known, the present."""

@@ -32,7 +32,9 @@ _COMPUTING_LOOKS = 16  # after so many, the scheduler lets events come to code t
 _RATE = 50_000_000  # instructions a second, for a place near to where code was interrupted
 _NEAREST, _FARTHEST = 1_000, 10_000_000
 _JUMP_TO_NEXT = b"\xeb\x00"
+_CHUNK = 1 << 15  # instructions that are counted one by one, at most, when a place is looked for
 _ENDS_STRETCH = (StopReason.FAULT, StopReason.EXCEPTION)
+_NO_EVENT = (StopReason.TRAP, StopReason.COUNT, StopReason.HALT, StopReason.PATIENCE)
 
 
 class Timeline:
@@ -124,7 +126,7 @@ class Timeline:
         while not self._runner.ended:
             if self.mark is not None and self.stretch in self._busy_stretches():
                 self.resolve()
-            self.goal, self.event, self._inexact = goal, None, False
+            self.goal, self.event, self._inexact, self.chunks = goal, None, False, 0
             self._runner.resume()
             self._wait()
             if not self._inexact:
@@ -155,7 +157,7 @@ class Timeline:
         self._skip: int | None = None
         self._active = self._mine = self._active_burst = False
         self._following: Following | None = None
-        self._looked = 0
+        self._looked = self._seen = 0
         self._pending = []
         self._coming: tuple[int, str] | None = None  # a module: its init is about to be called
         self._told = False
@@ -195,10 +197,22 @@ class Timeline:
             self.resume(Goal(target=place))
         for mark, steps in reversed(links):
             self.arm(mark.armed)
-            self.resume(Goal(event=mark.events, counted=True))
+            self._go_to_event(mark)
             if steps:
                 self.resume(Goal(target=self.place._replace(steps=self.steps + steps)))
         self.arm(armed)
+
+    def _go_to_event(self, mark: Mark) -> None:
+        """From the exact place where a mark begins to the event that it tells of, counting the way."""
+        if mark.armed.watched:
+            self.resume(Goal(event=mark.events, counted=True))
+            return
+        start = self.place
+        self.resume(Goal(event=mark.events, chunk=_CHUNK))
+        if self.mark is not None or self.stretch != start.stretch:
+            chunks, seen = self.chunks, self._seen
+            self._go(start._replace(steps=start.steps + chunks * _CHUNK))
+            self.resume(Goal(event=mark.events - seen, counted=True))
 
     def resolve(self) -> Place:
         """Find out how many instructions lie between here and the beginning of the stretch."""
@@ -311,7 +325,9 @@ class Timeline:
         """Run; how it ended, and how many instructions were completed in this stretch, if that is known."""
         cpu, goal, listens = self._cpu, self.goal, self.goal.listens
         counted = goal.counted and goal.leave in (None, self.stretch)
-        counted = counted or (budget > 1 and not goal.chunk and listens and self._armed != Armed())
+        if budget > 1 and listens and not goal.chunk:
+            counted = counted or bool(self._armed.watched) or not goal.again
+        self._seen = self._events
         self._skip = rip if rip in self._hooks else None
         self._hit_address, self._mine, self._budgeted = None, False, bool(budget)
         self._watching.on = listens
@@ -345,9 +361,10 @@ class Timeline:
         self.rip = stop.rip
         if self._watching.guards(stop):
             return self._watched(stop, executed)
+        if stop.reason not in _NO_EVENT and self._hit_address is None:
+            self._events += 1
         self._moved(executed)
         if self._hit_address is not None:
-            self._events += 1
             self._passed = True
             self._judge(Event(stop.rip))
             return None
@@ -362,7 +379,6 @@ class Timeline:
         if stop.reason is StopReason.PATIENCE:
             self._ran_long(stop)
             return None
-        self._events += 1
         caught = self._meaning(stop)
         if caught is not None or goal.event is not None:
             self._judge(Event(stop.rip, caught=caught))
@@ -371,7 +387,7 @@ class Timeline:
 
     def _moved(self, executed: int | None) -> None:
         if executed is None:
-            self.mark, self.steps = Mark(self._base, self._armed, self._events + 1), 0
+            self.mark, self.steps = Mark(self._base, self._armed, self._events), 0
         else:
             self.steps += executed
         self._at_base = self._at_base and executed == 0
@@ -441,8 +457,16 @@ class Timeline:
         if self._skip == address:  # where the burst began: it was looked at
             self._skip = None
             return
-        self._hit_address = address
-        self._cpu.stop_at_trap()
+        self._events += 1
+        goal = self.goal
+        if goal.again and goal.judge is not None:  # it only takes notes: the count of the burst goes on
+            steps, mark = self.steps, self.mark
+            self.steps, self.mark = 0, Mark(self._base, self._armed, self._events)
+            goal.judge(Event(address))
+            self.steps, self.mark = steps, mark
+        elif not goal.chunk or self._events == goal.event:
+            self._hit_address = address
+            self._cpu.stop_at_trap()
 
     def _after_trap(self) -> None:
         """Called by the processor when the handler of a trap has returned."""

@@ -124,6 +124,8 @@ def test_a_watchpoint_tells_old_and_new_and_goes_back_to_the_writer(debugger):
     assert (stop.reason, stop.points, stop.old, stop.new) == (
         Reason.WATCHPOINT, (changed,), bytes(4), b"\5\0\0\0",
     )  # fmt: skip
+    assert debugger.reverse_continue().address == start + 12
+    assert debugger.continue_().reason is Reason.WATCHPOINT
     assert debugger.continue_().reason is Reason.ENDED
     assert debugger.reverse_continue().address == start + 12  # the first write changed it
     assert debugger.read(data + 8, 4) == bytes(4)

@@ -1,0 +1,72 @@
+"""kmod-emu gdbserver: a module's init in gdb."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from kmod_emu.cli.command import complete_sample
+from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.debug.debugger import Debugger, Reason
+from kmod_emu.debug.gdb.server import Server
+from kmod_emu.kmod.errors import ToolError
+from kmod_emu.kmod.insmod import load_file
+from kmod_emu.observe.steps import show
+
+
+@click.command()
+@click.argument("module", shell_complete=complete_sample)
+@click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=1234,
+    show_default=True,
+    help="Where to listen; 0: any free one.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--once", is_flag=True, help="End when the first gdb has left.")
+@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where request_module() finds modules: a directory with modules.dep.",
+)
+def gdbserver(
+    module: str,
+    params: tuple[str, ...],
+    port: int,
+    host: str,
+    once: bool,
+    release: str | None,
+    permissive: bool,
+    modules: str | None,
+) -> None:
+    """Load MODULE on a fresh machine and wait for gdb at the first instruction of its init.
+
+    In gdb, `target remote :PORT` is all that is needed: symbols come by themselves. The module is removed
+    again when its init has returned, so that its exit can be debugged. Ctrl-C ends the server.
+    """
+    kernel, path, reason = fresh_machine(module, release, permissive=permissive, modules=modules)
+    if reason:
+        click.echo(f"# {show(reason)}")
+    try:
+        image = load_file(path).image
+    except ToolError as error:
+        click.echo(str(error), err=True)
+        sys.exit(error.status)
+    debugger = Debugger(kernel)
+    stop = debugger.start(image, " ".join(params))
+    if stop.reason is Reason.ENDED:
+        click.echo(kernel.printk.dmesg(), nl=False)
+        click.echo(
+            f"kmod-emu: nothing to debug: init never ran{f': {stop.detail}' if stop.detail else ''}", err=True
+        )
+        sys.exit(1)
+    server = Server(debugger, lambda text: click.echo(f"kmod-emu: {text}"), host, port)
+    name, number = server.address
+    click.echo(f"kmod-emu: {show(kernel.describe(stop.address))}; in gdb: target remote {name}:{number}")
+    server.serve(once=once)
