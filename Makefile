@@ -74,11 +74,14 @@ MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADER
 # Debian's own module tools and a kernel's modules: ours are run beside them. Without them those tests are skipped.
 HAVE_KMOD = PATH="$$PATH:/usr/sbin:/sbin" command -v modprobe >/dev/null 2>&1
 HAVE_KERNEL = ls -d /lib/modules/6.1.0-*-amd64/kernel >/dev/null 2>&1
-HAVE_BUSYBOX = test -x /bin/busybox  # a static one: the machine's shell
+# A static one: the machine's shell.
+HAVE_BUSYBOX = test -x /bin/busybox
 HAVE_GDB = command -v gdb >/dev/null 2>&1
+HAVE_CHROMIUM = command -v chromium >/dev/null 2>&1
+HAVE_ALL = $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB) && $(HAVE_CHROMIUM)
 
 deps:
-	@if $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB); then exit 0; fi; \
+	@if $(HAVE_ALL); then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
 		echo "installing by apt-get, for the tests: $(DEBIAN_PACKAGES)"; \
 		$(call APT_INSTALL,$(DEBIAN_PACKAGES)) || echo "apt-get failed"; \
@@ -88,9 +91,10 @@ deps:
 	$(HAVE_KMOD) || echo "missing: kmod; the tests that run it beside ours are skipped"; \
 	$(HAVE_KERNEL) || echo "missing: a Debian kernel's modules (linux-image-amd64); the tests that read them are skipped"; \
 	$(HAVE_BUSYBOX) || echo "missing: busybox-static; the tests that run a shell on the machine are skipped"; \
-	$(HAVE_GDB) || echo "missing: gdb; the tests in which it debugs a module are skipped"
+	$(HAVE_GDB) || echo "missing: gdb; the tests in which it debugs a module are skipped"; \
+	$(HAVE_CHROMIUM) || echo "missing: chromium; the tests that look at a report in a browser are skipped"
 
-DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb
+DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium
 APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
 # The lock: exact versions and hashes, and no place where they were found.

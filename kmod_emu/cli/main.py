@@ -26,6 +26,7 @@ _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod
 COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
     "trace": ("kmod_emu.cli.trace", "trace"),
+    "report": ("kmod_emu.cli.report", "report"),
     "exec": ("kmod_emu.cli.exec", "exec_"),
     "debug": ("kmod_emu.cli.debug", "debug"),
     "drgn": ("kmod_emu.cli.drgn", "drgn"),
@@ -63,6 +64,7 @@ TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
     "trace": "Print each call that a module makes, with its arguments and result, and each of its functions.",
+    "report": "Write a page that shows what a module does, from insmod to rmmod.",
     "exec": "Run a Linux program on the machine, such as busybox.",
     "debug": "Stop at the first instruction of a module's init, and step from there, also backwards.",
     "drgn": "Open drgn on the memory of the kept machine.",

@@ -48,7 +48,9 @@ def apply_relocations(info: LoadInfo, module: Module) -> None:
         targets.append(target.name)
         for kind, number in applied.items():
             counts[kind] = counts.get(kind, 0) + number
-    kernel.events.emit("apply_relocations", count=sum(counts.values()), by_type=counts, sections=targets)
+    kernel.events.emit(
+        "apply_relocations", name=info.name, count=sum(counts.values()), by_type=counts, sections=targets
+    )
 
 
 def _in_memory(info: LoadInfo, index: int) -> bool:

@@ -1,0 +1,1 @@
+"""One run of a module as a page: what is collected, and how it is drawn."""
