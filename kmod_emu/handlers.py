@@ -98,6 +98,7 @@ import kmod_emu.module.static_call
 import kmod_emu.module.syscalls
 import kmod_emu.module.trace_events
 import kmod_emu.module.tracepoint
+import kmod_emu.net.connector
 import kmod_emu.net.controller
 import kmod_emu.net.genetlink
 import kmod_emu.net.netlink_kernel

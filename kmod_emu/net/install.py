@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.uevent import Uevent, Uevents
+from kmod_emu.net.connector import Connector
 from kmod_emu.net.genetlink import Genetlink
 from kmod_emu.net.netlink import Netlink
 from kmod_emu.net.socket import Sockfs
@@ -25,6 +26,8 @@ def install(kernel: KernelCore, procfs: Procfs) -> None:
     kernel.add(netlink)
     kernel.add(Genetlink(kernel))
     netlink.own(NETLINK_KOBJECT_UEVENT, 1)
+    connector = Connector(kernel)
+    kernel.add(connector)
 
     def tell(event: Uevent) -> None:
         texts = [str(event), *(f"{name}={value}" for name, value in event.variables.items())]
@@ -35,5 +38,8 @@ def install(kernel: KernelCore, procfs: Procfs) -> None:
     net = procfs.tree.create("net", 0, 0o555, "dir")
     assert net is not None
     kernel.view("net", kernel.symbols.address("init_net")).proc_net = net.address
-    own = {"netlink": Node(0o444, read=lambda task: netlink.text())}
+    own = {
+        "connector": Node(0o444, read=lambda task: connector.text()),
+        "netlink": Node(0o444, read=lambda task: netlink.text()),
+    }
     procfs.files["net"] = directory(lambda: {**own, **procfs.tree.root.entries["net"].entries})

@@ -175,11 +175,11 @@ class Netlink:
         row.registered += 1
         return sock
 
-    def own(self, protocol: int, groups: int, hook: Hook = 0) -> NetlinkSock:
-        """One of the kernel itself, made at boot; programs need no rights to listen."""
+    def own(self, protocol: int, groups: int, hook: Hook = 0, *, flags: int = NONROOT_RECV) -> NetlinkSock:
+        """One of the kernel itself, made at boot; by default programs need no rights to listen."""
         sock = self.kernel_create(protocol, groups, hook)
         assert sock is not None
-        self.table[protocol].flags = NONROOT_RECV
+        self.table[protocol].flags = flags
         self._own[protocol] = sock
         return sock
 
