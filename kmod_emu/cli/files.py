@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from kmod_emu.cli.command import complete_path, reports_errors
+from kmod_emu.cli.listing import mode_letters
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
@@ -19,15 +20,6 @@ _TYPES = {
     0o100000: "regular file", 0o040000: "directory", 0o120000: "symbolic link", 0o140000: "socket",
     0o020000: "character special file", 0o060000: "block special file", 0o010000: "fifo",
 }  # fmt: skip
-_LETTERS = {
-    0o100000: "-",
-    0o040000: "d",
-    0o120000: "l",
-    0o020000: "c",
-    0o060000: "b",
-    0o010000: "p",
-    0o140000: "s",
-}
 
 
 def _shown(text: str) -> str:
@@ -129,10 +121,7 @@ def stat(state: str | None, dereference: bool, paths: tuple[str, ...]) -> None:
             click.echo(f"  {size}\t{blocks} IO Block: {facts.blksize:<6} {_TYPES[kind]}")
             where = f"Device: {facts.dev >> 8},{facts.dev & 0xFF}"
             click.echo(f"{where}\tInode: {facts.ino:<11} Links: {facts.nlink}{numbers}")
-            access = _LETTERS[kind] + "".join(
-                letter if facts.mode >> (8 - bit) & 1 else "-" for bit, letter in enumerate("rwx" * 3)
-            )
             owner = f"Uid: ({facts.uid:5d})   Gid: ({facts.gid:5d})"
-            click.echo(f"Access: ({facts.mode & 0o7777:04o}/{access})  {owner}")
+            click.echo(f"Access: ({facts.mode & 0o7777:04o}/{mode_letters(facts.mode)})  {owner}")
             when = datetime.fromtimestamp(facts.mtime // 10**9, UTC)
             click.echo(f"Modify: {when:%Y-%m-%d %H:%M:%S}.{facts.mtime % 10**9:09d} +0000")

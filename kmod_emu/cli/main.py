@@ -46,7 +46,7 @@ COMMANDS = {
     "echo": ("kmod_emu.cli.files", "echo"),
     "mknod": ("kmod_emu.cli.files", "mknod"),
     "stat": ("kmod_emu.cli.files", "stat"),
-    "ls": ("kmod_emu.cli.tools", "ls"),
+    "ls": ("kmod_emu.cli.listing", "ls"),
     "sleep": ("kmod_emu.cli.tools", "sleep"),
     "coverage": ("kmod_emu.cli.coverage", "command"),
     "sweep": ("kmod_emu.cli.sweep", "sweep"),

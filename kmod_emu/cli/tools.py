@@ -9,7 +9,6 @@ import click
 from kmod_emu.cli.command import complete_path, reports_errors
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import escape
 
 
@@ -55,24 +54,6 @@ def cat(state: str | None, paths: tuple[str, ...], uid: int) -> None:
                 failed = True
                 click.echo(f"cat: {path}: {error.strerror}", err=True)
     sys.exit(int(failed))
-
-
-@click.command()
-@click.argument("path", default="/", shell_complete=complete_path)
-@click.pass_obj
-@reports_errors
-def ls(state: str | None, path: str) -> None:
-    """List a directory of the kept machine, such as /sys/module."""
-    from kmod_emu.cli.machine import machine
-    from kmod_emu.uapi.stat import S_IFDIR, is_type
-
-    with machine(state, change=False) as kernel, kernel.process(comm="ls") as process:
-        try:
-            names = sorted(process.listdir(path)) if is_type(process.stat(path).mode, S_IFDIR) else [path]
-        except KernelError as error:
-            raise ToolError(f"ls: cannot access '{path}': {error.strerror}", 2) from None
-    for name in names:
-        click.echo(escape(name.encode("utf-8", "surrogateescape")))
 
 
 @click.command()

@@ -21,3 +21,26 @@ def test_refusals(cli):
     assert cli("mknod", "/dev/null", "c", "1", "3").exit_code == 1
     assert cli("mknod", "/dev/x", "c", "1").exit_code == 2
     assert cli("stat", "/nothing").exit_code == 1
+
+
+def test_listing(cli):
+    assert cli("insmod", str(samples.path("hello"))).exit_code == 0
+    assert cli("mknod", "-m", "1640", "/tmp/x", "c", "5", "1").exit_code == 0
+    assert cli("ls", "/tmp", "/proc/version").stdout == "/proc/version\n\n/tmp:\nx\n"
+    mode, links, uid, gid, *rest = cli("ls", "-l", "/tmp").stdout.splitlines()[1].split()
+    assert (mode, links, uid, gid, rest[0], rest[1], rest[-1]) == (
+        "crw-r----T",
+        "1",
+        "0",
+        "0",
+        "5,",
+        "1",
+        "x",
+    )
+    assert cli("ls", "-ld", "/tmp").stdout.startswith("drwxrwxrwt 2 0 0 0 ")
+    assert cli("ls", "-l", "/proc/self").stdout.split()[-2] == "->"
+    assert cli("ls", "/sys/module/hello/sections").stdout == "__mcount_loc\n"  # others have a dot
+    assert ".text" in cli("ls", "-a", "/sys/module/hello/sections").stdout.split()
+    result = cli("ls", "/nothing", "/tmp/x")
+    assert (result.exit_code, result.stdout) == (2, "/tmp/x\n")
+    assert result.stderr == "ls: cannot access '/nothing': No such file or directory\n"
