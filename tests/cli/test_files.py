@@ -40,7 +40,7 @@ def test_listing(cli):
     assert cli("ls", "-ld", "/tmp").stdout.startswith("drwxrwxrwt 2 0 0 0 ")
     assert cli("ls", "-l", "/proc/self").stdout.split()[-2] == "->"
     assert cli("ls", "/sys/module/hello/sections").stdout == "__mcount_loc\n"  # others have a dot
-    assert ".text" in cli("ls", "-a", "/sys/module/hello/sections").stdout.split()
+    assert ".init.text" in cli("ls", "-a", "/sys/module/hello/sections").stdout.split()
     result = cli("ls", "/nothing", "/tmp/x")
     assert (result.exit_code, result.stdout) == (2, "/tmp/x\n")
     assert result.stderr == "ls: cannot access '/nothing': No such file or directory\n"
