@@ -1,6 +1,7 @@
 """The calls of real modules, as a trace tells them."""
 
 import json
+import re
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_calls_have_arguments_results_and_lines():
     assert lines[:2] == [
         "--- insmod (100) ---",
         '__register_chrdev(major=0, baseminor=0, count=256, name="echo", fops=echo_fops) = 246'
-        f"{'':7}<include/linux/fs.h:2927>",
+        f"{'':7}<samples/echo/echo.c:68>",
     ]
     assert lines[-1].startswith('__unregister_chrdev(major=246, baseminor=0, count=256, name="echo")  ')
 
@@ -46,11 +47,11 @@ def test_functions_nest_with_what_they_call():
         "--- insmod (100) ---",
         "hello_init() {",
         '  _printk(fmt=KERN_INFO "Hello world!\\n") = 12',
-        "} = 0x0    /* 5 instructions */",
+        "} = 0    /* 5 instructions */",
         "--- rmmod (101) ---",
         "hello_exit() {",
         '  _printk(fmt=KERN_INFO "Cleaning up module.\\n") = 19',
-        "} = 0x13    /* 2 instructions */",
+        "}    /* 2 instructions */",
     ]
 
 
@@ -63,7 +64,7 @@ def test_a_log_line_stands_below_the_call_that_wrote_it():
 def test_module_code_that_the_kernel_calls_nests_in_the_kernels_function():
     lines = text("kprobe", kinds=["function", "export"])
     at = lines.index('    kstrtoint(s="12", base=10, res=0xffffc9000001bf1c) {')
-    assert lines[at + 1] == "      before() {"
+    assert lines[at + 1] == "      before(p=probe, regs=0xffffc9000001be50) {"
     closing = next(line for line in lines[at:] if line.startswith("    }"))
     assert closing == "    } = 0    /* 29 instructions */"
 
@@ -84,7 +85,10 @@ def test_system_calls_of_a_process_lead_to_the_modules_functions():
 
     lines = text("echo", use, kinds=["syscall", "function"], only=["read", "echo_read"])
     assert lines[1].startswith("read(fd=3, buf=0x")
-    assert lines[2:] == ["  echo_read() = 0x0", "} = 0"]
+    assert re.sub("0x[0-9a-f]+", "ADDRESS", lines[2]) == (
+        "  echo_read(file=ADDRESS, to=ADDRESS, count=10, pos=ADDRESS) = 0"
+    )
+    assert lines[3:] == ["} = 0"]
 
 
 def test_what_never_returns_is_said():

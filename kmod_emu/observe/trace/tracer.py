@@ -6,9 +6,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kmod_emu.abi.ctype import read_type
+from kmod_emu.debug.declarations import line_of, prototype_at
 from kmod_emu.debug.lines import source_line
+from kmod_emu.debug.program import Program
 from kmod_emu.kernel.calltext import call_text, prototype_of, result_text
 from kmod_emu.kernel.syscalls import parameters_of
+from kmod_emu.module.modules import Modules
 from kmod_emu.observe.steps import describe
 from kmod_emu.observe.trace.flow import Flow
 
@@ -32,6 +35,7 @@ KINDS = {
     "step": "the steps of loading and unloading",
 }
 DEFAULT = ("syscall", "function", "export", "printk", "irq", "uevent")
+_SMALL = 4 << 20  # bytes of a file
 _LOCKS = (
     "_raw_spin_*lock*", "_raw_read_*lock*", "_raw_write_*lock*", "mutex_*lock*", "ww_mutex_*lock*",
     "rt_mutex_*lock*", "down", "down_*", "up", "up_*", "percpu_down_*", "percpu_up_*",
@@ -108,7 +112,9 @@ class Tracer:
     ) -> None:
         self._kernel, self._sinks, self._kinds = kernel, sinks, frozenset(kinds)
         self._only, self._without = only, without
+        self._program = Program(kernel)
         self._prototypes: dict[str, Prototype | None] = {}
+        self._lines: dict[int, str | None] = {}
         self._syscalls: list[tuple[Task, str]] = []  # those that are open
         self._hidden: set[int] = set()  # open calls that are left out, by identity
         self.flow = Flow(kernel, self)
@@ -130,10 +136,11 @@ class Tracer:
         if kind is None:
             self._hidden.add(id(frame))
             return
-        text = frame.name
-        if frame.exported:
-            stack = self._kernel.cpu.read("rsp") + 8 * frame.tail  # a jump finds a return address there
-            text = call_text(self._kernel, frame.name, self._prototype(frame.name), stack)
+        prototype, text = self._prototype(frame), frame.name
+        if frame.exported or prototype is not None:
+            # The return address is there already where a function begins, and where a jump leads to one.
+            stack = self._kernel.cpu.read("rsp") + 8 * (frame.tail or not frame.exported)
+            text = call_text(self._kernel, frame.name, prototype, stack)
         record = self._record(kind, frame.name, text, task)._replace(source=self._source(frame))
         for sink in self._sinks:
             sink.enter(record)
@@ -145,7 +152,7 @@ class Tracer:
             return
         kind, text = self._kind(frame) or "", None
         if result is not None:
-            prototype = self._prototype(frame.name) if frame.exported else None
+            prototype = self._prototype(frame)
             text = result_text(self._kernel, prototype.returns if prototype else None, result)
         record = self._record(kind, frame.name, "", task)
         record = record._replace(result=text, instructions=self.flow.followed - frame.began)
@@ -165,13 +172,30 @@ class Tracer:
     def _wants(self, name: str) -> bool:
         return (not self._only or _among(name, self._only)) and not _among(name, self._without)
 
-    def _prototype(self, name: str) -> Prototype | None:
-        if name not in self._prototypes:
-            self._prototypes[name] = prototype_of(self._kernel, name)
-        return self._prototypes[name]
+    def _prototype(self, frame: Frame) -> Prototype | None:
+        key = frame.name if frame.exported else f"{frame.name}@{frame.address:x}"
+        if key not in self._prototypes:
+            known = prototype_of(self._kernel, frame.name) if frame.exported else self._own(frame.address)
+            self._prototypes[key] = known
+        return self._prototypes[key]
+
+    def _own(self, address: int) -> Prototype | None:
+        """The prototype of a module's own function."""
+        return prototype_at(self._program, address) if self._is_small(address) else None
 
     def _source(self, frame: Frame) -> str | None:
-        return source_line(self._kernel, frame.caller or frame.address)
+        address = frame.caller or frame.address
+        if address not in self._lines:
+            small = self._is_small(address)
+            self._lines[address] = (
+                line_of(self._program, address) if small else source_line(self._kernel, address)
+            )
+        return self._lines[address]
+
+    def _is_small(self, address: int) -> bool:
+        """Whether all of a module's debug information can be read without a long wait."""
+        module = self._kernel[Modules].holding(address)
+        return module is not None and len(module.file) < _SMALL
 
     # --- events -------------------------------------------------------------------------------------
 
