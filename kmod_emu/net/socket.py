@@ -173,15 +173,29 @@ class SocketOperations(FileOperations):
     async def read(self, file: File, buf: int, count: int, pos: Position) -> int:
         """As recv(2)."""
         socket = socket_of(file)
-        message = await socket.recvmsg(count, uapi.MSG_DONTWAIT if file.flags & O_NONBLOCK else 0)
+        message = await socket.recvmsg(count, _dontwait(file))
         return copy_out(self.kernel, buf, message.data)
 
     async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
         """As send(2)."""
         data = self.kernel.user.copy_from(buf, count)
-        return await socket_of(file).sendmsg(
-            data, None, b"", uapi.MSG_DONTWAIT if file.flags & O_NONBLOCK else 0
-        )
+        return await socket_of(file).sendmsg(data, None, b"", _dontwait(file))
+
+    async def read_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """One message into several buffers."""
+        size = sum(length for _, length in pieces)
+        message = await socket_of(file).recvmsg(size, _dontwait(file))
+        data = message.data
+        for base, length in pieces:
+            if data:
+                copy_out(self.kernel, base, data[:length])
+            data = data[length:]
+        return message.size
+
+    async def write_iter(self, file: File, pieces: list[tuple[int, int]], pos: Position) -> int:
+        """One message from several buffers."""
+        data = b"".join(self.kernel.user.copy_from(base, length) for base, length in pieces if length)
+        return await socket_of(file).sendmsg(data, None, b"", _dontwait(file))
 
     async def poll(self, file: File, table: Poll, events: int) -> int:
         """What it is ready for."""
@@ -192,6 +206,10 @@ class SocketOperations(FileOperations):
     async def release(self, file: File) -> None:
         """The last descriptor is closed."""
         await socket_of(file).release()
+
+
+def _dontwait(file: File) -> int:
+    return uapi.MSG_DONTWAIT if file.flags & O_NONBLOCK else 0
 
 
 class Sockfs:

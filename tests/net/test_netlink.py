@@ -232,6 +232,10 @@ def test_bad_calls():
     assert p.getsockopt(fd, 1, 38) == PROTOCOL
     assert p.write(fd, say(b"written")) == 24
     assert taken_apart(p.read(fd, 100))[4] == b"written"
+    assert p.writev(fd, [say(b"in two")[:9], say(b"in two")[9:]]) == 24
+    head, rest = bytearray(16), bytearray(30)
+    assert p.readv(fd, [head, rest]) == 24
+    assert rest[:6] == b"in two"
 
 
 def test_uevents_are_heard():
