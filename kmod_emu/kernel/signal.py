@@ -83,6 +83,13 @@ def send_signal(kernel: KernelCore, task: Task, signal: int) -> None:
         try_to_wake_up(kernel, task.address, state)
 
 
+def forget(kernel: KernelCore, task: Task, mask: int) -> None:
+    """Take signals of a mask back."""
+    place = _pending_address(kernel, task)
+    kernel.memory.write_u64(place, kernel.memory.read_u64(place) & ~mask)
+    recalc_sigpending(kernel, task)
+
+
 def dequeue(kernel: KernelCore, task: Task) -> int:
     """Take the lowest pending signal that does not wait; 0 if there is none."""
     ready = pending(kernel, task) & ~blocked(kernel, task)
@@ -128,9 +135,7 @@ def kernel_sigaction(kernel: KernelCore, sig: int, action: int) -> None:
     task = kernel.sched.current
     if action == 1:  # SIG_IGN
         task.ignored.add(sig)
-        place = _pending_address(kernel, task)
-        kernel.memory.write_u64(place, kernel.memory.read_u64(place) & ~(1 << sig - 1))
-        recalc_sigpending(kernel, task)
+        forget(kernel, task, 1 << sig - 1)
     else:
         task.ignored.discard(sig)
 

@@ -14,7 +14,7 @@ from kmod_emu.uapi import errno
 from kmod_emu.user import faults
 from kmod_emu.user.exit import do_exit
 from kmod_emu.user.programs import Exited, Programs
-from kmod_emu.user.signals import SIGINT, SIGKILL, deliver, send
+from kmod_emu.user.signals import SIGINT, SIGKILL, deliver, send, stay_stopped
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
@@ -70,7 +70,8 @@ async def run_program(kernel: KernelCore, program: Program) -> int:
                 slice_end = clock.now_ns + TICK_NS
             if program.group.killed_by is not None:
                 raise Exited(program.group.killed_by)
-            if signal_pending(kernel, program.task):
+            while program.group.stopped or signal_pending(kernel, program.task):
+                await stay_stopped(kernel, program)
                 deliver(kernel, program)
             program.system_call = -1
     except Exited as end:

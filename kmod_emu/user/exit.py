@@ -14,7 +14,7 @@ from kmod_emu.machine.memory import PageFault
 from kmod_emu.uapi import errno
 from kmod_emu.user.mmap import close_mappings
 from kmod_emu.user.programs import SIG_IGN, Exited, Programs, SigAction
-from kmod_emu.user.signals import SA_NOCLDWAIT, SIGCHLD, SIGKILL, send
+from kmod_emu.user.signals import CLD_CONTINUED, CLD_STOPPED, SA_NOCLDWAIT, SIGCHLD, SIGCONT, SIGKILL, send
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -144,8 +144,21 @@ def _eligible(caller: ThreadGroup, which: int, pid: int) -> list[ThreadGroup]:
     ]
 
 
-async def do_wait(kernel: KernelCore, which: int, pid: int, options: int) -> ThreadGroup | None:
-    """The first child that has ended; None with WNOHANG if there is none yet.
+def _news(child: ThreadGroup, options: int) -> int | None:
+    """What wait(2) says of a child: that it ended, stopped, goes on; None if nothing of what is asked."""
+    if child.status is not None:
+        return child.status if options & WEXITED else None
+    wanted = WCONTINUED if child.news == 0xFFFF else WUNTRACED
+    if not child.news or not options & wanted:
+        return None
+    news = child.news
+    if not options & WNOWAIT:
+        child.news = 0
+    return news
+
+
+async def do_wait(kernel: KernelCore, which: int, pid: int, options: int) -> tuple[ThreadGroup, int] | None:
+    """The first child with news, and the news; None with WNOHANG if there is none yet.
 
     Raises:
         KernelError: ECHILD; ERESTARTSYS if a signal came.
@@ -157,8 +170,9 @@ async def do_wait(kernel: KernelCore, which: int, pid: int, options: int) -> Thr
         if not children:
             raise KernelError(errno.ECHILD, "the process has no such child")
         for child in children:
-            if child.status is not None:
-                return child
+            news = _news(child, options)
+            if news is not None:
+                return child, news
         if options & WNOHANG:
             return None
         if signal_pending(kernel, program.task):
@@ -182,16 +196,26 @@ async def sys_wait4(kernel: KernelCore, upid: int, stat_addr: int, options: int,
         (_P_ALL, 0) if pid == -1 else (_P_PGID, -pid) if pid < 0 else (_P_PGID, caller.pgid) if pid == 0
         else (_P_PID, pid)
     )  # fmt: skip
-    child = await do_wait(kernel, which, number, options)
-    if child is None:
+    found = await do_wait(kernel, which, number, options | WEXITED)
+    if found is None:
         return 0
-    status = child.status or 0
-    _reap(kernel, child)
+    child, status = found
+    if child.status is not None:
+        _reap(kernel, child)
     if stat_addr and kernel.user.write(stat_addr, struct.pack("<I", status)) != 4:
         raise KernelError(errno.EFAULT)
     if ru and kernel.user.write(ru, _RUSAGE) != len(_RUSAGE):
         raise KernelError(errno.EFAULT)
     return child.pid
+
+
+def _cause(status: int) -> tuple[int, int]:
+    """si_code and si_status of what wait(2) says."""
+    if status == 0xFFFF:
+        return CLD_CONTINUED, SIGCONT
+    if status & 0xFF == 0x7F:
+        return CLD_STOPPED, status >> 8
+    return (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
 
 
 @syscall(247)
@@ -207,15 +231,15 @@ async def sys_waitid(kernel: KernelCore, which: int, upid: int, infop: int, opti
         raise KernelError(errno.EINVAL, f"waitid cannot wait for kind {which}")
     pgid = kernel[Programs].current.group.pgid
     number = upid or pgid if which == _P_PGID else upid
-    child = await do_wait(kernel, which, number, options)
+    found = await do_wait(kernel, which, number, options)
     info = bytes(128)
-    if child is not None:
-        status = child.status or 0
-        code, value = (CLD_KILLED, status & 0x7F) if status & 0x7F else (CLD_EXITED, status >> 8)
+    if found is not None:
+        child, status = found
+        code, value = _cause(status)
         info = struct.pack("<iiiiiIi", SIGCHLD, 0, code, 0, child.pid, child.leader.who("uid"), value).ljust(
             128, b"\0"
         )
-        if not options & WNOWAIT:
+        if child.status is not None and not options & WNOWAIT:
             _reap(kernel, child)
     if infop and kernel.user.write(infop, info) != len(info):
         raise KernelError(errno.EFAULT)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.mm import MemoryMap
     from kmod_emu.kernel.tasks import Task
 
-_STATES = {"R": "running", "S": "sleeping", "D": "disk sleep", "Z": "zombie"}
+_STATES = {"R": "running", "S": "sleeping", "D": "disk sleep", "T": "stopped", "Z": "zombie"}
 _RLIM_INFINITY = (1 << 64) - 1
 
 
@@ -104,6 +104,8 @@ class Processes:
         group = self._group(task)
         if task.dead or (group is not None and group.status is not None):
             return "Z"
+        if group is not None and group.stopped:
+            return "T"
         if task is self._kernel.sched.current:
             return "R"
         state = task_state(self._kernel, task)

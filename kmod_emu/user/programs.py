@@ -56,6 +56,8 @@ class ThreadGroup:
         status: As wait(2) gives it, once it has ended.
         waiting: Tasks of it that sleep in wait(2).
         parked: A parent that vfork(2)ed and sleeps until we have memory of our own.
+        stopped: The signal that stopped it, 0 while it goes on.
+        news: That it stopped or went on, as wait(2) gives it, until the parent knows; 0 for none.
         alarm: Ticket and time of the pending alarm, and its interval in nanoseconds.
     """
 
@@ -70,6 +72,7 @@ class ThreadGroup:
         self.killed_by: int | None = None  # the status that all threads are to end with
         self.waiting: list[Task] = []
         self.parked: Task | None = None
+        self.stopped = self.news = 0
         self.alarm: tuple[int, int, int] | None = None
         self.executable = ""
         self.arguments: list[bytes] = []

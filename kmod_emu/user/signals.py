@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel import signal as kernel_signal
+from kmod_emu.kernel.schedule import (
+    TASK_INTERRUPTIBLE,
+    TASK_STOPPED,
+    TASK_WAKEKILL,
+    sleep_in_state,
+    try_to_wake_up,
+)
 from kmod_emu.kernel.uaccess import access_ok
 from kmod_emu.machine.memory import Access, PageFault
 from kmod_emu.uapi import errno
@@ -18,7 +25,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
-    from kmod_emu.user.programs import Program
+    from kmod_emu.user.programs import Program, ThreadGroup
 
 SIGHUP, SIGINT, SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGKILL = range(1, 10)
 SIGSEGV, SIGPIPE, SIGALRM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU = (
@@ -38,6 +45,8 @@ _STOPS = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU}
 _DUMPS_CORE = {SIGQUIT, SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV, 24, 25, 31}
 _CORE = 0  # RLIMIT_CORE is 0, so no status has the bit 0x80
 SA_SIGINFO, SA_RESTORER, SA_ONSTACK, SA_RESTART = 4, 0x0400_0000, 0x0800_0000, 0x1000_0000
+CLD_STOPPED, CLD_CONTINUED, SA_NOCLDSTOP = 5, 6, 1
+_CONTINUED = 0xFFFF  # what wait(2) says of a process that goes on
 SA_NODEFER, SA_RESETHAND, SA_NOCLDWAIT = 0x4000_0000, 0x8000_0000, 2
 SI_USER, SI_KERNEL, SI_TKILL = 0, 0x80, -6
 UNBLOCKABLE = 1 << SIGKILL - 1 | 1 << SIGSTOP - 1
@@ -111,10 +120,49 @@ def _restore_mask(kernel: KernelCore, program: Program) -> None:
 def send(kernel: KernelCore, task: Task, signal: int, code: int = SI_USER, value: int = 0) -> None:
     """Send a signal to one task; `value` is the sender's pid, or the address of a fault."""
     program = kernel[Programs].by_pid.get(task.pid)
+    if program is not None and signal == SIGCONT:
+        _go_on(kernel, program.group)
     if program is not None and signal:
         uid = kernel.sched.current.who("uid") if code <= 0 else 0
         program.siginfo.setdefault(signal, (code, value, uid))
     kernel_signal.send_signal(kernel, task, signal)
+
+
+def _stop(kernel: KernelCore, group: ThreadGroup, signal: int) -> None:
+    """All threads stop before they go on in ring 3 (do_signal_stop)."""
+    group.stopped, group.news = signal, signal << 8 | 0x7F
+    for thread in group.threads:
+        kernel_signal.forget(kernel, thread, 1 << SIGCONT - 1)
+    _tell_parent(kernel, group, CLD_STOPPED, signal)
+
+
+def _go_on(kernel: KernelCore, group: ThreadGroup) -> None:
+    """SIGCONT has been sent: even if it is blocked or ignored, the process goes on (prepare_signal)."""
+    for thread in group.threads:
+        kernel_signal.forget(kernel, thread, sum(1 << number - 1 for number in _STOPS))
+    if not group.stopped:
+        return
+    group.stopped, group.news = 0, _CONTINUED
+    for thread in group.threads:
+        try_to_wake_up(kernel, thread.address, TASK_STOPPED)
+    _tell_parent(kernel, group, CLD_CONTINUED, SIGCONT)
+
+
+def _tell_parent(kernel: KernelCore, group: ThreadGroup, code: int, value: int) -> None:
+    parent = group.parent
+    if parent is None or not parent.threads:
+        return
+    action = kernel[Programs].by_pid[parent.threads[0].pid].actions.get(SIGCHLD, SigAction())
+    if not action.flags & SA_NOCLDSTOP:
+        send(kernel, parent.threads[0], SIGCHLD, code, group.pid)
+    for task in parent.waiting:
+        try_to_wake_up(kernel, task.address, TASK_INTERRUPTIBLE)
+
+
+async def stay_stopped(kernel: KernelCore, program: Program) -> None:
+    """Until SIGCONT or SIGKILL."""
+    while program.group.stopped and not kernel_signal.fatal_signal_pending(kernel, program.task):
+        await sleep_in_state(kernel, TASK_STOPPED | TASK_WAKEKILL)
 
 
 def force(kernel: KernelCore, program: Program, signal: int, code: int, address: int) -> None:
@@ -144,7 +192,8 @@ def deliver(kernel: KernelCore, program: Program) -> None:
             continue
         if action.handler == SIG_DFL:
             if signal in _STOPS:
-                continue  # nothing on this machine could continue it
+                _stop(kernel, program.group, signal)
+                return
             kernel.events.emit("killed", pid=program.task.pid, comm=program.task.comm, signal=signal)
             raise Exited(signal)
         _restart(program, action)
