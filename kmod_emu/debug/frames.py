@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.orc import OrcTables
     from kmod_emu.kernel.tasks import Task
 
-__all__ = ["DWARF_REGISTERS", "Frame", "frames_of"]
+__all__ = ["DWARF_REGISTERS", "Frame", "call_line", "frames_of"]
 
 DWARF_REGISTERS = ("rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12",
                    "r13", "r14", "r15", "rip")  # fmt: skip
@@ -42,6 +42,10 @@ class Frame:
         caller: The frame that called it.
         called: Whether it waits for a callee: `pc` is then behind the call.
         line: The line that it is at.
+        calls_inlined: The line is that of a call of an inlined function.
+        cfa: The stack pointer before it was called, where it is known; of the frame on the stack.
+        saved: Where registers of the caller are kept, by name.
+        store: Changes a register, where that is possible.
     """
 
     def __init__(
@@ -59,7 +63,9 @@ class Frame:
         self.scope, self.line, self.called = scope, line, called
         self.pc = registers["rip"]
         self.caller: Frame | None = None
+        self.calls_inlined = False
         self.cfa: int | None = None
+        self.saved: dict[str, int] = {}
         self.store: Callable[[str, int], None] | None = None
 
     @property
@@ -90,8 +96,12 @@ class Frame:
 
     @property
     def shows_address(self) -> bool:
-        """Whether it is in the middle of a line, so that `frame` tells the address."""
-        return self.line is None or self.called or self.pc != self.line.start
+        """Whether it is in the middle of a statement, so that the address is told too."""
+        if self.line is None:
+            return True
+        if self.calls_inlined:
+            return False
+        return self.called or self.pc != self.line.start or not self.line.is_statement
 
     # --- variables ------------------------------------------------------------------------------------
 
@@ -239,7 +249,7 @@ def frames_of(
     registers: Mapping[str, int],
     *,
     limit: int = _LIMIT,
-    entered: str = "",
+    reveal: int = 0,
 ) -> list[Frame]:
     """The frames of a task that is stopped with these registers, innermost first.
 
@@ -248,13 +258,13 @@ def frames_of(
         task: Whose.
         registers: Of the innermost.
         limit: About how many at most.
-        entered: An inlined function that counts as entered at its first instruction: there is a breakpoint.
+        reveal: Of inlined functions whose first instruction is to run, how many count as entered.
     """
     frames: list[Frame] = []
     walk = _Walk(program, task)
     here, called = dict(registers), False
     while len(frames) < limit:
-        group = _virtual(program, here, len(frames), called, entered if not frames else "")
+        group = _virtual(program, here, len(frames), called, reveal if not frames else 0)
         frames += group
         above = walk.caller(group[-1], called)
         if above is None:
@@ -266,27 +276,25 @@ def frames_of(
 
 
 def _virtual(
-    program: Program, registers: dict[str, int], level: int, called: bool, entered: str
+    program: Program, registers: dict[str, int], level: int, called: bool, reveal: int
 ) -> list[Frame]:
     """The frame at an instruction, behind those of the functions inlined there."""
     pc = registers["rip"] - called
     info, line = program.info_at(pc), program.line_at(pc)
     scopes: list[FunctionScope | None] = list(program.scopes(pc)) or [None]
-    if not called:  # before the first instruction of an inlined copy its caller still runs
-        while len(scopes) > 1 and (first := scopes[0]) is not None and first.entry == pc:
-            if first.name == entered:
-                break
-            line = _call_line(info, first, line)
-            del scopes[0]
+    hidden = 0 if called else max(len(program.beginning(pc)) - reveal, 0)  # their caller still runs
     found: list[Frame] = []
-    for scope in scopes:
-        found.append(Frame(program, level + len(found), registers, info, scope, line, called=called))
+    for index, scope in enumerate(scopes):
+        if index >= hidden:
+            frame = Frame(program, level + len(found), registers, info, scope, line, called=called)
+            frame.calls_inlined = index > 0
+            found.append(frame)
         if scope is not None and scope.is_inlined:
-            line = _call_line(info, scope, line)
+            line = call_line(info, scope, line)
     return found
 
 
-def _call_line(info: DebugInfo | None, scope: FunctionScope, line: LineRange | None) -> LineRange | None:
+def call_line(info: DebugInfo | None, scope: FunctionScope, line: LineRange | None) -> LineRange | None:
     """The line from which an inlined function is called."""
     if info is None or line is None:
         return None
@@ -335,6 +343,7 @@ class _Walk:
             if not isinstance(number, int) or number >= len(DWARF_REGISTERS):
                 continue
             if rule.type == "OFFSET":
+                frame.saved[DWARF_REGISTERS[number]] = cfa + rule.arg
                 above[DWARF_REGISTERS[number]] = memory.read_u64(cfa + rule.arg)
             elif rule.type == "VAL_OFFSET":
                 above[DWARF_REGISTERS[number]] = cfa + rule.arg
@@ -350,5 +359,5 @@ class _Walk:
         if not self._task.stack <= place.rsp < self._task.stack_top:
             raise LookupError("not on the task's stack")
         slot, rbp = return_slot(self._kernel, self._tables, place, called)
-        frame.cfa = slot + 8
+        frame.cfa, frame.saved = slot + 8, {"rip": slot}
         return {**registers, "rip": self._kernel.memory.read_u64(slot), "rsp": slot + 8, "rbp": rbp}

@@ -79,6 +79,14 @@ class Program:
         info = self.info_at(address)
         return info.scopes(address) if info else []
 
+    def beginning(self, address: int) -> list[FunctionScope]:
+        """The inlined functions whose first instruction this is, innermost first."""
+        scopes = self.scopes(address)
+        count = 0
+        while count < len(scopes) and scopes[count].is_inlined and scopes[count].entry == address:
+            count += 1
+        return scopes[:count]
+
     def line_at(self, address: int) -> LineRange | None:
         """The source line of an address."""
         info = self.info_at(address)
@@ -95,7 +103,7 @@ class Program:
     def locate(self, address: int) -> tuple[str, int] | None:
         """The symbol before an address, in the same section of a module, and how far."""
         if address == self.kernel.traps.return_address:
-            return "kernel", 0  # where functions return to that Python has called
+            return "kmod_emu_return", 0  # where functions return to that Python has called
         module = self.kernel[Modules].holding(address)
         if module is None:
             location = self.kernel.symbols.locate(address)

@@ -112,4 +112,4 @@ def register_line(frame: Frame, name: str) -> str:
         natural = f"{number:#x}"
     else:
         natural = str(number - (1 << 64) if number >> 63 else number)
-    return f"{name:<15}{number:<#19x}{natural}"
+    return f"{name:<15}{number:<#20x}{natural}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.debug.dwarf.dies import covers
+from kmod_emu.debug.frames import call_line, frames_of
 from kmod_emu.debug.points import Reason
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.debug.c.types import CType
     from kmod_emu.debug.debugger import Debugger
+    from kmod_emu.debug.dwarf.info import FunctionScope
     from kmod_emu.debug.dwarf.lines import LineRange
     from kmod_emu.debug.frames import Frame
     from kmod_emu.debug.points import Stopped
@@ -30,6 +32,9 @@ class Stepper:
         debugger: The machine.
         program: Its names and lines.
         frames: The frames now.
+
+    Attributes:
+        reveal: How many inlined functions that begin at the end of the movement it has entered.
     """
 
     def __init__(self, debugger: Debugger, program: Program, frames: Sequence[Frame]) -> None:
@@ -37,9 +42,21 @@ class Stepper:
         frame = frames[0]
         self._frame = frame
         self._cfa = frame.physical.cfa
-        self._line = program.line_at(frame.pc)
+        self._line = frame.line
+        self._range = (frame.line.start, frame.line.end) if frame.line is not None else (0, 0)
+        self._origin = frame.scope.die.offset if frame.scope is not None else -1
         self._left = False  # the function that it began in has returned
-        self._inner: set[int] = set()
+        self._entered = False  # a call has led to a function with lines
+        self.reveal = 0
+
+    def stays_in(self, frame: Frame) -> bool:
+        """Whether the movement ended in the frame that it was in when it last looked."""
+        if frame.scope is None or self._frame.scope is None or frame.physical.scope is None:
+            return False
+        function = self._frame.physical.scope
+        same = function is not None and function.die.offset == frame.physical.scope.die.offset
+        here = frame.scope.die.offset, frame.physical.cfa
+        return same and here == (self._origin, self._cfa) and frame.info is self._frame.info
 
     # --- by instruction -------------------------------------------------------------------------------
 
@@ -71,19 +88,23 @@ class Stepper:
 
     def until(self) -> Stopped:
         """As `next`, but not back to an earlier one."""
-        return self._to_line(into=False, forwards=self._frame.pc)
+        if self._frame.scope is not None:
+            self._range = (
+                self._frame.physical.scope.entry if self._frame.physical.scope else 0,
+                self._range[1],
+            )
+        return self._to_line(into=False)
 
-    def _to_line(self, *, into: bool, forwards: int = 0) -> Stopped:
+    def _to_line(self, *, into: bool) -> Stopped:
         if self._line is None:
             return self._out_of_unknown()
-        inlined = {scope.die.offset for scope in self._program.scopes(self._frame.pc)}
         while True:
             stop = self._over(into=into)
             if stop.reason is not Reason.STEPPED or self._debugger.ended:
                 return stop
             if stop.address == self._debugger.kernel.traps.return_address:
                 return stop
-            if self._arrived(stop.address, inlined, into=into) and stop.address > forwards:
+            if self._arrived(stop.address, into=into):
                 return stop
 
     def _over(self, *, into: bool) -> Stopped:
@@ -102,6 +123,7 @@ class Stepper:
             stop = debugger.stepi()
         if stop.reason is Reason.STEPPED and self._program.line_at(stop.address) is None:
             return debugger.run_to(here + size, rsp)
+        self._entered = True
         return stop
 
     def _plain(self, mnemonic: str) -> Stopped:
@@ -122,22 +144,49 @@ class Stepper:
             return debugger.run_to(debugger.kernel.memory.read_u64(cfa - 8), cfa)
         return stop
 
-    def _arrived(self, pc: int, inlined: set[int], *, into: bool) -> bool:
-        """Whether this is where a step ends: at the start of another line."""
+    def _arrived(self, pc: int, *, into: bool) -> bool:
+        """Whether this is where a step ends, as gdb decides it: at a statement of another line."""
+        if self._entered:
+            return True
+        changed, self._left = self._left, False
+        beginning, scopes = self._program.beginning(pc), self._program.scopes(pc)
+        shown = scopes[len(beginning) :]
+        current = shown[0].die.offset if shown else -1
+        same = not changed and current == self._origin
+        if same and self._range[0] <= pc < self._range[1]:
+            return False
+        if same and beginning:
+            return self._at_inlined_call(pc, beginning, into=into)
+        around = [scope.die.offset for scope in shown[1:]]
+        if not changed and shown and shown[0].is_inlined and self._origin in around:
+            return into  # in the middle of an inlined function
         line = self._program.line_at(pc)
         if line is None:
-            return False
-        scopes = self._program.scopes(pc)
-        deeper = [scope for scope in scopes if scope.is_inlined and scope.die.offset not in inlined]
-        ours = any(scope.die.offset in inlined for scope in scopes)
-        if not into and deeper and ours and not self._left:
-            return False  # an inlined call
-        entered = not ours and not self._left
-        if pc == line.start and line.is_statement and (entered or not _same_line(line, self._line)):
             return True
-        if self._left:
-            self._line = line  # in the middle of the caller's: on to its next one
+        if pc == line.start and not _same_line(line, self._line):
+            if line.is_statement:
+                return True
+            if same:
+                return False
+        self._line, self._range, self._origin = line, (line.start, line.end), current
+        if changed:
+            self._cfa = self._current_cfa()
         return False
+
+    def _at_inlined_call(self, pc: int, beginning: Sequence[FunctionScope], *, into: bool) -> bool:
+        """An inlined function begins here: `step` stops at its call, or enters from the same line."""
+        info, line = self._program.info_at(pc), self._program.line_at(pc)
+        for scope in beginning:
+            line = call_line(info, scope, line)
+        same = line is not None and _same_line(line, self._line)
+        if into and same:
+            self.reveal = 1
+        return into or not same
+
+    def _current_cfa(self) -> int | None:
+        debugger = self._debugger
+        frames = frames_of(self._program, debugger.task, debugger.registers(), limit=1)
+        return frames[0].physical.cfa if frames else None
 
     def _in_thunk(self, address: int) -> bool:
         found = self._program.locate(address)
@@ -223,7 +272,7 @@ class Stepper:
                 target, same = line, True
                 entry = self._debugger.place
             elif entry is not None and same:
-                entry = self._debugger.place
+                entry = self._debugger.place if line is not None and line.is_statement else entry
             elif entry is not None and line is not None and line.is_statement:
                 return self._debugger.go(entry)  # one too far: that is where the line was entered
 

@@ -171,7 +171,7 @@ def test_a_file_operation_is_stopped_in_when_a_program_uses_it():
         "36\t{",
         "$1 = (ssize_t (*)(struct file *, char *, size_t, loff_t *)) 0xffffffffc0000070 <echo_read>",
         "$2 = \"echo\", '\\000' <repeats 27 times>",
-        "0xffffffff82000200 in kernel ()",
+        "0xffffffff82000200 in kmod_emu_return ()",
     ]
     assert answers[at + 5 : at + 8] == [
         "Value returned is $3 = 3",

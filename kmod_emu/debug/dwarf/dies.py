@@ -69,7 +69,7 @@ def ranges_of(die: DIE) -> Ranges:
     attribute = die.attributes.get("DW_AT_ranges")
     if attribute is None or attribute.form not in _RANGE_FORMS:
         return []
-    return list(_listed(die, attribute.value))
+    return [(start, end) for start, end in _listed(die, attribute.value) if start < end]
 
 
 def _listed(die: DIE, offset: int) -> Iterator[tuple[int, int]]:

@@ -57,15 +57,14 @@ class FunctionScope(NamedTuple):
 
     @property
     def entry(self) -> int:
-        """Its first instruction."""
-        entry = number_of(self.die, "DW_AT_entry_pc") if self.is_inlined else 0
-        return entry or self.ranges[0][0]
+        """Its first instruction; as in gdb, of an inlined copy the start of its first range."""
+        return self.ranges[0][0]
 
     def variables(self, *, parameters: bool) -> Iterator[tuple[str, DIE]]:
         """Parameters or locals by name, innermost block first."""
         tag = "DW_TAG_formal_parameter" if parameters else "DW_TAG_variable"
         for block in self.blocks[:1] if parameters else reversed(self.blocks):
-            for child in block.iter_children():
+            for child in _members(block):
                 if child.tag == tag and (name := name_of(child)):
                     yield name, child
 
@@ -288,9 +287,18 @@ def _listed(entries: Any, die: DIE, address: int) -> Any:
     return None
 
 
+def _members(die: DIE) -> Iterator[DIE]:
+    """What is in a block; a block in it that has no code of its own counts as if it were not there."""
+    for child in die.iter_children():
+        if child.tag == "DW_TAG_lexical_block" and not ranges_of(child):
+            yield from _members(child)
+        else:
+            yield child
+
+
 def _enter(die: DIE, address: int, found: list[FunctionScope]) -> None:
     """Go down to the innermost block that holds an address."""
-    for child in die.iter_children():
+    for child in _members(die):
         if child.tag == "DW_TAG_inlined_subroutine" and covers(ranges_of(child), address):
             found.append(FunctionScope(child, [child]))
         elif child.tag == "DW_TAG_lexical_block" and covers(ranges_of(child), address):

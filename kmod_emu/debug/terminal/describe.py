@@ -70,8 +70,7 @@ def print_frame(session: Session, frame: Frame, *, numbered: bool = False, line_
     """A frame and its source line, as after a stop; only the line if the function is still the same."""
     source = source_line(session, frame)
     if line_only and source is not None:
-        middle = frame.line is not None and frame.pc != frame.line.start
-        session.write(f"{frame.pc:#018x}\t{source}" if middle else source)
+        session.write(f"{frame.pc:#018x}\t{source}" if frame.shows_address else source)
         return
     session.write(frame_text(session, frame, numbered=numbered))
     if source is not None:

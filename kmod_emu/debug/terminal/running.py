@@ -24,14 +24,20 @@ def _count(session: Session, text: str) -> int:
 
 def _repeat(session: Session, text: str, move: Callable[[Stepper], Stopped]) -> None:
     """Move some times, as long as nothing else stops it, and tell where it came to."""
-    start, stop = session.running(), None
+    session.running()
+    stop, same = None, False
     for _ in range(max(_count(session, text), 1)):
-        stop = move(Stepper(session.debugger, session.program, session.frames))
-        session.moved()
-        if stop.reason.name != "STEPPED" or not session.frames:
+        if move is Stepper.step and session.enter_inlined():
+            stop, same = session.debugger.stop._replace(reason=Reason.STEPPED, points=()), False
+            continue
+        stepper = Stepper(session.debugger, session.program, session.frames)
+        stop = move(stepper)
+        session.moved(stepper.reveal or None)
+        if stop.reason is not Reason.STEPPED or not session.frames:
             break
+        same = stepper.stays_in(session.frames[0])
     if stop is not None:
-        report(session, stop, start)
+        report(session, stop, same=same)
 
 
 def _repeat_back(session: Session, text: str, move: Callable[[Stepper], Stopped]) -> None:
@@ -113,10 +119,9 @@ def advance(session: Session, text: str) -> None:
     if not text:
         raise DebugError("Argument required (a location).")
     addresses = [place.address for place in session.locator.find(text) if place.address is not None]
-    start = session.frames[0]
     stop = Stepper(session.debugger, session.program, session.frames).advance(addresses)
     session.moved()
-    report(session, stop, start, moved=True)
+    report(session, stop)
 
 
 @commands.add("finish", "fin", section="running")
@@ -134,7 +139,7 @@ def finish(session: Session, text: str) -> None:
         session.write(f"Run till exit from {frame_text(session, start)}")
     stop = stepper.finish(start)
     session.moved()
-    report(session, stop, start, moved=True)
+    report(session, stop)
     if stop.reason.name == "STEPPED" and kind is not None and session.frames:
         session.returned(kind)
 
@@ -163,10 +168,9 @@ def continue_(session: Session, text: str) -> None:
 
 
 def _go(session: Session, move: Callable[[], Stopped]) -> None:
-    start = session.frames[0]
     stop = move()
     session.moved()
-    report(session, stop, start, moved=True)
+    report(session, stop)
 
 
 @commands.add("reverse-stepi", "rsi", section="running", repeats=True)
@@ -247,22 +251,20 @@ def last_write(session: Session, text: str) -> None:
 def go_to_last_write(session: Session, address: int, size: int) -> None:
     """What `last-write` does; it tells who wrote."""
     where = session.names.printer.address(address)
-    start = session.frames[0] if session.frames else None
     stop = session.debugger.last_write(address, size)
     session.moved()
     if stop.reason.name == "BEGINNING":
         raise DebugError(f"Nothing has written to {where} since the first instruction of init.")
     session.write(f"\n{size} bytes at {where} were written last by the next instruction:")
-    report(session, stop._replace(reason=Reason.STEPPED), start, moved=True)
+    report(session, stop._replace(reason=Reason.STEPPED))
 
 
 def _backwards(session: Session, move: Callable[[], Stopped]) -> None:
-    start = session.frames[0] if session.frames else None
     session.backwards = True
     try:
         stop = move()
         session.moved()
-        report(session, stop, start, moved=True)
+        report(session, stop)
     finally:
         session.backwards = False
 

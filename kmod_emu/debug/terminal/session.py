@@ -117,6 +117,7 @@ class Session:
         self.selected = 0
         self.task: Task | None = None
         self._frames: list[Frame] | None = None
+        self._reveal = 0
         self._lines: deque[str] = deque()
         self.read_line: Callable[[], str] = _no_line
         self._logged = 0
@@ -131,7 +132,7 @@ class Session:
         options = self._options | ({"then": self._use} if self._shell_lines else {})
         stop = self.debugger.start(self._module, self._params, **options)
         self.moved()
-        report(self, stop, None, moved=True)
+        report(self, stop)
 
     def _use(self) -> None:
         """What happens between the load and the removal; done again whenever the run goes back."""
@@ -169,19 +170,29 @@ class Session:
         registers = self.debugger.registers(task)
         if registers["rip"] == self.debugger.kernel.traps.return_address and task is not self.debugger.task:
             return []
-        frames = frames_of(self.program, task, registers, entered=self._entered())
+        frames = frames_of(self.program, task, registers, reveal=self._reveal)
         if task is self.debugger.task:
             for frame in frames:
                 if not frame.called:
                     frame.store = self._set_register
         return frames
 
-    def _entered(self) -> str:
-        """The function whose beginning a breakpoint stopped at; it may be an inlined one."""
+    def _stopped_in(self) -> int:
+        """Of inlined functions that begin here, how many a breakpoint stopped in."""
         stop = self.debugger.stop
         owners = [self.points.owner(point) for point in stop.points]
         places = [place for owner in owners if owner is not None for place in owner.places]
-        return next((place.function for place in places if place.address == stop.address), "")
+        wanted = {place.function for place in places if place.address == stop.address}
+        beginning = self.program.beginning(stop.address) if wanted else []
+        return next((len(beginning) - i for i, scope in enumerate(beginning) if scope.name in wanted), 0)
+
+    def enter_inlined(self) -> bool:
+        """Enter an inlined function that begins here, if there is one that is not entered yet."""
+        pc = self.running().pc
+        if self.frames[0].called or len(self.program.beginning(pc)) <= self._reveal:
+            return False
+        self.moved(self._reveal + 1)
+        return True
 
     def look_at(self, task: Task) -> None:
         """Look at another task."""
@@ -217,8 +228,13 @@ class Session:
             self.locator.default = frame.line.file, frame.line.line
             self.listed = None
 
-    def moved(self) -> None:
-        """The machine ran, or was changed: what was known of its frames is not true any more."""
+    def moved(self, reveal: int | None = None) -> None:
+        """The machine ran, or was changed: what was known of its frames is not true any more.
+
+        Args:
+            reveal: How many inlined functions that begin here have been entered.
+        """
+        self._reveal = self._stopped_in() if reveal is None else reveal
         self.look_at(self.debugger.task)
 
     def memory_of(self, text: str) -> tuple[int, int]:

@@ -40,12 +40,8 @@ def backtrace(session: Session, text: str) -> None:
 
 
 def _variables(session: Session, level: int, *, parameters: bool) -> list[str]:
-    lines, seen = [], set()
-    for name, value in session.frames[level].variables(parameters=parameters):
-        if name not in seen:
-            seen.add(name)
-            lines.append(f"{name} = {shown(session, value)}")
-    return lines
+    variables = session.frames[level].variables(parameters=parameters)
+    return [f"{name} = {shown(session, value)}" for name, value in variables]
 
 
 def locals_of(session: Session, *, parameters: bool) -> list[str]:

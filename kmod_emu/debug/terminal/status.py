@@ -8,7 +8,7 @@ from kmod_emu.debug.c import types as c
 from kmod_emu.debug.c.values import DebugError
 from kmod_emu.debug.dwarf.dies import number_of
 from kmod_emu.debug.registers import GENERAL, find_register, register_line
-from kmod_emu.debug.terminal.describe import frame_text
+from kmod_emu.debug.terminal.describe import arguments, frame_text
 from kmod_emu.debug.terminal.stack import locals_of
 from kmod_emu.debug.terminal.table import SECTIONS, Table, commands
 
@@ -61,8 +61,13 @@ def address(session: Session, text: str) -> None:
 @infos.add("args")
 def args(session: Session, text: str) -> None:
     """All argument variables of current stack frame."""
-    _ = session.frame
-    session.write("\n".join(locals_of(session, parameters=True)) or "No arguments.")
+    _show_variables(session, parameters=True, none="No arguments.")
+
+
+def _show_variables(session: Session, *, parameters: bool, none: str) -> None:
+    if session.frame.scope is None:
+        raise DebugError("No symbol table info available.")
+    session.write("\n".join(locals_of(session, parameters=parameters)) or none)
 
 
 @infos.add("breakpoints", "b", "br")
@@ -139,12 +144,12 @@ def frame(session: Session, text: str) -> None:
     session.write(f"Stack level {now.level}, frame at {cfa or 0:#x}:")
     where = f" ({now.line.file}:{now.line.line})" if now.line else ""
     caller = now.physical.caller
-    saved = (
+    returns_to = (
         f"{caller.pc:#x}"
         if caller is not None
         else (f"{session.program.kernel.memory.read_u64(cfa - 8):#x}" if cfa else "<unavailable>")
     )
-    session.write(f" rip = {now.pc:#x} in {now.name}{where}; saved rip = {saved}")
+    session.write(f" rip = {now.pc:#x} in {now.name}{where}; saved rip = {returns_to}")
     if now.is_inlined and now.caller is not None:
         session.write(f" inlined into frame {now.caller.level}")
     elif caller is not None:
@@ -153,8 +158,13 @@ def frame(session: Session, text: str) -> None:
         session.write(f" caller of frame at {session.frames[now.level - 1].physical.cfa or 0:#x}")
     if now.line:
         session.write(" source language c.")
+    base = now.registers["rsp"] - 8
+    session.write(f" Arglist at {base:#x}, args: {arguments(session, now)}")
     if cfa:
-        session.write(f" Previous frame's sp is {cfa:#x}\n Saved registers:\n  rip at {cfa - 8:#x}")
+        session.write(f" Locals at {base:#x}, Previous frame's sp is {cfa:#x}\n Saved registers:")
+        saved = now.physical.saved or {"rip": cfa - 8}
+        order = [name for name in GENERAL if name in saved]
+        session.write(f"  {', '.join(f'{name} at {saved[name]:#x}' for name in order)}")
 
 
 @infos.add("functions", "fu")
@@ -208,8 +218,7 @@ def line(session: Session, text: str) -> None:
 @infos.add("locals", "lo")
 def locals_(session: Session, text: str) -> None:
     """All local variables of current stack frame."""
-    _ = session.frame
-    session.write("\n".join(locals_of(session, parameters=False)) or "No locals.")
+    _show_variables(session, parameters=False, none="No locals.")
 
 
 @infos.add("modules", "mod")
@@ -265,13 +274,13 @@ def registers(session: Session, text: str) -> None:
                 raise DebugError(f"Invalid register `{name}'")
             else:
                 number = value.integer()
-                session.write(f"{name:<15}{number & (1 << 8 * value.type.size) - 1:<#19x}{number}")
+                session.write(f"{name:<15}{number & (1 << 8 * value.type.size) - 1:<#20x}{number}")
         return
     for name in GENERAL:
         session.write(register_line(now, name))
     for name in _CONTROL:
         number = _SELECTORS.get(name, 0)
-        session.write(f"{name:<15}{number:<#19x}{number}")
+        session.write(f"{name:<15}{number:<#20x}{number}")
     for name in ("fs_base", "gs_base"):
         if name in now.registers:
             session.write(register_line(now, name))

@@ -11,7 +11,6 @@ from kmod_emu.debug.terminal.data import show_displays
 from kmod_emu.debug.terminal.describe import print_frame, shown
 
 if TYPE_CHECKING:
-    from kmod_emu.debug.frames import Frame
     from kmod_emu.debug.points import Stopped
     from kmod_emu.debug.terminal.points import UserPoint
     from kmod_emu.debug.terminal.session import Session
@@ -25,14 +24,13 @@ _LABELS = {
 }
 
 
-def report(session: Session, stop: Stopped, start: Frame | None, *, moved: bool = False) -> None:
+def report(session: Session, stop: Stopped, *, same: bool = False) -> None:
     """Tell why and where the machine stopped.
 
     Args:
         session: Whose.
         stop: The stop.
-        start: The frame it was in before; None if there was none.
-        moved: Show the function even if it is the same.
+        same: The frame is still the one that was told before: the line is enough.
     """
     session.tell_log()
     session.points.settle()
@@ -44,25 +42,12 @@ def report(session: Session, stop: Stopped, start: Frame | None, *, moved: bool 
     for line in _why(session, stop, hit):
         session.write(line)
     if session.frames:
-        same = not moved and stop.reason is Reason.STEPPED and _same(start, session.frames[0])
-        print_frame(session, session.frames[0], line_only=same)
+        print_frame(session, session.frames[0], line_only=same and stop.reason is Reason.STEPPED)
     show_displays(session)
     session.redraw()
     for point in hit:
         for line in point.commands:
             session.queue(line)
-
-
-def _same(start: Frame | None, now: Frame) -> bool:
-    """Whether the function has not changed, nor its file."""
-    if start is None or start.line is None or now.line is None or start.scope is None or now.scope is None:
-        return False
-    return (
-        start.scope.die.offset == now.scope.die.offset
-        and start.info is now.info
-        and start.line.file == now.line.file
-        and start.physical.cfa == now.physical.cfa
-    )
 
 
 def _hit(session: Session, stop: Stopped) -> list[UserPoint]:

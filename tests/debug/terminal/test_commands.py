@@ -14,8 +14,8 @@ def test_it_stops_at_the_first_instruction_of_init(talk):
     assert t("x/2i $pc").split("\n")[0] == "=> 0xffffffffc0005000 <hello_init>:\tnopl   0x0(%rax,%rax)"
     assert t("bt") == "#0  hello_init () at samples/hello/hello.c:8"
     assert t("info symbol hello_init") == "hello_init in section .init.text of hello"
-    assert "rip            0xffffffffc0005000 0xffffffffc0005000 <hello_init>" in t("info registers")
-    assert t("info registers eflags") == "eflags         0x246              [ PF ZF IF ]"
+    assert "rip            0xffffffffc0005000  0xffffffffc0005000 <hello_init>" in t("info registers")
+    assert t("info registers eflags") == "eflags         0x246               [ PF ZF IF ]"
 
 
 def test_breakpoint_on_an_export_and_finish(talk):
@@ -110,7 +110,7 @@ def test_watchpoints_stop_where_the_value_changes_and_back(talk):
         "",
         "Old value = 0",
         "New value = 1",
-        "globals_init () at samples/globals/globals.c:22",
+        "0xffffffffc000601f in globals_init () at samples/globals/globals.c:22",
     ]
     assert "breakpoint already hit 1 time" in t("info watchpoints")
     assert t("reverse-continue").split("\n")[3:5] == ["Old value = 1", "New value = 0"]
@@ -165,7 +165,7 @@ def test_until_leaves_a_loop_and_advance_goes_somewhere(talk):
     t = talk("params")
     t("advance params.c:68", "until")
     assert t("until").split("\t")[0].endswith("69")
-    assert t("advance params_exit") == "0xffffffff82000200 in kernel ()"
+    assert t("advance params_exit") == "0xffffffff82000200 in kmod_emu_return ()"
     assert t("advance params_exit").split("\n")[-2].startswith("params_exit () at")
 
 
@@ -296,7 +296,7 @@ def test_a_module_without_debug_information_steps_by_instruction(talk, tmp_path)
     assert t("p (int)count", "p *(int *)&count", "p level_set") == (
         "$1 = 1\n$2 = 1\n$3 = {<text variable, no debug info>} 0xffffffffc000004e <level_set>"
     )
-    assert t("info locals").endswith("No locals.")
+    assert t("info locals") == "No symbol table info available."
     assert t("list").startswith("No symbol table is loaded.")
     assert t("p ((struct module *)&__this_module)->state") == "$4 = 1"
     assert t("next").split("\n")[0] == "Single stepping until exit from function params_init,"
