@@ -7,6 +7,7 @@ import kmod_emu
 
 ROOMS = [
     "uapi",
+    "kbuild",
     "machine",
     "abi",
     "kernel",
