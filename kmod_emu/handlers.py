@@ -27,6 +27,7 @@ import kmod_emu.fs.char_dev
 import kmod_emu.fs.d_path
 import kmod_emu.fs.debugfs
 import kmod_emu.fs.debugfs_regs
+import kmod_emu.fs.eventfd
 import kmod_emu.fs.fasync
 import kmod_emu.fs.kernel_files
 import kmod_emu.fs.libfs

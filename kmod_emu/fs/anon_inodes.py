@@ -8,12 +8,14 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.file import FMODE_CAN_READ, FMODE_CAN_WRITE, FMODE_OPENED, FMODE_READ, FMODE_WRITE
 from kmod_emu.fs.guest_file import GuestFile, GuestOperations
 from kmod_emu.fs.inode import Dentry, Inode, SuperBlock
+from kmod_emu.fs.open import do_dentry_open
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.exports import export
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_ACCMODE, O_CLOEXEC, O_NONBLOCK
 
 if TYPE_CHECKING:
+    from kmod_emu.fs.file import FileOperations
     from kmod_emu.kernel.kernel import KernelCore
 
 ANON_INODE_FS_MAGIC = 0x09041934
@@ -60,6 +62,20 @@ def _open(kernel: KernelCore, name: str, fops: int, priv: int, flags: int) -> Gu
         mode |= FMODE_CAN_WRITE
     file.mode = mode
     return file
+
+
+async def anonymous_file(
+    kernel: KernelCore, name: str, operations: FileOperations, flags: int, *, cloexec: bool
+) -> int:
+    """A descriptor for something that Python serves."""
+    vfs = kernel[Vfs]
+    sb = SuperBlock("anon_inodefs", ANON_INODE_FS_MAGIC, vfs.anonymous_dev())
+    inode = Inode(sb, 0o600)
+    inode.fop = operations
+    dentry = sb.root = Dentry(f"anon_inode:{name}", None, inode)
+    file = vfs.new_file(dentry, flags)
+    await do_dentry_open(file)
+    return vfs.files(kernel.sched.current).install(file, cloexec=cloexec)
 
 
 @export(

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.fs.anon_inodes import anonymous_file
 from kmod_emu.fs.file import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLRDNORM, File, FileOperations
-from kmod_emu.fs.inode import Dentry, Inode, SuperBlock
-from kmod_emu.fs.open import do_dentry_open
 from kmod_emu.fs.select import ERESTARTNOHAND, poll_files
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.uapi import errno
@@ -98,11 +97,4 @@ def _news(item: _Item) -> int:
 
 async def create(kernel: KernelCore, *, cloexec: bool) -> int:
     """A descriptor."""
-    vfs = kernel[Vfs]
-    sb = SuperBlock("anon_inodefs", 0x09041934, vfs.anonymous_dev())
-    inode = Inode(sb, 0o600)
-    inode.fop = EventPoll(kernel)
-    dentry = sb.root = Dentry("anon_inode:[eventpoll]", None, inode)
-    file = vfs.new_file(dentry, O_RDWR)
-    await do_dentry_open(file)
-    return vfs.files(kernel.sched.current).install(file, cloexec=cloexec)
+    return await anonymous_file(kernel, "[eventpoll]", EventPoll(kernel), O_RDWR, cloexec=cloexec)

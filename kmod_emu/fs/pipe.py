@@ -132,9 +132,14 @@ class Pipes(FileOperations):
             if room < min(count - done, PIPE_BUF):
                 if file.flags & O_NONBLOCK:
                     return done or -errno.EAGAIN
-                await pipe.queue.wait(
-                    self.kernel, lambda: CAPACITY - len(pipe.data) >= PIPE_BUF or not pipe.readers
-                )
+                try:
+                    await pipe.queue.wait(
+                        self.kernel, lambda: CAPACITY - len(pipe.data) >= PIPE_BUF or not pipe.readers
+                    )
+                except KernelError:  # a signal: what went, went
+                    if done:
+                        return done
+                    raise
                 continue
             data = self.kernel.user.read(buf + done, min(count - done, room))
             if not data:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.fdtable import RLIMIT_NOFILE, as_int
 from kmod_emu.fs.open import filp_close
+from kmod_emu.fs.pipe import CAPACITY, Pipes
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
@@ -43,6 +44,7 @@ FIFREEZE, FITHAW, FS_IOC_FIEMAP, FICLONE = 0xC0045877, 0xC0045878, 0xC020660B, 0
 _UNSUPPORTED = {FS_IOC_FIEMAP: errno.EOPNOTSUPP, FICLONE: errno.EOPNOTSUPP, 0x4020940D: errno.EOPNOTSUPP}
 
 _FIBMAP, _CAP_SYS_RAWIO = 1, 17
+_F_GETPIPE_SZ = 1032
 
 
 @syscall(32)
@@ -103,6 +105,10 @@ async def sys_fcntl(kernel: KernelCore, fd: int, cmd: int, arg: int = 0) -> int:
     if cmd == F_SETFD:
         files.set_close_on_exec(number, bool(arg & FD_CLOEXEC))
         return 0
+    if cmd == _F_GETPIPE_SZ:
+        if not isinstance(file.op, Pipes):
+            raise KernelError(errno.EBADF, "the file is no pipe")
+        return CAPACITY
     if cmd == F_GETFL:
         return file.flags
     files.get(fd)  # O_PATH descriptors can do no more

@@ -160,7 +160,16 @@ async def sys_madvise(kernel: KernelCore, start: int, length: int, behavior: int
         raise KernelError(errno.EINVAL)
     if behavior in (_MADV_DONTNEED, _MADV_FREE) and length:
         _mm(kernel).forget_pages(start, length)
+    _check_mapped(kernel, start, length)
     return 0
+
+
+def _check_mapped(kernel: KernelCore, start: int, length: int) -> None:
+    """ENOMEM where part of a range is not mapped."""
+    end = page_align(start + length)
+    inside = (min(vma.end, end) - max(vma.start, start) for vma in _mm(kernel).vmas if vma.start < end)
+    if sum(size for size in inside if size > 0) != end - start:
+        raise KernelError(errno.ENOMEM, "part of the range is not mapped")
 
 
 @syscall(26)
@@ -168,6 +177,7 @@ async def sys_msync(kernel: KernelCore, start: int, length: int, flags: int) -> 
     """Shared pages are the file's own: nothing to do."""
     if start & (PAGE_SIZE - 1) or flags & ~7:
         raise KernelError(errno.EINVAL)
+    _check_mapped(kernel, start, length)
     return 0
 
 

@@ -278,6 +278,16 @@ async def sys_sched_yield(kernel: KernelCore) -> int:
     return 0
 
 
+@syscall(140)
+async def sys_getpriority(kernel: KernelCore, which: int, who: int) -> int:
+    """Everybody's nice value is 0; the system call answers 20 minus it."""
+    if as_int(which) not in (0, 1, 2):
+        raise KernelError(errno.EINVAL)
+    if as_int(which) == 0 and as_int(who) and as_int(who) not in kernel.tasks.by_pid:
+        raise KernelError(errno.ESRCH, f"there is no process {as_int(who)}")
+    return 20
+
+
 @syscall(204)
 async def sys_sched_getaffinity(kernel: KernelCore, pid: int, length: int, mask: int) -> int:
     """One processor."""
