@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from kmod_emu.errors import Killed, Unimplemented
 from kmod_emu.kernel import bugs, extable, missing, report
-from kmod_emu.kernel.layout import TASK_SIZE_MAX, THREAD_SIZE
+from kmod_emu.kernel.gp_hint import general_protection
+from kmod_emu.kernel.layout import (
+    PAGE_OFFSET,
+    START_KERNEL_MAP,
+    STRUCT_PAGE_SIZE,
+    TASK_SIZE_MAX,
+    THREAD_SIZE,
+    VMEMMAP_START,
+)
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.preempt import in_interrupt
 from kmod_emu.kernel.taint import Taint
@@ -30,11 +38,12 @@ if TYPE_CHECKING:
 SIGKILL, SIGSEGV = 9, 11
 _MASK64 = (1 << 64) - 1
 _LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught in
-_BREAKPOINT, _INVALID_OPCODE = 3, 6
+_BREAKPOINT, _INVALID_OPCODE, _GENERAL_PROTECTION = 3, 6, 13
 _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
 _PAGE_FAULT = 14
+_COMPOUND_HEAD = 8  # in struct page
 _EXCEPTION_FRAME = 40  # bytes that the processor puts on the stack below the first 8
 _PANIC_TEXT = 1024
 _ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free")  # who died says these
@@ -153,7 +162,15 @@ class Faults:
 
     def bad_free(self, function: str, address: int) -> None:
         """Freeing what is no object: an oops inside the kernel's memory management."""
-        self.note("bad free", f"{function}({address:#x}) frees something that is not allocated")
+        kernel = self._kernel
+        sentence = f"{function}({address:#x}) frees something that is not allocated"
+        self.note("bad free", sentence)
+        if kernel.heap.was_freed(address):  # the hardened free list finds what is freed twice in a row
+            self.bug(sentence, ("mm/slub.c", 419))
+        start = PAGE_OFFSET if address < START_KERNEL_MAP else START_KERNEL_MAP
+        page = VMEMMAP_START + (address - start & _MASK64) // PAGE_SIZE * STRUCT_PAGE_SIZE
+        if not kernel.memory.mapped(page & _MASK64):  # virt_to_head_page() looks there
+            raise PageFault(page + _COMPOUND_HEAD & _MASK64, Access.READ)
         raise PageFault(address, Access.READ)
 
     def deadlock(self, lock: int, since: str = "") -> NoReturn:
@@ -368,14 +385,12 @@ class Faults:
         fixup = self._fixup(rip, vector or 0)
         if fixup is not None:
             return fixup
-        if vector == 13:
-            name, where = "general protection fault", ""
-            if stop.fault is not None and stop.fault.access is not Access.FETCH:
-                address = report.fault_address(self._kernel, stop)
-                where = f", probably for non-canonical address {address:#x}"
-        else:
-            name, where = _TRAP_NAMES.get(vector or 0, f"exception {vector}"), ""
-        line = report.die_line(self._kernel, f"{name}{where}", self.count + 1)
+        name, code = _TRAP_NAMES.get(vector or 0, f"exception {vector}"), 0
+        what = name
+        if vector == _GENERAL_PROTECTION:
+            what, code = general_protection(self._kernel, rip)
+            name = "general protection fault"
+        line = report.die_line(self._kernel, what, self.count + 1, code)
         self._oops(task, stop, [line], None, SIGSEGV, name, fatal=vector == _BREAKPOINT)
 
     def _soft_lockup(self, task: Task, stop: Stop) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, wrong_cache
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ class Cache:
         """Pages of one slab, as a power of two: room for eight objects, at most eight pages."""
         pages = -(-min(self.stride * 8, 8 * PAGE_SIZE) // PAGE_SIZE)
         return max((pages - 1).bit_length(), ((self.stride - 1) >> PAGE_SHIFT).bit_length())
+
+    @property
+    def slab_size(self) -> int:
+        """Bytes of one slab, which begins at a multiple of that."""
+        return PAGE_SIZE << self.order
 
 
 class Heap:
@@ -114,6 +120,23 @@ class Heap:
         else:
             self._bucket(size).free.append(address)
         return True
+
+    def cache_of(self, address: int) -> Cache | None:
+        """The cache that an object in use belongs to, None for none."""
+        cachep = self._owner.get(address)
+        if cachep is not None:
+            return self.named.get(cachep)
+        size = self.live.get(address, KMALLOC_MAX_CACHE_SIZE + 1)
+        return None if size > KMALLOC_MAX_CACHE_SIZE else self._bucket(size)
+
+    def objects_of(self, cachep: int) -> list[int]:
+        """Objects in use of a module's cache, in order."""
+        return sorted(place for place, owner in self._owner.items() if owner == cachep)
+
+    def was_freed(self, address: int) -> bool:
+        """Whether a free object of a cache is at an address."""
+        caches = (*self.caches.values(), *self.named.values())
+        return any(address in cache.free for cache in caches)
 
     def slab_of(self, block: int) -> Cache | None:
         """The cache that a block of pages belongs to, None if it is no slab."""
@@ -254,7 +277,11 @@ def ksize(kernel: KernelCore, objp: int) -> int:
 @export("void kfree(const void *object)")
 def kfree(kernel: KernelCore, object: int) -> None:
     """Free what kmalloc gave (mm/slab_common.c); a pointer that is no object is a bug of the caller's."""
-    if not kernel.heap.kfree(object):
+    if kernel.heap.kfree(object):
+        return
+    if kernel.heap.slab_of(object) is None and kernel.pages.free(object):
+        not_from_a_cache(kernel, object)
+    else:
         kernel.faults.bad_free("kfree", object)
 
 
@@ -349,14 +376,26 @@ async def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
 
 @export("void kmem_cache_free(struct kmem_cache *s, void *x)")
 def kmem_cache_free(kernel: KernelCore, s: int, x: int) -> None:
-    """Give an object back to its own cache, whatever `s` is (mm/slab.h: cache_from_obj)."""
-    if not kernel.heap.kfree(x):
+    """Give an object back to its own cache; another one is warned of (mm/slab.h: cache_from_obj)."""
+    heap = kernel.heap
+    own, given = heap.cache_of(x), heap.named.get(s)
+    if own is not None and given is not None and own is not given:
+        wrong_cache(kernel, given.name, own.name)
+    if not heap.kfree(x):
         kernel.faults.bad_free("kmem_cache_free", x)
 
 
 @export("void kmem_cache_destroy(struct kmem_cache *s)")
 def kmem_cache_destroy(kernel: KernelCore, s: int) -> None:
-    """Remove a cache (mm/slab_common.c)."""
+    """Remove a cache; one with objects in use stays (mm/slab_common.c)."""
+    heap = kernel.heap
+    if left := heap.objects_of(s):
+        slabs: dict[int, list[int]] = {}
+        for place in left:
+            slabs.setdefault(place & -heap.named[s].slab_size, []).append(place)
+        caller = kernel.memory.read_u64(kernel.traps.stack_pointer)
+        objects_remain(kernel, heap.named[s], slabs, caller)
+        return
     if s in kernel.heap.named:
         del kernel.heap.named[s]
         kernel.heap.constructors.pop(s, None)

@@ -38,7 +38,13 @@ LETTERS = "PFSRMBUDAWCIOELKXTNJ"
 # Flags that a module carries too, shown behind its name (`taint_flags[].module`).
 MODULE_FLAGS = frozenset("PFCOEKXTN")
 # The first of these ends lock debugging: add_taint(..., LOCKDEP_NOW_UNRELIABLE).
-_UNRELIABLE = {Taint.PROPRIETARY_MODULE, Taint.FORCED_MODULE, Taint.FORCED_RMMOD, Taint.DIE}
+_UNRELIABLE = {
+    Taint.PROPRIETARY_MODULE,
+    Taint.FORCED_MODULE,
+    Taint.FORCED_RMMOD,
+    Taint.DIE,
+    Taint.BAD_PAGE,
+}
 
 
 def module_letters(taints: int, *, every: bool = False) -> str:

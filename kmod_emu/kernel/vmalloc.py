@@ -96,8 +96,18 @@ def vmalloc_user(kernel: KernelCore, size: int) -> int:
 @export("void vfree(const void *addr)")
 def vfree(kernel: KernelCore, addr: int) -> None:
     """Free what vmalloc gave; a wild pointer is reported (mm/vmalloc.c: __vunmap)."""
-    if addr and not kernel.vmalloc.free(addr):
-        kernel.printk.emit(f"Trying to vfree() nonexistent vm area ({addr:016x})\n", 4)
+    if addr and (addr % PAGE_SIZE or not kernel.vmalloc.free(addr)):
+        wild_area(kernel, addr)
+
+
+def wild_area(kernel: KernelCore, address: int) -> None:
+    """A pointer that vmalloc() or vmap() never gave (mm/vmalloc.c: __vunmap)."""
+    hashed = f"{kernel.format_context.hash_pointer(address):016x}"
+    if address % PAGE_SIZE:
+        text, line, place = f"Trying to vfree() bad address ({hashed})", 2752, 0x31A
+    else:
+        text, line, place = f"Trying to vfree() nonexistent vm area ({hashed})", 2758, 0x7E
+    kernel.faults.warn("mm/vmalloc.c", line, text, f"__vunmap+{place:#x}/0x340")
 
 
 @export("bool is_vmalloc_addr(const void *x)")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.pages import page_to_virt
+from kmod_emu.kernel.vmalloc import wild_area
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def vm_map_ram(kernel: KernelCore, pages: int, count: int, node: int) -> int:
 def vunmap(kernel: KernelCore, addr: int) -> None:
     """Show them no longer (mm/vmalloc.c)."""
     if addr and not kernel.vmaps.unmap(addr):
-        kernel.printk.emit(f"Trying to vunmap() nonexistent vm area ({addr:016x})\n", 4)
+        wild_area(kernel, addr)
 
 
 @export("void vm_unmap_ram(const void *mem, unsigned int count)")

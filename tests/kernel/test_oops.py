@@ -77,7 +77,19 @@ def test_registers_code_and_trace_are_shown(kernel, guest):
             "general protection fault, probably for non-canonical address 0xdead000000000108: "
             "0000 [#1] PREEMPT SMP NOPTI",
         ),
-        ("lock cmpxchg16b [rsp + 4]", "general protection fault: 0000 [#1] PREEMPT SMP NOPTI"),
+        (
+            "mov rsi, 0xffff888000001004; lock cmpxchg16b [rsi]",
+            "general protection fault, maybe for address 0xffff888000001004: 0000 [#1] PREEMPT SMP NOPTI",
+        ),
+        (
+            "xor eax, eax; movabs rax, [0x6b6b6b6b6b6b6b6b]; ret",  # which has no ModRM byte
+            "general protection fault, maybe for address 0x0: 0000 [#1] PREEMPT SMP NOPTI",
+        ),
+        ("mov rax, 0xdead000000000100; jmp rax", "general protection fault: 0000 [#1] PREEMPT SMP NOPTI"),
+        (
+            "mov eax, 0x77; mov ds, eax; ret",
+            "segment-related general protection fault: 0074 [#1] PREEMPT SMP NOPTI",
+        ),
     ],
 )
 def test_exception(kernel, guest, source, line):

@@ -199,3 +199,59 @@ def test_state_survives(kernel, guest, kmalloc):
     guest.export("kmem_cache_free", cache, first)
     guest.export("kfree", kept)
     assert kmalloc(64) == kept
+
+
+def test_what_is_freed_twice_in_a_row_is_a_bug(kernel, guest):
+    address = guest.export("__kmalloc", 64, 0xCC0)
+    guest.export("kfree", address)
+    with pytest.raises(Killed):
+        guest.export("kfree", address)
+    assert kernel.dmesg()[:3] == [
+        "------------[ cut here ]------------",
+        "kernel BUG at mm/slub.c:419!",
+        "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pointer", "address"),
+    [(0x12345, 0xFFFF_EBDE_0000_0488), (0xFFFF_FFFF_C020_3040, 0xFFFF_EA00_0100_80C8)],
+)
+def test_a_wild_pointer_is_followed_to_where_its_page_would_be(kernel, guest, pointer, address):
+    with pytest.raises(Killed):
+        guest.export("kfree", pointer)
+    assert kernel.dmesg()[0] == f"BUG: unable to handle page fault for address: {address:016x}"
+
+
+def test_whole_pages_are_freed_with_a_warning(kernel, guest):
+    page = guest.export("__get_free_pages", 0xCC0, 0)
+    allocated = kernel.pages.allocated
+    guest.export("kfree", page)
+    assert kernel.pages.allocated == allocated - 1
+    lines = kernel.dmesg()
+    assert lines[1].endswith(" at mm/slab_common.c:904 free_large_kmalloc+0x3c/0x70")
+    assert lines[-1].startswith("object pointer: 0x00000000")
+
+
+def test_caches_know_their_objects(kernel, guest):
+    create = [guest.text("fl_a"), 100, 0, 0, 0], [guest.text("fl_b"), 200, 0, 0, 0]
+    one, two = (guest.export("kmem_cache_create", *arguments) for arguments in create)
+    item = guest.export("kmem_cache_alloc", one, 0xCC0)
+    guest.export("kmem_cache_destroy", one)
+    lines = kernel.dmesg()
+    assert lines[:4] == [
+        "=" * 77,
+        "BUG fl_a (Not tainted): Objects remaining in fl_a on __kmem_cache_shutdown()",
+        "-" * 77,
+        "",
+    ]
+    assert " objects=39 used=1 fp=0x" in lines[4]
+    assert "Disabling lock debugging due to kernel taint" in lines
+    assert any(line.startswith("Object 0x") and line.endswith(" @offset=0") for line in lines)
+    text = "kmem_cache_destroy fl_a: Slab cache still has objects when called from "
+    assert any(line.startswith(text) for line in lines)
+    guest.export("kmem_cache_free", two, item)
+    assert "cache_from_obj: Wrong slab cache. fl_b but object is from fl_a" in kernel.dmesg()
+    before = len(kernel.dmesg())
+    guest.export("kmem_cache_destroy", one)
+    assert len(kernel.dmesg()) == before
