@@ -44,10 +44,10 @@ _BUSYBOX = "/bin/busybox"
     help="Let init run, then go back to before the instruction that wrote there last.",
 )
 @click.option(
-    "--then",
+    "--sh",
     "shell_lines",
     multiple=True,
-    metavar="LINE",
+    metavar="SCRIPT",
     help="While the module is loaded, let the machine's shell do this (needs a static busybox).",
 )
 @click.option("--plain", is_flag=True, help="No panels, also on a terminal.")
@@ -108,7 +108,7 @@ def _furnish(kernel: Kernel) -> None:
     from kmod_emu.user.execute import install_busybox
 
     if not os.path.isfile(_BUSYBOX):
-        click.echo(f"kmod-emu: --then needs {_BUSYBOX}: install Debian's busybox-static", err=True)
+        click.echo(f"kmod-emu: --sh needs {_BUSYBOX}: install Debian's busybox-static", err=True)
         sys.exit(USAGE_ERROR)
     install_busybox(kernel, _BUSYBOX)
 

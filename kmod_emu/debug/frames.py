@@ -149,6 +149,21 @@ class Frame:
         except (Unavailable, PageFault):
             return Value(kind, lost="optimized out")
 
+    def value_at_entry(self, die: DIE) -> Value | None:
+        """What a parameter was when the function was called, if the caller's debug information tells."""
+        if self.is_inlined or self.scope is None or self.info is None:
+            return None
+        operations = self.info.operations(die, "DW_AT_location", self.scope.entry)
+        if not operations or len(operations) != 1 or not operations[0].op_name.startswith("DW_OP_reg"):
+            return None
+        try:
+            number = _FrameContext(self).entry_value(operations)
+        except (Unavailable, PageFault):
+            return None
+        kind = self.info.types.type_of(die)
+        content = (number & (1 << 64) - 1).to_bytes(8, "little")[: kind.size]
+        return Value(kind, content, memory=self.program.memory) if len(content) == kind.size else None
+
     def _in_register(self, kind: Any, number: int) -> Value:
         name = DWARF_REGISTERS[number] if number < len(DWARF_REGISTERS) else ""
         if name not in self.registers:

@@ -161,7 +161,7 @@ def test_a_file_operation_is_stopped_in_when_a_program_uses_it():
     line = "mknod /dev/echo c 246 0; echo hi > /dev/echo; cat /dev/echo"
     asked = ["break echo_read", "continue", "p file->f_op->read", "p file->f_path.dentry->d_iname", "finish"]
     asked += ["p $lx_current.comm", "p buffer", "delete 1", "continue"]
-    result = run("echo", "--then", line, "--batch", *(word for text in asked for word in ("-ex", text)))
+    result = run("echo", "--sh", line, "--batch", *(word for text in asked for word in ("-ex", text)))
     assert result.exit_code == 0, result.output
     answers = result.stdout.split("\n")
     stopped = next(line for line in answers if line.startswith("Breakpoint 1, echo_read (file=0x"))

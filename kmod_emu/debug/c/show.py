@@ -184,7 +184,7 @@ class Printer:
         if not bare.complete:
             return "<incomplete type>"
         if not bare.fields:
-            return "{}" if bare.size == 0 else "{<No data fields>}"
+            return "{<No data fields>}"
         if depth >= self.depth:
             return "{...}"
         content = value.content  # read at once: what is not there is told once

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.debug.c import types as c
 from kmod_emu.debug.c.values import DebugError
 from kmod_emu.debug.registers import GENERAL
-from kmod_emu.debug.terminal.status import infos
+from kmod_emu.debug.terminal.info import infos
 from kmod_emu.debug.terminal.table import commands, split_name
 
 if TYPE_CHECKING:

@@ -16,10 +16,19 @@ __all__ = ["arguments", "frame_text", "line_text", "print_frame", "shown", "sour
 
 
 def arguments(session: Session, frame: Frame) -> str:
-    """The parameters of a frame as a backtrace has them: scalars, structures as `...`."""
+    """The parameters of a frame as a backtrace has them: structures as `...`; what was passed, if known."""
+    if frame.scope is None:
+        return ""
     parts = []
-    for name, value in frame.variables(parameters=True):
-        parts.append(f"{name}={_short(session, value)}")
+    for name, die in frame.scope.variables(parameters=True):
+        now, passed = _short(session, frame.value_of(die)), frame.value_at_entry(die)
+        before = _short(session, passed) if passed is not None else now
+        if passed is None:
+            parts.append(f"{name}={now}")
+        elif before == now:
+            parts.append(f"{name}={name}@entry={now}")
+        else:
+            parts += [f"{name}={now}", f"{name}@entry={before}"]
     return ", ".join(parts)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.debug.c.values import DebugError, Value
 from kmod_emu.debug.frames import frames_of
 from kmod_emu.debug.names import Names
-from kmod_emu.debug.points import Breakpoint, Point, Watchpoint
+from kmod_emu.debug.points import Breakpoint, Point
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -120,7 +120,7 @@ class PointTable:
 
     def _arm(self, user: UserPoint, points: Iterable[Point]) -> None:
         for point in points:
-            point.condition = self._condition(user)
+            point.condition = self._condition(user, point)
             point.enabled = user.enabled
             user.points.append(point)
 
@@ -139,14 +139,12 @@ class PointTable:
     def set_condition(self, user: UserPoint, text: str) -> None:
         """Say when a point stops; "" for always."""
         user.condition = text
-        for point in user.points:
-            point.condition = self._condition(user)
 
-    def _condition(self, user: UserPoint) -> Callable[[], bool]:
+    def _condition(self, user: UserPoint, point: Point) -> Callable[[], bool]:
         """Asked by the machine at each hit: counts it, and says whether to stop."""
 
         def holds() -> bool:
-            if user.condition and not self._true(user):
+            if user.condition and not self._true(user, point):
                 return False
             if not self._session.backwards:
                 user.hits += 1
@@ -157,13 +155,15 @@ class PointTable:
 
         return holds
 
-    def _true(self, user: UserPoint) -> bool:
+    def _true(self, user: UserPoint, point: Point) -> bool:
         """Whether a condition holds where the machine is; an error stops too, as in gdb."""
         session = self._session
         names = Names(session.program)
         names.convenience, names.history = session.names.convenience, session.names.history
         try:
             registers = session.debugger.registers()
+            if isinstance(point, Breakpoint):
+                registers["rip"] = point.address
             frames = frames_of(session.program, session.debugger.task, registers, limit=_NEAR)
             names.frame = frames[0]
             return bool(names.evaluate(user.condition).number())
@@ -179,13 +179,3 @@ class PointTable:
                     self.place(user, self._session.locator.find(user.spec))
                 except DebugError:
                     continue
-
-
-def is_watch(point: Point) -> bool:
-    """Whether a point of the machine watches memory."""
-    return isinstance(point, Watchpoint)
-
-
-def is_break(point: Point) -> bool:
-    """Whether a point of the machine is at an address."""
-    return isinstance(point, Breakpoint)
