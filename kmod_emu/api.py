@@ -16,9 +16,12 @@ from kmod_emu.drivers.i2c_model import I2cModels
 from kmod_emu.drivers.input import Inputs
 from kmod_emu.drivers.input_sysfs import proc_directory
 from kmod_emu.drivers.keyboard import Keyboard
+from kmod_emu.drivers.leds import Leds
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
+from kmod_emu.drivers.spi import announce
+from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
@@ -125,8 +128,11 @@ class Kernel(KernelCore):
         self.add(UserModeHelpers(self))
         self.add(Platform(self))
         self.add(Misc(self))
+        self.add(Leds(self))
         self.add(I2c(self))
         self.add(I2cModels(self))
+        self[Buses].register(self.symbol("spi_bus_type"))
+        self.add(SpiModels(self))
         self.add(Inputs(self))
         self.add(Keyboard(self))
         self.add(Evdevs(self))
@@ -208,6 +214,7 @@ class Kernel(KernelCore):
         irq: int | None = None,
         platform: str | None = None,
         i2c: int | None = None,
+        spi: int | None = None,
         bus: int = 0,
         name: str | None = None,
     ) -> Callable[[Any], Any]:
@@ -224,7 +231,8 @@ class Kernel(KernelCore):
             platform: Name of a platform device with these resources: a driver of that name is probed.
             i2c: Its address on an I2C bus. `read(register, count)` gives bytes then, or a number, and
                 `write(register, data)` takes bytes.
-            bus: Which I2C bus.
+            spi: Its chip select on an SPI bus. `transfer(data)` takes a message and gives as many bytes.
+            bus: Which I2C or SPI bus.
             name: What kind of chip it is: a driver that knows the name is probed. Without, it only answers.
 
         Raises:
@@ -264,6 +272,10 @@ class Kernel(KernelCore):
                 self[I2cModels].attach(bus, i2c, device)
                 if name is not None:
                     self[I2cModels].announce(bus, i2c, name, irq or 0)
+            if spi is not None:
+                self[SpiModels].attach(bus, spi, device)
+                if name is not None:
+                    self.run(announce(self, bus, spi, name, irq or 0))
             return device
 
         return attach
@@ -283,12 +295,23 @@ class Kernel(KernelCore):
         if changed is not None:
             self[Gpios].changed = changed
 
-    def set_gpio(self, number: int, value: int) -> None:
+    def set_gpio(self, number: int, value: int, after: float = 0) -> None:
         """The world sets a GPIO line: a button is pressed; the interrupt of that edge comes.
+
+        Args:
+            number: Which.
+            value: 0 or 1.
+            after: In how many seconds of virtual time.
 
         Raises:
             LookupError: The machine has no such line.
         """
+        if self[Gpios].pin(number) is None:
+            raise LookupError(f"no GPIO line {number}")
+        if after:
+            due = self.clock.now_ns + round(after * NSEC_PER_SEC)
+            self.sched.at(due, lambda: self[Gpios].press(number, value))
+            return
         self[Gpios].press(number, value)
         if not self.sched.running:
             self.sched.advance(NSEC_PER_SEC // 250, idle=False)

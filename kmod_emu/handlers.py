@@ -10,6 +10,7 @@ import kmod_emu.drivers.driver
 import kmod_emu.drivers.evdev
 import kmod_emu.drivers.gpio
 import kmod_emu.drivers.gpio_consumer
+import kmod_emu.drivers.gpio_sysfs
 import kmod_emu.drivers.i2c
 import kmod_emu.drivers.i2c_model
 import kmod_emu.drivers.i2c_register
@@ -18,9 +19,11 @@ import kmod_emu.drivers.input
 import kmod_emu.drivers.input_events
 import kmod_emu.drivers.input_sysfs
 import kmod_emu.drivers.iterate
+import kmod_emu.drivers.leds
 import kmod_emu.drivers.misc
 import kmod_emu.drivers.platform
 import kmod_emu.drivers.platform_device
+import kmod_emu.drivers.spi
 import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev
@@ -40,6 +43,7 @@ import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.dma
+import kmod_emu.kernel.fpu
 import kmod_emu.kernel.ftrace
 import kmod_emu.kernel.groups
 import kmod_emu.kernel.hexdump

@@ -148,5 +148,36 @@ def define_attribute(symbol: str, name: str, mode: int, show: str, store: str = 
         fill_attribute(kernel, kernel.view("device_attribute", address), name, mode, show, store)
 
 
+def define_device_type(name: str, release: str, uevent: str, files: dict[str, tuple[int, str, str]]) -> None:
+    """A type of devices with a group of files (mode, show, store): all that it points to lies behind it."""
+
+    @export_data(f"struct device_type {name}", 512)
+    def device_type(kernel: KernelCore, address: int) -> None:
+        """See above."""
+        view = kernel.view("device_type", address)
+        view.release = kernel.symbol(release) if release else 0
+        view.uevent = kernel.symbol(uevent) if uevent else 0
+        view.groups = groups = address + 64
+        group = kernel.view("attribute_group", groups + 16)
+        kernel.memory.write_u64(groups, group.address)
+        group.attrs = pointers = groups + 80
+        for index, (file, (mode, show, store)) in enumerate(files.items()):
+            attribute = kernel.view("device_attribute", address + 256 + 64 * index)
+            fill_attribute(kernel, attribute, file, mode, show, store)
+            kernel.memory.write_u64(pointers + 8 * index, attribute.address)
+
+
+def define_class(name: str, devnode: str = "") -> None:
+    """A class of the kernel's own, as the symbol `NAME_class`; its name lies behind it."""
+
+    @export_data(f"struct class {name}_class", lambda kernel: kernel.profile.struct("class").size + 16)
+    def cls(kernel: KernelCore, address: int) -> None:
+        """See above."""
+        view = kernel.view("class", address)
+        kernel.memory.write(address + view.layout.size, name.encode() + b"\0")
+        view.set("name", address + view.layout.size)
+        view.devnode = kernel.symbol(devnode) if devnode else 0
+
+
 define_attribute("dev_attr_dev", "dev", 0o444, "dev_show")
 define_attribute("dev_attr_uevent", "uevent", 0o644, "uevent_show", "uevent_store")

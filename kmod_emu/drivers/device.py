@@ -154,7 +154,14 @@ def dev_set_name(kernel: KernelCore, dev: int, fmt: bytes, args: Arguments) -> i
 
 
 async def create_device(
-    kernel: KernelCore, cls: int, parent: int, devt: int, drvdata: int, groups: int, name: bytes
+    kernel: KernelCore,
+    cls: int,
+    parent: int,
+    devt: int,
+    drvdata: int,
+    groups: int,
+    name: bytes,
+    kind: str = "",
 ) -> int:
     """device_create_groups_vargs(): the device, or an error pointer."""
     if _is_error(cls):
@@ -166,6 +173,7 @@ async def create_device(
     view = kernel.view("device", dev)
     view.devt, view.parent, view.groups = devt, parent, groups
     view.set("class", cls)
+    view.set("type", kernel.symbol(kind) if kind else 0)
     view.release = kernel.symbol("device_create_release")
     view.driver_data = drvdata
     kernel.kobjects.set_name(dev, name)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.dev_printk import EPROBE_DEFER
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.uapi import errno
@@ -47,6 +48,7 @@ class Gpios:
         self.pins: list[Pin] = []
         self.tables: list[int] = []
         self.changed: Callable[[int, int], None] = lambda number, value: None
+        kernel[Devices].make_class(kernel.symbol("gpio_class"))
 
     def make(self, base: int, count: int) -> None:
         """Make the bank; ValueError if there is one."""

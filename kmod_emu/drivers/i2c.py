@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
-from kmod_emu.drivers.attributes import fill_attribute
+from kmod_emu.drivers.attributes import define_device_type
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.dev_printk import prefix
@@ -235,32 +235,13 @@ def i2c_device_uevent(kernel: KernelCore, dev: int, env: int) -> int:
 # --- types of devices, and their files ------------------------------------------------------------------
 
 
-def _define_type(name: str, release: str, uevent: str, files: dict[str, tuple[int, str, str]]) -> None:
-    """A device type with a group of attributes: all that it points to lies behind it."""
-
-    @export_data(f"struct device_type {name}", 512)
-    def device_type(kernel: KernelCore, address: int) -> None:
-        """See above."""
-        view = kernel.view("device_type", address)
-        view.release = kernel.symbol(release)
-        view.uevent = kernel.symbol(uevent) if uevent else 0
-        view.groups = groups = address + 64
-        group = kernel.view("attribute_group", groups + 16)
-        kernel.memory.write_u64(groups, group.address)
-        group.attrs = pointers = groups + 80
-        for index, (file, (mode, show, store)) in enumerate(files.items()):
-            attribute = kernel.view("device_attribute", address + 256 + 64 * index)
-            fill_attribute(kernel, attribute, file, mode, show, store)
-            kernel.memory.write_u64(pointers + 8 * index, attribute.address)
-
-
-_define_type(
+define_device_type(
     "i2c_client_type",
     "i2c_client_dev_release",
     "i2c_device_uevent",
     {"name": (0o444, "i2c_name_show", ""), "modalias": (0o444, "i2c_modalias_show", "")},
 )
-_define_type(
+define_device_type(
     "i2c_adapter_type",
     "i2c_adapter_dev_release",
     "",

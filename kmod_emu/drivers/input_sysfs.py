@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.drivers.attributes import fill_attribute
+from kmod_emu.drivers.attributes import define_class, fill_attribute
 from kmod_emu.drivers.input import Inputs, release_keys
 from kmod_emu.drivers.input_bits import CODES, EV_CNT, Bits
 from kmod_emu.fs.tree import Node, directory
@@ -176,13 +176,7 @@ def input_devnode(kernel: KernelCore, dev: int, mode: int) -> int:
     return place
 
 
-@export_data("struct class input_class", lambda kernel: kernel.profile.struct("class").size + 8)
-def input_class(kernel: KernelCore, address: int) -> None:
-    """Class of input devices and of what their handlers show; its name lies behind it."""
-    view = kernel.view("class", address)
-    kernel.memory.write(address + view.layout.size, b"input\0")
-    view.set("name", address + view.layout.size)
-    view.devnode = kernel.symbol("input_devnode")
+define_class("input", "input_devnode")
 
 
 @export_data("struct device_type input_dev_type", 64)

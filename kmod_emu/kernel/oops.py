@@ -39,6 +39,7 @@ SIGKILL, SIGSEGV = 9, 11
 _MASK64 = (1 << 64) - 1
 _LOOP_SEARCH = 512  # instructions to look at for the loop that code is caught in
 _BREAKPOINT, _INVALID_OPCODE, _GENERAL_PROTECTION = 3, 6, 13
+_FIRST_EXTERNAL_VECTOR = 0x20
 _EFLAGS_IF = 1 << 9
 _PREEMPT_MASK = (1 << 31) - 1  # the highest bit says "no resched needed"
 _TRAP_NAMES = {0: "divide error", 3: "int3", 6: "invalid opcode", 8: "double fault", 12: "stack segment"}
@@ -136,6 +137,8 @@ class Faults:
             if self._meant_for_users(stop):
                 return None
         if stop.vector == _BREAKPOINT and self._kernel.probes.marks(stop.rip):
+            return None
+        if (stop.vector or 0) >= _FIRST_EXTERNAL_VECTOR:
             return None
         if stop.vector == _INVALID_OPCODE:
             with suppress(bugs.WildText, PageFault):
@@ -380,6 +383,9 @@ class Faults:
 
     def _exception(self, task: Task, stop: Stop) -> int:
         rip, vector = stop.rip, stop.vector
+        if vector is not None and vector >= _FIRST_EXTERNAL_VECTOR:  # an `int` instruction of the module's
+            self._kernel.printk.emit(f"__common_interrupt: 0.{vector} No irq handler for vector\n", 0)
+            return rip
         if vector == _INVALID_OPCODE and (bug := self._bug_at(rip)) is not None:
             return self._report_bug(task, stop, bug)
         fixup = self._fixup(rip, vector or 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.exports import Fidelity, export_data
+from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ NATIVE = {
     ("lock", "pv_lock_ops", "vcpu_is_preempted"): ("pv_native_vcpu_is_preempted", b"\x31\xc0"),
 }
 _TEMPLATE = "paravirt_patch_template"
+_IO_DELAY = ("pv_cpu_ops", "io_delay")  # Python's: nothing stands for its call
 
 
 def native_code(profile: Profile) -> dict[int, bytes]:
@@ -41,6 +42,11 @@ def _operations(profile: Profile) -> Iterator[tuple[int, tuple[str, bytes]]]:
     for (group, struct, member), native in NATIVE.items():
         if profile.has(f"{_TEMPLATE}.{group}") and profile.has(f"{struct}.{member}"):
             yield profile.offset(_TEMPLATE, group) + profile.offset(struct, member), native
+
+
+@export("void pv_native_io_delay(void)")
+def pv_native_io_delay(kernel: KernelCore) -> None:
+    """outb_p() waits for old hardware; a model needs no time."""
 
 
 def _fill(kernel: KernelCore, table: str, address: int, size: int, places: dict[str, int]) -> None:
@@ -59,7 +65,10 @@ def _fill(kernel: KernelCore, table: str, address: int, size: int, places: dict[
 )
 def pv_ops(kernel: KernelCore, address: int) -> None:
     """All operations, in groups; spinlocks' are a table of their own in newer kernels."""
-    places = {function: offset for offset, (function, _) in _operations(kernel.profile)}
+    profile = kernel.profile
+    places = {function: offset for offset, (function, _) in _operations(profile)}
+    if profile.has(".".join(_IO_DELAY)):
+        places["pv_native_io_delay"] = profile.offset(_TEMPLATE, "cpu") + profile.offset(*_IO_DELAY)
     _fill(kernel, "pv_ops", address, kernel.profile.struct(_TEMPLATE).size, places)
 
 

@@ -36,6 +36,14 @@ class Rcu:
         tick = NSEC_PER_SEC // self._kernel.profile.hz
         self._kernel.sched.agenda.post(self._kernel.clock.next_tick_ns + tick, kind, payload)
 
+    async def synchronize(self) -> None:
+        """synchronize_rcu() for coroutines: sleep until a grace period is over; others run meanwhile."""
+        sched, clock = self._kernel.sched, self._kernel.clock
+        while True:
+            await sched.sleep(clock.next_tick_ns - clock.now_ns + NSEC_PER_SEC // self._kernel.profile.hz)
+            if not self._read_sides():
+                return
+
     def _read_sides(self) -> bool:
         """Whether a task is inside a section."""
         if self._nesting is None:

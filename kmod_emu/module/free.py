@@ -69,15 +69,16 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     module.state = ModuleState.UNFORMED
     modules.drop_uses(module)
     await free_parameters(kernel, module)
+    mod_sysfs_teardown(kernel, module)
+    modules.remove(module)
+    await kernel.rcu.synchronize()  # a thread that exit() woke ends in time, if it is quick
     forget(kernel, module)
     modules.wake_all()
     kernel.events.emit("free_module", name=name)
 
 
 def forget(kernel: KernelCore, module: Module) -> None:
-    """Unlink a module and give its memory back."""
-    mod_sysfs_teardown(kernel, module)
-    kernel[Modules].remove(module)
+    """Give a module's memory back."""
     kernel.faults.tables.pop(f"{module.address:#x}", None)
     for address in module.owned:
         kernel.heap.kfree(address)

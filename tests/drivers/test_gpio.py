@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from kmod_emu import Kernel
+from kmod_emu import Kernel, KernelError
 from kmod_emu.uapi import errno
 
 GPIOD_IN, GPIOD_OUT_LOW, GPIOD_OUT_HIGH = 1, 3, 7
@@ -73,3 +73,25 @@ def test_lines_of_a_table(bank):
     assert call(kernel, "gpiod_get", 0, reset, GPIOD_IN) == -errno.ENOENT
     kernel.restore(snapshot)
     assert call(kernel, "gpiod_get", 0, reset, GPIOD_IN) == -errno.EBUSY
+
+
+def test_a_line_that_is_shown(bank):
+    kernel, seen = bank
+    call(kernel, "gpio_request", 4, place(kernel, b"led\0"))
+    desc = kernel.call(kernel.symbol("gpio_to_desc"), 4)
+    assert call(kernel, "gpiod_export", desc, 1) == 0
+    assert call(kernel, "gpiod_export", desc, 1) == -errno.EPERM
+    with kernel.process() as process:
+        fd = process.open("/sys/class/gpio/gpio4/value", 1)
+        with pytest.raises(KernelError) as refused:
+            process.write(fd, b"1")  # an input
+        assert refused.value.errno == errno.EPERM
+        process.write(process.open("/sys/class/gpio/gpio4/direction", 1), b"high\n")
+        process.write(process.open("/sys/class/gpio/gpio4/active_low", 1), b"1")
+        process.write(fd, b"1")
+    assert seen == [(4, 1), (4, 0)]
+    assert kernel.cat("/sys/class/gpio/gpio4/direction") == b"out\n"
+    assert kernel.cat("/sys/class/gpio/gpio4/value") == b"1\n"
+    call(kernel, "gpiod_unexport", desc)
+    with kernel.process() as process:
+        assert process.listdir("/sys/class/gpio") == []

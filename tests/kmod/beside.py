@@ -45,7 +45,7 @@ def ours(tool, *args, state=None):
     out, err, status = io.StringIO(), io.StringIO(), 0
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            status = run(tool, list(args), state and str(state))
+            status = run(tool, list(args), state and str(state), "kmod_emu.kmod")
         except SystemExit as end:
             status = end.code
     return Result(status, out.getvalue(), err.getvalue())
