@@ -11,6 +11,8 @@ import click
 from kmod_emu import samples
 from kmod_emu.api import Kernel
 from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.debug.recording import MAGIC, Recording, from_bytes, is_recording
+from kmod_emu.errors import KernelError
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 
@@ -47,6 +49,9 @@ def fresh_machine(
     """
     try:
         path = find_module(module)
+        if recording := recording_at(path):
+            release = release or recording.release
+            permissive, smap = recording.permissive, recording.smap
         choice = None if release else profile_for(path)
         kernel = Kernel(
             choice.profile if choice else release, permissive=permissive, smap=smap, modules=modules
@@ -58,6 +63,26 @@ def fresh_machine(
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)
     return Fresh(kernel, path, choice.reason if choice and choice.reason else "")
+
+
+def recording_at(path: str) -> Recording | None:
+    """The recording in a file, None if it is another kind of file or cannot be read.
+
+    Raises:
+        KernelError: It is damaged.
+    """
+    if not os.path.isfile(path) or not os.access(path, os.R_OK):
+        return None
+    with open(path, "rb") as file:
+        if not is_recording(file.read(len(MAGIC))):
+            return None
+        file.seek(0)
+        contents = file.read()
+    try:
+        return from_bytes(contents)
+    except KernelError as error:
+        error.filename = path
+        raise
 
 
 def find_module(module: str) -> str:

@@ -53,13 +53,12 @@ def gdbserver(
     kernel, path, reason = fresh_machine(module, release, permissive=permissive, modules=modules)
     if reason:
         click.echo(f"# {show(reason)}")
+    debugger = Debugger(kernel)
     try:
-        image = load_file(path).image
+        stop = debugger.start(load_file(path).image, " ".join(params))
     except ToolError as error:
         click.echo(str(error), err=True)
         sys.exit(error.status)
-    debugger = Debugger(kernel)
-    stop = debugger.start(image, " ".join(params))
     if stop.reason is Reason.ENDED:
         click.echo(kernel.printk.dmesg(), nl=False)
         click.echo(

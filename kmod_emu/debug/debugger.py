@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.debug.goal import Goal
 from kmod_emu.debug.place import Armed, Place, WatchedRange
 from kmod_emu.debug.points import Breakpoint, Catchpoint, Point, Reason, Stopped, Watchpoint
+from kmod_emu.debug.recording import Recording, from_bytes, is_recording
 from kmod_emu.debug.timeline import Timeline
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.unwind import callers
@@ -54,6 +55,7 @@ class Debugger:
     Attributes:
         stop: The latest stop.
         points: Breakpoints, watchpoints and catchpoints by number.
+        source: What the run was started with, if that is the load of a module and nothing else.
         error: What the load ended with, None if it went well or goes on.
     """
 
@@ -62,6 +64,7 @@ class Debugger:
         self.points: dict[int, Point] = {}
         self._internal: list[Point] = []
         self._number = 0
+        self.source: Recording | None = None
         self._timeline: Timeline | None = None
         self._found: Stopped | None = None
         self._starting = False
@@ -82,7 +85,7 @@ class Debugger:
         """Load a module; stops at the first instruction of its init, or when the load has ended.
 
         Args:
-            module: Path of a .ko file on the host, or its bytes.
+            module: Path of a .ko file on the host, or its bytes; or a recording, which brings all the rest.
             params: "name=value name=value".
             uid: Who loads it.
             remove: After a load that went well, also unload it, so that its exit can be debugged.
@@ -91,30 +94,48 @@ class Debugger:
         Raises:
             OSError: The file cannot be read.
         """
-        image = module if isinstance(module, bytes) else Path(module).read_bytes()
-        return self.start_work(lambda: self._load(image, params, uid, remove, then))
+        contents = module if isinstance(module, bytes) else Path(module).read_bytes()
+        if is_recording(contents):
+            return self.replay(from_bytes(contents))
+        source = Recording(self.kernel.profile.release, contents, params, uid, remove)
+        self.start_work(lambda: self._load(source, then))
+        self.source = source if then is None else None
+        return self.stop
+
+    def replay(self, recording: Recording) -> Stopped:
+        """As `start`, of a run that was recorded on a machine like this one."""
+        self._begin(lambda: self._load(recording))
+        timeline = self.timeline
+        timeline.looks, timeline.edits = set(recording.looks), list(recording.edits)
+        timeline.frontier = recording.stretches
+        self.source = recording
+        return self._run_to_beginning()
 
     def start_work(self, work: Callable[[], Any]) -> Stopped:
         """As `start`, of anything that runs guest code; it must do the same whenever it is called."""
+        self._begin(work)
+        return self._run_to_beginning()
+
+    def _begin(self, work: Callable[[], Any]) -> None:
         if self._timeline is not None:
             self.close()
-        self._timeline = Timeline(self.kernel, work)
+        self._timeline, self.source = Timeline(self.kernel, work), None
+
+    def _run_to_beginning(self) -> Stopped:
         self._starting = True
         self._resume(Goal(self._judge))
         self._starting = False
         self._beginning = self.timeline.place
         return self.stop
 
-    def _load(
-        self, image: bytes, params: str, uid: int, remove: bool, then: Callable[[], Any] | None
-    ) -> None:
+    def _load(self, source: Recording, then: Callable[[], Any] | None = None) -> None:
         kernel = self.kernel
-        with kernel.process(uid=uid, comm="insmod") as process:
-            process.init_module(image, params)
+        with kernel.process(uid=source.uid, comm="insmod") as process:
+            process.init_module(source.image, source.params)
         module = kernel[Modules].loaded_by(process.pid)
         if then is not None:
             then()
-        if remove and module is not None:
+        if source.remove and module is not None:
             kernel.rmmod(module.name)
 
     @property

@@ -47,6 +47,7 @@ class Timeline:
         looks: Places where the scheduler looked at code that ran long, with a consequence.
         edits: What the user changed, in order.
         caught: What to catch: kinds of catchpoints that are armed; modules' inits always are.
+        frontier: The last stretch that is known: before it, code that runs long is looked at in `looks` only.
         was_interrupted: Whether it paused because somebody asked.
     """
 
@@ -66,7 +67,7 @@ class Timeline:
         self._armed = Armed()
         self._pending: list[tuple[str, str]] = []
         self._interrupted = self._inexact = self.was_interrupted = False
-        self._frontier = 0
+        self.frontier = 0
         self._stop_listening = kernel.events.listen(self.listener)
         self._limit = kernel.cpu.watchdog.limit
         kernel.cpu.watchdog.limit = None  # code under a debugger may take as long as it likes
@@ -246,7 +247,7 @@ class Timeline:
             self.restart()
             self._go(base)
             self.resume(Goal(target=Place(self.stretch, self.steps + distance)))
-        if not interrupted and self.stretch == base.stretch:
+        if not interrupted:
             self.looks.add((self.stretch, self.steps))
         self.goal, self._interrupted = goal, interrupted
 
@@ -257,7 +258,7 @@ class Timeline:
         self.lengths = {stretch: n for stretch, n in self.lengths.items() if stretch < here.stretch}
         del self.edits[self._edited :]
         self.edits.append(Edit(here.stretch, here.steps, change))
-        self._frontier = here.stretch
+        self.frontier = here.stretch
         self._apply_edits()
 
     def _apply_edits(self) -> None:
@@ -278,13 +279,14 @@ class Timeline:
         """Stands in for `Cpu.run` where the scheduler runs guest code."""
         self._runner.check()
         self._begin_stretch()
+        self._following, self._looked, begun = None, 0, self.stretch
         if self.goal.listens:
             self._watching.compare()
         while True:
             rip = self._look_around(rip)
             if self.mark is None and (self.stretch, self.steps) in self.looks:
                 return Stop(StopReason.PATIENCE, rip)
-            if count and self.steps >= count:
+            if count and (self.steps >= count or (count == 1 and self.stretch > begun)):
                 return Stop(StopReason.COUNT, rip)
             stop, executed = self._burst(rip, self._budget(count))
             self._passed = False
@@ -300,10 +302,10 @@ class Timeline:
         elif self.mark is None and not self._active_burst:
             self.lengths[self.stretch] = self.steps
         self.stretch += 1
-        self._frontier = max(self._frontier, self.stretch)
+        self.frontier = max(self.frontier, self.stretch)
         self.steps, self.mark = 0, None
         self._base, self._events, self._at_base, self._passed = Place(self.stretch), 0, True, False
-        self._following, self._started, self._looked = None, time.process_time(), 0
+        self._started = time.process_time()
 
     def _budget(self, count: int) -> int:
         """How many instructions to run at most; 0: no limit."""
@@ -352,8 +354,10 @@ class Timeline:
 
     def _behind_trap(self, stop: Stop) -> Stop:
         """The jump behind a trap's `out` was run or not, as the code was translated: from here on, it was."""
-        jump = self.kernel.memory.read(stop.rip, len(_JUMP_TO_NEXT))
-        return stop._replace(rip=stop.rip + len(_JUMP_TO_NEXT)) if jump == _JUMP_TO_NEXT else stop
+        if self.kernel.memory.read(stop.rip, len(_JUMP_TO_NEXT)) != _JUMP_TO_NEXT:
+            return stop
+        self._cpu.write("rip", stop.rip + len(_JUMP_TO_NEXT))
+        return stop._replace(rip=stop.rip + len(_JUMP_TO_NEXT))
 
     def _after_burst(self, stop: Stop, executed: int | None) -> Stop | None:
         """Act on how a burst ended; what the scheduler has to act on, or None."""
@@ -370,6 +374,8 @@ class Timeline:
             return None
         if stop.reason is StopReason.TRAP:
             self._stepped()
+            if self._mine:
+                self._follow()
             return None if self._mine else stop
         if stop.reason is StopReason.COUNT or (stop.reason is StopReason.HALT and executed):
             self.chunks += bool(goal.chunk)
@@ -531,7 +537,7 @@ class Timeline:
         """No trap for a while: stop if somebody asked, else see whether the scheduler would do something."""
         if self._interrupted:
             self._leave_inexact()
-        if self.stretch == self._frontier:
+        if self.stretch == self.frontier:
             self._looked += 1
             self._following = Following(self.kernel, stop.rip)
 
@@ -544,7 +550,9 @@ class Timeline:
         sched = self.kernel.sched
         computes = not following.repeats and self._looked < _COMPUTING_LOOKS
         if sched.contended or following.looks_at_jiffies or (sched.expects and not computes):
-            self._leave_inexact()
+            if self.mark is not None:
+                self._leave_inexact()
+            self.looks.add((self.stretch, self.steps))
 
     def _leave_inexact(self) -> None:
         self._inexact = True
