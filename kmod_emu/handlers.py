@@ -2,12 +2,14 @@
 
 import kmod_emu.drivers.attributes
 import kmod_emu.drivers.bus_files
+import kmod_emu.drivers.debugfs_device
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
 import kmod_emu.drivers.devres
 import kmod_emu.drivers.devres_io
 import kmod_emu.drivers.driver
 import kmod_emu.drivers.evdev
+import kmod_emu.drivers.ext_attribute
 import kmod_emu.drivers.gpio
 import kmod_emu.drivers.gpio_consumer
 import kmod_emu.drivers.gpio_sysfs

@@ -257,13 +257,14 @@ class Sysfs:
 
     def _file(self, place: Directory, files: dict[str, Attribute], name: str) -> Node:
         attribute, kobj = files[name], place.kobj
-        if attribute.binary:
-            return self._binary(attribute, kobj)
-        show, store = self._operations(kobj)
 
         def alive() -> None:
             if files.get(name) is not attribute or self.of.get(kobj) is not place:
                 raise KernelError(errno.ENODEV, f"{name} was removed")
+
+        if attribute.binary:
+            return self._binary(attribute, kobj, alive)
+        show, store = self._operations(kobj)
 
         async def read(task: Task) -> bytes:
             alive()
@@ -277,11 +278,11 @@ class Sysfs:
         node.operations, node.chmod = AttributeOperations(self._kernel, attribute), attribute.chmod
         return node
 
-    def _binary(self, attribute: Attribute, kobj: int) -> Node:
+    def _binary(self, attribute: Attribute, kobj: int, alive: Callable[[], None]) -> Node:
         view = self._kernel.view("bin_attribute", attribute.address)
         methods = (_nothing if view.get("read") else None, _nothing if view.get("write") else None)
         node = Node(attribute.mode, *methods, size=view.size)
-        node.operations, node.chmod = BinaryOperations(self._kernel, self, kobj, attribute), attribute.chmod
+        node.operations, node.chmod = BinaryOperations(self._kernel, alive, kobj, attribute), attribute.chmod
         return node
 
     def _operations(self, kobj: int) -> tuple[int, int]:
@@ -403,13 +404,16 @@ class AttributeOperations(NodeOperations):
 class BinaryOperations(BufferedOperations):
     """A bin_attribute: at any position, a page a call (fs/sysfs/file.c: sysfs_kf_bin_read, ..._write)."""
 
-    def __init__(self, kernel: KernelCore, sysfs: Sysfs, kobj: int, attribute: Attribute) -> None:
+    def __init__(
+        self, kernel: KernelCore, alive: Callable[[], None], kobj: int, attribute: Attribute
+    ) -> None:
         super().__init__(kernel)
-        self._sysfs, self._kobj, self._attribute = sysfs, kobj, attribute
+        self._alive, self._kobj, self._attribute = alive, kobj, attribute
         self._view = kernel.view("bin_attribute", attribute.address)
 
     async def get(self, file: File, count: int, pos: int) -> bytes:
         """One call of `read`, up to the attribute's size."""
+        self._alive()
         size = self._view.size
         count = min(count, PAGE_SIZE, size - pos if size else count)
         if count <= 0:
@@ -418,6 +422,7 @@ class BinaryOperations(BufferedOperations):
 
     async def put(self, file: File, data: bytes, pos: int) -> int:
         """One call of `write`; EFBIG behind the end."""
+        self._alive()
         size, data = self._view.size, data[:PAGE_SIZE]
         if size and size <= pos:
             raise KernelError(errno.EFBIG, "the attribute ends before that position")
@@ -427,8 +432,6 @@ class BinaryOperations(BufferedOperations):
 
     async def _transfer(self, method: int, data: bytes, pos: int) -> bytes:
         kernel = self.kernel
-        if self._kobj not in self._sysfs.of:
-            raise KernelError(errno.ENODEV, "the attribute was removed")
         if not method:
             raise KernelError(errno.EIO, "the driver has no such method")
         buffer = kernel.heap.kmalloc(len(data))

@@ -148,3 +148,14 @@ def test_an_attribute_has_the_size_of_a_page_and_keeps_its_mode(kernel):
     assert refusal(write, kernel, f"{DEMO}/number", b"1") == errno.EACCES  # root as well
     with kernel.process(uid=1000) as process:
         assert refusal(process.open, f"{DEMO}/number") == errno.EACCES
+
+
+def test_a_binary_attribute_that_was_removed_is_no_device(kernel):
+    """Also where its kobject, or the module that described it, is gone: nothing of that is looked at."""
+    process = kernel.process()
+    fd = process.open(f"{DEMO}/raw", os.O_RDWR)
+    assert process.pread(fd, 1, 0)
+    kernel.rmmod("kobject")
+    for call in (lambda: process.pread(fd, 1, 0), lambda: process.pwrite(fd, b"x", 0)):
+        assert refusal(call) == errno.ENODEV
+    process.close(fd)
