@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.abi.structs import StructView
 from kmod_emu.classic.structs import STRUCTS
+from kmod_emu.drivers.table import Driver, operations_in
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.file import FileOperations, Position
@@ -105,6 +106,13 @@ class ClassicCharDevices:
         """The part of /proc/devices on character devices."""
         names = {**self._python, **{number: row.name for number, row in self.rows.items()}}
         return "".join(f"{number:3d} {name}\n" for number, name in sorted(names.items()))
+
+    def drivers(self) -> list[Driver]:
+        """The rows, with the function behind each operation."""
+        return [
+            Driver(number, 0, 255, row.name, operations_in(self._kernel, row.fops))
+            for number, row in sorted(self.rows.items())
+        ]
 
     def save(self) -> Any:
         """State for a snapshot or file."""

@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.classic import link, parm
+from kmod_emu.classic import conf, link, parm
 from kmod_emu.classic.obj import STB_GLOBAL, STB_LOCAL, STT_OBJECT, ObjectFile, Symbol
 from kmod_emu.classic.query import kernel_info
 from kmod_emu.classic.structs import MOD_AUTOCLEAN, MODULE, REF, RELEASE, SYMBOL
@@ -158,9 +158,7 @@ class _Load:
 
     def _locate(self, path: str) -> str:
         if "/" not in path and "." not in path:
-            from kmod_emu.classic.conf import search
-
-            found = search(self.program, path)
+            found = conf.search(self.program.kernel, path)
             if found is None:
                 raise ToolError(f"insmod: {path}: no module by that name found")
             self.report.out(f"Using {found}")
@@ -189,7 +187,7 @@ class _Load:
         self.prefix = self.path
         obj = ObjectFile(self.path, blob)
         self.program.tell(
-            "insmod_elf", path=self.path, size=len(blob), sections=len(obj.sections),
+            "classic_elf", path=self.path, size=len(blob), sections=len(obj.sections),
             symbols=len(obj.symbols) + len(obj.locals),
         )  # fmt: skip
         versions_differ = self._check_version(obj, info)
@@ -200,7 +198,7 @@ class _Load:
             self._warn(warning)
         await self._check_taint()
         values = parm.process_arguments(obj, self.words, typed=self.typed)
-        self.program.tell("insmod_parameters", params=[f"{name}={value}" for name, value in values])
+        self.program.tell("classic_parameters", params=[f"{name}={value}" for name, value in values])
         self._export(obj, info)
         if self.options.probe:
             return
@@ -208,7 +206,7 @@ class _Load:
 
     def _open(self) -> bytes:
         try:
-            with open(self.path, "rb") as file:
+            with open(conf.host_path(self.program.kernel, self.path), "rb") as file:
                 return file.read()
         except OSError as error:
             raise ToolError(f"{self.path}: {error.strerror}") from None
@@ -245,7 +243,7 @@ class _Load:
                 raise ToolError("" if self.options.quiet else f"{text}.")
             self._warn(f"Warning: {text}")
         self.program.tell(
-            "insmod_version", version=version, kernel=RELEASE, checksums=[versioned, info.versioned]
+            "classic_version", version=version, kernel=RELEASE, checksums=[versioned, info.versioned]
         )
         return versioned != info.versioned
 
@@ -281,7 +279,7 @@ class _Load:
         obj.patch_string(this, MODULE.offset("name"), self.name)
         missing = link.unresolved(obj)
         self.program.tell(
-            "insmod_resolve",
+            "classic_resolve",
             resolved=[{"name": each.name, "address": each.address, "owner": each.owner} for each in found],
             missing=missing,
         )
@@ -360,9 +358,10 @@ class _Load:
 
     def _ksymoops(self, obj: ObjectFile) -> list[Symbol]:
         """Symbols that tell ksymoops which file a module was, and where its sections lie."""
-        real = os.path.realpath(self.path)
+        host = conf.host_path(self.program.kernel, self.path)
+        real = os.path.realpath(self.path) if host == self.path else self.path
         try:
-            mtime = int(os.stat(real).st_mtime)
+            mtime = int(os.stat(host).st_mtime)
         except OSError:
             mtime = 0
         version = obj.modinfo().get("kernel_version", "")
@@ -399,7 +398,7 @@ class _Load:
         program = self.program
         size = link.load_size(obj)
         program.tell(
-            "insmod_layout", size=size,
+            "classic_layout", size=size,
             sections=[{"name": s.name, "offset": s.address, "size": s.size} for s in obj.load_order],
         )  # fmt: skip
         base = _NOLOAD_ADDRESS
@@ -410,8 +409,10 @@ class _Load:
             base = created
         try:
             patched = link.relocate(obj, base)
+            kinds = link.count_by_type(obj)
+            count = sum(kinds.values())
             program.tell(
-                "insmod_relocate", address=base, count=len(patched), by_type=link.count_by_type(obj),
+                "classic_relocate", address=base, count=count, by_type=kinds, own=len(patched) - count,
                 places=[each._asdict() for each in patched],
             )  # fmt: skip
             image = self._finish(obj, base, size)
@@ -470,7 +471,7 @@ class _Load:
             this.contents[place.offset : place.offset + place.size] = raw
         image = link.create_image(obj, base, size)
         self.program.tell(
-            "insmod_image", name=self.name, size=size, init=values["init"], cleanup=values["cleanup"]
+            "classic_image", name=self.name, size=size, init=values["init"], cleanup=values["cleanup"]
         )
         return image
 

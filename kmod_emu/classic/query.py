@@ -47,7 +47,7 @@ async def kernel_info(program: Program, *, symbols: bool = True, refs: bool = Fa
     own = await program.symbols(None, QM_SYMBOLS) if symbols else []
     if symbols:
         program.tell(
-            "insmod_query", modules=[module.name for module in modules], kernel=len(own),
+            "classic_query", modules=[module.name for module in modules], kernel=len(own),
             others=sum(len(module.symbols) for module in modules),
         )  # fmt: skip
     return KernelInfo(modules, own)

@@ -118,7 +118,7 @@ async def sys_create_module(kernel: KernelCore, name_user: int, size: int) -> in
     kernel.memory.write(module.name, raw)
     modules.insert(module)
     names = [modules.name(each) for each in modules]
-    kernel.events.emit("create_module", name=name, size=size, address=address, list=names)
+    kernel.events.emit("classic_create_module", name=name, size=size, address=address, list=names)
     return address
 
 
@@ -152,7 +152,7 @@ async def sys_init_module(kernel: KernelCore, name_user: int, mod_user: int) -> 
         memory.write(module.name, old_name)
         raise
     kernel.events.emit(
-        "copy_module_image", name=name, size=module.size, address=module.address, source=mod_user,
+        "classic_copy_module_image", name=name, size=module.size, address=module.address, source=mod_user,
         header=size, symbols=module.nsyms,
     )  # fmt: skip
     for dep in modules.deps(module):
@@ -160,7 +160,7 @@ async def sys_init_module(kernel: KernelCore, name_user: int, mod_user: int) -> 
         dep.ref, dep.next_ref = module.address, used.refs
         used.refs = dep.address
         used.flags |= MOD_USED_ONCE
-    kernel.events.emit("link_references", name=name, uses=modules.uses(module))
+    kernel.events.emit("classic_link_references", name=name, uses=modules.uses(module))
     return await _run_init(kernel, module, name)
 
 
@@ -259,9 +259,9 @@ async def _sweep(kernel: KernelCore) -> None:
                 continue
             if module.flags & (MOD_VISITED | MOD_JUST_FREED) == MOD_VISITED:
                 module.flags &= ~MOD_VISITED
-                kernel.events.emit("autoclean", name=modules.name(module), freed=False)
+                kernel.events.emit("classic_autoclean", name=modules.name(module), freed=False)
                 continue
-            kernel.events.emit("autoclean", name=modules.name(module), freed=True)
+            kernel.events.emit("classic_autoclean", name=modules.name(module), freed=True)
             await modules.free(module, tag_freed=True)
             changed = True
     for module in modules:

@@ -16,24 +16,40 @@ MODUTILS_VERSION = "{} version 2.4.16\n"
 
 
 class Report:
-    """What a tool says on its standard output, line by line.
+    """What a tool says, line by line.
 
     Args:
-        write: Takes a line with its newline; None keeps the lines for nobody.
+        write: Takes a line of standard output with its newline; None keeps them for nobody.
+        complain: Takes a line of standard error without one; likewise.
     """
 
-    def __init__(self, write: Callable[[str], None] | None = None) -> None:
-        self._write = write
-        self.afterwards: list[str] = []
+    def __init__(
+        self, write: Callable[[str], None] | None = None, complain: Callable[[str], None] | None = None
+    ) -> None:
+        self._write, self._complain = write, complain
+        self._afterwards: list[str] = []
 
     def out(self, line: str) -> None:
         """Print a line."""
         if self._write is not None:
             self._write(f"{line}\n")
 
+    def err(self, line: str) -> None:
+        """Print an error."""
+        if self._complain is not None:
+            self._complain(line)
+
     def later(self, line: str) -> None:
         """Print a line behind the error that is about to be reported."""
-        self.afterwards.append(line)
+        self._afterwards.append(line)
+
+    def failed(self, error: ToolError) -> None:
+        """Report an error, and what was to be printed behind it."""
+        if str(error):
+            self.err(str(error))
+        for line in self._afterwards:
+            self.out(line)
+        self._afterwards.clear()
 
 
 def run(
@@ -56,14 +72,10 @@ def run(
     Raises:
         ToolError: Its errors.
     """
-    report = Report(console.out)
+    report = Report(console.out, console.err)
     try:
         with console.machine(change=change) as kernel, kernel.process(uid=uid, comm=comm) as process:
             return int(execute(process, work(Program(process), report)) or 0)
     except ToolError as error:
-        if report.afterwards:
-            console.err(str(error))
-            for line in report.afterwards:
-                console.out(f"{line}\n")
-            raise ToolError("", error.status) from error.__cause__
-        raise
+        report.failed(error)
+        raise ToolError("", error.status) from error.__cause__

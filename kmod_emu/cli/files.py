@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +15,11 @@ from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import escape
 from kmod_emu.uapi.stat import S_IFCHR, S_IFIFO, S_IFMT, is_type, major, minor, new_decode_dev
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kmod_emu.drivers.table import Driver
 
 _KINDS = {"c": S_IFCHR, "u": S_IFCHR, "b": 0o060000, "p": S_IFIFO}
 _TYPES = {
@@ -36,7 +42,11 @@ def devices(state: str | None, everything: bool) -> None:
     from kmod_emu.drivers.table import dev_func_i_table
 
     with machine(state, change=False) as kernel:
-        rows = dev_func_i_table(kernel, everything=everything)
+        print_drivers(dev_func_i_table(kernel, everything=everything))
+
+
+def print_drivers(rows: Iterable[Driver]) -> None:
+    """The table, each driver with its functions."""
     click.echo("major  minors    name")
     for row in rows:
         minors = f"{row.first}-{row.last}" if row.last != row.first else f"{row.first}"

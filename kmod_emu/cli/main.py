@@ -57,13 +57,17 @@ COMMANDS = {
     "shell": ("kmod_emu.cli.shell", "shell"),
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
     "profile": ("kmod_emu.cli.profile", "profile"),
+    "kerneld": ("kmod_emu.cli.classic", "wrong_machine"),
+    "compare-paths": ("kmod_emu.cli.classic", "compare_paths"),
 }
-# The same with --classic, where that is another command.
+# With --classic, where that is another command.
 _CLASSIC_TOOL = ("kmod_emu.cli.command", "ClassicCommand")  # likewise of kmod_emu.classic.NAME
 CLASSIC = {
-    "boot": ("kmod_emu.cli.classic", "boot"),
-    **dict.fromkeys(("insmod", "rmmod", "lsmod", "ksyms"), _CLASSIC_TOOL),
+    **dict.fromkeys(("insmod", "rmmod", "lsmod", "ksyms", "modprobe", "depmod", "kerneld"), _CLASSIC_TOOL),
+    **{name: ("kmod_emu.cli.classic", name) for name in ("boot", "run", "devices")},
 }
+_BOTH = {"dmesg", "syslog", "modinfo", "cat", "echo", "mknod", "stat", "ls", "sleep", "exec", "shell",
+         "install-tools", "compare-paths"}  # fmt: skip
 TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
@@ -99,6 +103,8 @@ _HELP = {
     "shell": "A prompt with these commands, on the kept machine.",
     "install-tools": "Write the tools under their own names to a directory, for scripts.",
     "profile": "Make, list and look into kernel profiles.",
+    "kerneld": "With --classic: start the daemon that the kernel asked for modules before 2.2.",
+    "compare-paths": "Load a sample on both machines: what moved from insmod to the kernel since 2.4.",
 }
 
 
@@ -117,7 +123,8 @@ class LazyGroup(click.Group):
 
         place = COMMANDS[cmd_name]
         if is_classic(ctx):
-            place = CLASSIC.get(cmd_name, place)
+            there = cmd_name in _BOTH
+            place = CLASSIC.get(cmd_name, place if there else ("kmod_emu.cli.classic", "wrong_machine"))
         module, name = place
         collecting = gc.isenabled()
         gc.disable()  # imports leave no garbage; looking for it all the same takes a sixth of a start

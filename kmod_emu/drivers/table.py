@@ -45,13 +45,13 @@ def dev_func_i_table(kernel: KernelCore, *, everything: bool = False) -> list[Dr
             name = names.get((number, first), "") or _containing(devices, number, first)
             if isinstance(probe.cdev, int):
                 fops = kernel.view("cdev", probe.cdev).ops
-                rows.append(Driver(number, first, first + probe.range - 1, name, _operations(kernel, fops)))
+                rows.append(Driver(number, first, first + probe.range - 1, name, operations_in(kernel, fops)))
             elif everything:
                 rows.append(Driver(number, first, first + probe.range - 1, name, {}))
     for misc in kernel[Misc].list:
         view = kernel[Misc].view(misc)
         text = kernel.memory.read_text(view.get("name"))
-        rows.append(Driver(MISC_MAJOR, view.minor, view.minor, text, _operations(kernel, view.fops)))
+        rows.append(Driver(MISC_MAJOR, view.minor, view.minor, text, operations_in(kernel, view.fops)))
     return sorted(rows, key=lambda row: mkdev(row.major, row.first))
 
 
@@ -62,7 +62,7 @@ def _containing(devices: CharDevices, number: int, first: int) -> str:
     return ""
 
 
-def _operations(kernel: KernelCore, fops: int) -> dict[str, str]:
+def operations_in(kernel: KernelCore, fops: int) -> dict[str, str]:
     """The functions in a `struct file_operations`, in its order."""
     if not fops or not kernel.memory.mapped(fops):
         return {}

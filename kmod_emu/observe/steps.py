@@ -241,6 +241,10 @@ STEPS: dict[str, tuple[str, Sentence]] = {
 def describe(event: Event) -> Step | None:
     """The step that an event is, or None for one that is no step."""
     known = STEPS.get(event.name)
+    if known is None and event.name.startswith("classic_"):
+        from kmod_emu.observe.classic_steps import CLASSIC_STEPS
+
+        known = CLASSIC_STEPS.get(event.name)
     if known is None:
         return None
     title, sentence = known

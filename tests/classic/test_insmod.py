@@ -79,8 +79,8 @@ def test_references_are_patched_with_the_answers_of_query_module(kernel, insmod)
     insmod(HELLO)
     found = {event.name: event.detail for event in events}
     printk = int(re.search(rb"(\w+) printk\n", kernel.cat("/proc/ksyms"))[1], 16)
-    assert found["insmod_resolve"]["resolved"] == [{"name": "printk", "address": printk, "owner": ""}]
-    calls = [place for place in found["insmod_relocate"]["places"] if place["symbol"] == "printk"]
+    assert found["classic_resolve"]["resolved"] == [{"name": "printk", "address": printk, "owner": ""}]
+    calls = [place for place in found["classic_relocate"]["places"] if place["symbol"] == "printk"]
     text = ksyms(kernel, "hello")["__insmod_hello_S.text_L46"]
     for place in calls:
         distance = struct.unpack("<i", kernel.memory.read(text + place["offset"], 4))[0]

@@ -3,9 +3,6 @@
 #define _LINUX_KERNEL_H
 
 #include <linux/types.h>
-#ifdef MODVERSIONS
-#include <linux/modversions.h>
-#endif
 
 #define KERN_EMERG	"<0>"
 #define KERN_ALERT	"<1>"
