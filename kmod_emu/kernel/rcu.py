@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.softirq import call_softirq
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
 
 _MAX_OFFSET = 4096  # a second argument of kvfree_call_rcu below this is an offset in the object
 
@@ -51,6 +53,16 @@ class Rcu:
         tasks = self._kernel.tasks.by_pid.values()
         memory, offset = self._kernel.memory, self._nesting.offset
         return any(memory.read_u32(task.address + offset) for task in tasks if not task.dead)
+
+    def note_context_switch(self, task: Task) -> None:
+        """A task that gives up the processor must not be inside a section (rcu_note_context_switch)."""
+        if self._nesting is None:
+            return
+        place = task.address + self._nesting.offset
+        if to_int(self._kernel.memory.read_u32(place)) > 0:
+            text = "Voluntary context switch within RCU read-side critical section!"
+            where = "rcu_note_context_switch+0x4ee/0x650"
+            self._kernel.faults.warn_once("kernel/rcu/tree_plugin.h", 320, text, where)
 
     async def _callback(self, payload: Any) -> None:
         if self._read_sides():

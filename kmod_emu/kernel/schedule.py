@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.kernel import report
 from kmod_emu.kernel.activation import Away, Block
 from kmod_emu.kernel.exports import Fidelity, export
-from kmod_emu.kernel.preempt import in_interrupt, preempt_count, preempt_count_reset
+from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count, preempt_count_reset
 from kmod_emu.kernel.signal import fatal_signal_pending, signal_pending
 from kmod_emu.kernel.taint import Taint
 
@@ -76,6 +76,8 @@ def schedule(kernel: KernelCore) -> None:
         _sleep_in_interrupt(kernel, task)
         return
     kernel.clock.advance(SWITCH_NS)
+    kernel.rcu.note_context_switch(task)
+    kernel.cpu.write("eflags", kernel.cpu.read("eflags") | EFLAGS_IF)  # whatever they were before
     state = task_state(kernel, task)
     if state and not signal_pending_state(kernel, state, task):
         sched.leave(Away.ASLEEP)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
-from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, wrong_cache
+from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, warn_of_order, wrong_cache
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
@@ -207,6 +207,7 @@ def kmalloc_caches(kernel: KernelCore, address: int) -> None:
 @export("void *__kmalloc(size_t size, gfp_t flags)")
 def __kmalloc(kernel: KernelCore, size: int, flags: int) -> int:
     """Allocate kernel memory (mm/slab_common.c)."""
+    warn_of_order(kernel, size, flags)
     return kernel.heap.kmalloc(size)
 
 
@@ -243,6 +244,7 @@ def kmem_cache_alloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int)
 @export("void *kmalloc_large(size_t size, gfp_t flags)")
 def kmalloc_large(kernel: KernelCore, size: int, flags: int) -> int:
     """Kmalloc of more than two pages (mm/slab_common.c)."""
+    warn_of_order(kernel, size, flags)
     return kernel.heap.kmalloc(size)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.kernel.pages import MAX_ORDER
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.memory import PAGE_SIZE
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.slab import Cache
 
+_GFP_NOWARN = 0x2000
 _FLAGS = "0xfffffc0000200(slab|node=0|zone=1|lastcpupid=0x1fffff)"
 _HEAD_FLAGS = "0xfffffc0010200(slab|head|node=0|zone=1|lastcpupid=0x1fffff)"
 
@@ -57,3 +59,9 @@ def not_from_a_cache(kernel: KernelCore, address: int) -> None:
     kernel.faults.warn("mm/slab_common.c", 904, "", "free_large_kmalloc+0x3c/0x70")
     hashed = kernel.format_context.hash_pointer(address)
     kernel.faults.print([(4, f"object pointer: 0x{hashed:016x}")])
+
+
+def warn_of_order(kernel: KernelCore, size: int, flags: int) -> None:
+    """More is asked for than the page allocator ever has in one piece (mm/page_alloc.c: __alloc_pages)."""
+    if size > PAGE_SIZE << MAX_ORDER and not flags & _GFP_NOWARN:
+        kernel.faults.warn_once("mm/page_alloc.c", 5634, "", "__alloc_pages+0x2a9/0x330")

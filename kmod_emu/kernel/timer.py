@@ -113,10 +113,20 @@ def init_timer_key(kernel: KernelCore, timer: int, func: int, flags: int, name: 
     view.function, view.flags = func, flags
 
 
-def _function_of(kernel: KernelCore, timer: int) -> None:
-    """A timer without function was never set up: the kernel stops with BUG_ON(!timer->function)."""
-    if not kernel.view("timer_list", timer).function:
-        kernel.faults.bug("a timer was armed that timer_setup() has not prepared: it has no function")
+def _has_function(kernel: KernelCore, timer: int) -> bool:
+    """A timer without function was shut down, or never set up; it is not armed.
+
+    Before timers could be shut down the kernel stopped with BUG_ON(!timer->function).
+    """
+    if kernel.view("timer_list", timer).function:
+        return True
+    sentence = (
+        "a timer was armed that has no function: timer_setup() has not prepared it, or it was shut down"
+    )
+    if "timer_shutdown_sync" not in kernel.profile.exports:
+        kernel.faults.bug(sentence)
+    kernel.faults.note("timer without function", sentence)
+    return False
 
 
 @export("void add_timer(struct timer_list *timer)")
@@ -124,8 +134,8 @@ def add_timer(kernel: KernelCore, timer: int) -> None:
     """Arm a timer for its `expires` (kernel/time/timer.c)."""
     if kernel.timers.pending(timer):
         kernel.faults.bug("add_timer() of a timer that is armed: use mod_timer()")
-    _function_of(kernel, timer)
-    kernel.timers.arm(timer, kernel.timers.expires(timer))
+    if _has_function(kernel, timer):
+        kernel.timers.arm(timer, kernel.timers.expires(timer))
 
 
 @export("void add_timer_on(struct timer_list *timer, int cpu)")
@@ -137,8 +147,7 @@ def add_timer_on(kernel: KernelCore, timer: int, cpu: int) -> None:
 @export("int mod_timer(struct timer_list *timer, unsigned long expires)")
 def mod_timer(kernel: KernelCore, timer: int, expires: int) -> int:
     """Arm a timer, armed or not; 1 if it was (kernel/time/timer.c)."""
-    _function_of(kernel, timer)
-    return int(kernel.timers.arm(timer, expires))
+    return int(_has_function(kernel, timer) and kernel.timers.arm(timer, expires))
 
 
 @export("int mod_timer_pending(struct timer_list *timer, unsigned long expires)")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WQ_UNBOUND, WQ_HIGHPRI = 1 << 1, 1 << 4
 _DEFAULT_ACTIVE, _MAX_ACTIVE = 256, 512
 _PENDING = 1  # WORK_STRUCT_PENDING
+_ENTRY = 8  # offset of a work's list_head
 _NO_POOL = 0xF_FFFF_FFE0  # WORK_STRUCT_NO_POOL; the exact value is nobody's business
 _WORK_BUSY_PENDING, _WORK_BUSY_RUNNING = 1, 2
 _WORK_CPU_UNBOUND = 8192  # NR_CPUS
@@ -93,7 +94,10 @@ class Workqueues:
         if data & _PENDING:
             return False
         self._kernel.memory.write_u64(work, data | _PENDING)
-        self.insert(queue, work)
+        if self._kernel.memory.read_u64(work + _ENTRY) != work + _ENTRY:  # INIT_WORK() makes it empty
+            self._kernel.faults.warn("kernel/workqueue.c", 1502, "", "__queue_work+0x33c/0x440")
+        else:
+            self.insert(queue, work)
         return True
 
     def insert(self, queue: int, work: int) -> None:

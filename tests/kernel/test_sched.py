@@ -246,3 +246,38 @@ def test_who_sleeps_and_wakes_for_ever_is_given_up(kernel, guest):
     assert "again and again" in caught.value.explanation
     kernel.cpu.watchdog.limit = 20
     assert guest.call("mov eax, 42; ret") == 42  # the machine lives on
+
+
+def test_a_task_that_sleeps_comes_back_with_interrupts_on(kernel, guest):
+    """finish_task_switch() turns them on, whatever they were."""
+    assert guest.call("sub rsp, 8; cli; mov edi, 1; call {msleep}; pushfq; pop rax; add rsp, 8; ret") >> 9 & 1
+
+
+def test_sleeping_in_a_read_side_section_is_warned_of_once(kernel, guest):
+    if "rcu_read_lock_nesting" not in kernel.profile.struct("task_struct").members:
+        pytest.skip("RCU of this release cannot be preempted")
+    code = (
+        "push rbx; call {__rcu_read_lock}; mov edi, 1; call {msleep}; call {__rcu_read_unlock}; pop rbx; ret"
+    )
+    guest.call(code)
+    guest.call(code)
+    lines = [line for line in kernel.dmesg() if "RCU" in line or "tree_plugin.h" in line]
+    assert lines[0] == "Voluntary context switch within RCU read-side critical section!"
+    assert lines[1].endswith(" at kernel/rcu/tree_plugin.h:320 rcu_note_context_switch+0x4ee/0x650")
+    assert len(lines) == 2
+
+
+def test_work_that_was_not_prepared_is_not_queued(kernel, guest):
+    work = guest.data(bytes(64))
+    assert guest.export("queue_work_on", 0, kernel.memory.read_u64(kernel.symbol("system_wq")), work) & 1
+    assert any("kernel/workqueue.c:1502 __queue_work+0x33c/0x440" in line for line in kernel.dmesg())
+    kernel.advance(1)
+    assert not kernel.faults.count
+
+
+def test_a_timer_without_function_is_not_armed(kernel, guest):
+    timer = guest.data(bytes(64))
+    assert guest.export("mod_timer", timer, kernel.clock.jiffies + 5) == 0
+    kernel.advance(1)
+    assert not kernel.faults.count
+    assert kernel.faults.reports[0]["kind"] == "timer without function"
