@@ -56,23 +56,24 @@ def _result(d: dict[str, Any]) -> str:
 
 def _copied(d: dict[str, Any]) -> str:
     return (
-        f"the kernel checks struct module ({d['header']} bytes) and copies the image, ready to run, from"
-        f" {d['source']:#x} to {d['address']:#x}: {d['size']} bytes, {plural(d['symbols'], 'exported symbol')}"
+        f"the kernel checks struct module ({d['header']} bytes) and copies the image, ready to run, "
+        f"from {d['source']:#x} to {d['address']:#x}: {d['size']} bytes with "
+        f"{plural(d['symbols'], 'exported symbol')}"
     )
 
 
 def _created(d: dict[str, Any]) -> str:
     return (
-        f"the kernel reserves {d['size']} bytes at {d['address']:#x} and puts them on the singly linked list,"
-        f" uninitialised: {_list(d['list'])}"
+        f"the kernel reserves {d['size']} bytes at {d['address']:#x} and puts them on the singly linked "
+        f"list, uninitialised: {_list(d['list'])}"
     )
 
 
 def _queried(d: dict[str, Any]) -> str:
     modules = plural(len(d["modules"]), "module")
     return (
-        f"insmod asks for the names of {modules}, their {d['others']} symbols and the kernel's {d['kernel']}: "
-        "what /proc/ksyms lists"
+        f"insmod asks for the names of {modules}, their {d['others']} symbols and the kernel's "
+        f"{d['kernel']}: what /proc/ksyms lists"
     )
 
 
