@@ -233,6 +233,8 @@ class CharDevices:
         else:
             found = await self.lookup(inode.rdev)
             if not isinstance(found, int):
+                if not found.serves_guest:
+                    file.op = found
                 return await found.open(file)
             cdev = found
             view.i_cdev = cdev

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.anon_inodes import AnonInodes
+from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.fdtable import FilesStruct
+from kmod_emu.fs.file import FileOperations
 from kmod_emu.fs.guest_file import GuestFile, GuestOperations
-from kmod_emu.fs.inode import Dentry, Inode
+from kmod_emu.fs.inode import Dentry, Inode, is_device
 from kmod_emu.fs.kernel_files import find
 from kmod_emu.fs.proc_generic import ProcEntry
 from kmod_emu.fs.vfs import Vfs
 
 if TYPE_CHECKING:
-    from kmod_emu.fs.file import File, FileOperations
+    from kmod_emu.fs.file import File
     from kmod_emu.kernel.kernel import KernelCore
 
 
@@ -88,8 +90,7 @@ class OpenFiles:
             file.inode = file.dentry.inode
         elif address:
             file = GuestFile.at(self._kernel, address, dentry or self._nameless(address))
-            if not file.inode.guest:
-                file.op = GuestOperations(self._kernel)
+            file.op = self._operations(file)
         else:
             return None
         if address:
@@ -97,6 +98,15 @@ class OpenFiles:
         else:
             file.flags, file.mode, file.pos, file.count = flags, mode, pos, count
         return file
+
+    def _operations(self, file: GuestFile) -> FileOperations:
+        """Who serves a file: those of /proc and debugfs know, others have f_op, or Python does."""
+        if file.inode.guest:
+            return file.inode.fop
+        if file.fops:
+            return GuestOperations(self._kernel)
+        probe = self._kernel[CharDevices].probe(file.inode.rdev) if is_device(file.inode) else None
+        return probe.cdev if probe is not None and isinstance(probe.cdev, FileOperations) else file.inode.fop
 
     def _find_dentry(self, path: str, kind: str, ino: int) -> Dentry | None:
         with suppress(KernelError):

@@ -175,3 +175,20 @@ def test_renaming(kernel, guest, process, folder):
     guest.export("debugfs_remove", old)
     assert guest.export("debugfs_file_get", old) & 0xFFFF_FFFF == -errno.EIO & 0xFFFF_FFFF
     assert kernel[Vfs].lookup("/sys/kernel/debug/d")
+
+
+def test_files_that_modules_hold_are_there_in_a_loaded_machine(kernel, guest, call, tmp_path):
+    """The module's pointers lead to open files again: a stored one, and a device that Python serves."""
+    stored = call("filp_open", guest.text("/tmp/log"), os.O_CREAT | os.O_RDWR, 0o644)
+    device = call("filp_open", guest.text("/dev/urandom"), os.O_RDONLY, 0)
+    call("kernel_write", stored, guest.text("before"), 6, 0)
+    kernel.save(tmp_path / "m")
+    loaded = Kernel.load(tmp_path / "m")
+    other = Guest(loaded)
+    room = other.data(bytes(8))
+    assert other.export("kernel_write", stored, other.text(" after"), 6, 0) == 6
+    assert loaded.cat("/tmp/log") == b"before after"
+    assert other.export("kernel_read", device, room, 8, 0) == 8
+    for file in (stored, device):
+        assert other.export("filp_close", file, 0) == 0
+    assert not loaded[Vfs].open_files
