@@ -9,7 +9,8 @@ import click
 from benchmarks.timing import FULL, QUICK, table
 
 NAMES = (
-    "whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs", "qemu",
+    "whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs",
+    "debugger", "qemu",
 )  # fmt: skip
 
 

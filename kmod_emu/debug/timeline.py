@@ -32,6 +32,7 @@ _COMPUTING_LOOKS = 16  # after so many, the scheduler lets events come to code t
 _RATE = 50_000_000  # instructions a second, for a place near to where code was interrupted
 _NEAREST, _FARTHEST = 1_000, 10_000_000
 _JUMP_TO_NEXT = b"\xeb\x00"
+_NEVER = 1 << 62
 _CHUNK = 1 << 15  # instructions that are counted one by one, at most, when a place is looked for
 _ENDS_STRETCH = (StopReason.FAULT, StopReason.EXCEPTION)
 _NO_EVENT = (StopReason.TRAP, StopReason.COUNT, StopReason.HALT, StopReason.PATIENCE)
@@ -111,6 +112,7 @@ class Timeline:
     def interrupt(self) -> None:
         """Ask the run to pause soon; from any thread."""
         self._interrupted = True
+        self._alert = 0
 
     def arm(self, armed: Armed) -> None:
         """Say what makes events."""
@@ -156,7 +158,8 @@ class Timeline:
         self._base, self._events, self._at_base, self._passed = Place(0), 0, True, False
         self._hit_address: int | None = None
         self._skip: int | None = None
-        self._active = self._mine = self._active_burst = False
+        self._active = self._mine = False
+        self._entered, self._alert, self._due = 0, _NEVER, _NEVER
         self._following: Following | None = None
         self._looked = self._seen = 0
         self._pending = []
@@ -297,11 +300,16 @@ class Timeline:
 
     def _begin_stretch(self) -> None:
         """Something happened that is counted: here a stretch begins."""
-        if self._counting is not None:
-            self.lengths[self.stretch] = self.steps + self._counting()
-        elif self.mark is None and not self._active_burst:
+        if self.mark is None:
             self.lengths[self.stretch] = self.steps
         self.stretch += 1
+        self._enter_stretch()
+
+    def _enter_stretch(self) -> None:
+        """The stretch is another one: nothing of it was run."""
+        if self._entered == self.stretch:
+            return
+        self._entered = self.stretch
         self.frontier = max(self.frontier, self.stretch)
         self.steps, self.mark = 0, None
         self._base, self._events, self._at_base, self._passed = Place(self.stretch), 0, True, False
@@ -327,30 +335,42 @@ class Timeline:
         """Run; how it ended, and how many instructions were completed in this stretch, if that is known."""
         cpu, goal, listens = self._cpu, self.goal, self.goal.listens
         counted = goal.counted and goal.leave in (None, self.stretch)
-        if budget > 1 and listens and not goal.chunk:
+        if budget > 1 and listens and not goal.chunk and self._armed != Armed():
             counted = counted or bool(self._armed.watched) or not goal.again
         self._seen = self._events
         self._skip = rip if rip in self._hooks else None
-        self._hit_address, self._mine, self._budgeted = None, False, bool(budget)
+        self._hit_address, self._mine = None, False
         self._watching.on = listens
-        before = self.stretch
+        before, self._due = self.stretch, 0 if budget or goal.counted else self._next_due()
+        self._alert = 0 if self._watching.on else self._due
+        if self._interrupted or self._pending:
+            self._alert = 0
         patience = _PATIENCE if goal.judge is not None and not (budget or goal.again) else math.inf
         with cpu.counting() if counted else nullcontext(None) as executed:
-            self._counting, self._active, self._active_burst = executed, listens, True
+            self._counting, self._active = executed, listens
             try:
                 stop = cpu.run(rip, budget, patience)
             finally:
-                self._active, self._counting, self._active_burst = False, None, False
+                self._active, self._counting = False, None
                 self._watching.on = False
         if stop.reason is StopReason.TRAP and self._hit_address is None:
             stop = self._behind_trap(stop)
         if self.stretch != before:
+            self._enter_stretch()
             return stop, 0 if stop.reason is StopReason.TRAP and self._hit_address is None else None
         if executed is not None:
             return stop, executed() - (stop.reason in _ENDS_STRETCH)
         if budget == 1 and stop.reason is not StopReason.COUNT:
             return stop, 0
         return stop, budget if budget and stop.reason is StopReason.COUNT else None
+
+    def _next_due(self) -> int:
+        """The next stretch at whose beginning the run has to be stopped."""
+        goal = self.goal
+        stretches = self._busy_stretches() if self.looks or self.edits else set()
+        if goal.target is not None:
+            stretches.add(goal.target.stretch)
+        return min((stretch for stretch in stretches if stretch > self.stretch), default=_NEVER)
 
     def _behind_trap(self, stop: Stop) -> Stop:
         """The jump behind a trap's `out` was run or not, as the code was translated: from here on, it was."""
@@ -463,6 +483,7 @@ class Timeline:
         if self._skip == address:  # where the burst began: it was looked at
             self._skip = None
             return
+        self._enter_stretch()
         self._events += 1
         goal = self.goal
         if goal.again and goal.judge is not None:  # it only takes notes: the count of the burst goes on
@@ -476,19 +497,17 @@ class Timeline:
 
     def _after_trap(self) -> None:
         """Called by the processor when the handler of a trap has returned."""
-        if self._runner.abandoned:
-            return
-        self._begin_stretch()
-        goal = self.goal
-        if self._watching.on:
-            self._watching.compare()
-        wanted = (
-            self._budgeted or goal.counted or self._pending or self._watching.changed or self._interrupted
-        )
-        wanted = wanted or (goal.target is not None and goal.target.stretch <= self.stretch)
-        if wanted or ((self.looks or self.edits) and self.stretch in self._busy_stretches()):
-            self._mine = not self._cpu.stopping
-            self._cpu.stop_at_trap()
+        self.stretch += 1
+        if self.stretch >= self._alert:
+            if self._counting is not None:
+                self.lengths[self._entered] = self.steps + self._counting()
+            self._enter_stretch()
+            if self._watching.on:
+                self._watching.compare()
+            wanted = self._interrupted or self._pending or self._watching.changed
+            if wanted or self.stretch >= self._due:
+                self._mine = not self._cpu.stopping
+                self._cpu.stop_at_trap()
 
     # --- watched bytes, things that are caught -------------------------------------------------------------
 
@@ -519,11 +538,15 @@ class Timeline:
             module = event.detail["symbol"].rpartition("[")[2].rstrip("]")
             self._coming = event.detail["address"], module
         elif event.name == "syscall" and "syscall" in self.caught:
-            self._pending.append(("syscall", event.detail["name"]))
+            self._notice(("syscall", event.detail["name"]))
         elif event.name == "unimplemented" and "unimplemented" in self.caught and not self._told:
-            self._pending.append(("unimplemented", event.detail["name"]))
+            self._notice(("unimplemented", event.detail["name"]))
         elif event.name in ("oops", "panic", "soft lockup") and "oops" in self.caught and not self._told:
-            self._pending.append(("oops", event.detail["text"]))
+            self._notice(("oops", event.detail["text"]))
+
+    def _notice(self, caught: tuple[str, str]) -> None:
+        self._pending.append(caught)
+        self._alert = 0
 
     def _meaning(self, stop: Stop) -> tuple[str, str] | None:
         """What a fault will come to, if that can be caught."""
