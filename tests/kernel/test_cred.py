@@ -115,3 +115,45 @@ def test_print_hex_dump(kernel, guest):
 
 def test_nobody_has_a_terminal(call):
     assert call("get_current_tty") == 0
+
+
+@pytest.mark.parametrize(
+    ("release", "allowed"), [("5.10", True), ("6.1", True), ("6.12", False), ("7.2", False)]
+)
+def test_the_kernel_s_credentials_for_nobody_are_refused_since_6_2(release, allowed):
+    from kmod_emu import Kernel, KernelError
+
+    kernel = Kernel(release)
+    task = kernel.tasks.create("rootkit", uid=1000)
+
+    def call(name, argument):
+        return kernel.sched.run(task, kernel.call_guest(kernel.symbol(name), argument))
+
+    new = call("prepare_kernel_cred", 0)
+    if allowed:
+        call("commit_creds", new)
+        assert (task.uid, task.capabilities) == (0, ALL_CAPABILITIES)
+    else:
+        assert new == 0
+        assert any("prepare_kernel_cred+0x1ae/0x1f0" in line for line in kernel.dmesg())
+        with pytest.raises(KernelError, match="Interrupted"):
+            call("commit_creds", new)
+
+
+def test_groups_of_a_task_as_modules_see_them(kernel, guest, task, call):
+    info = call("groups_alloc", 2)
+    kernel.view("group_info", info)
+    kernel.memory.write(info + 8, b"\x3c\0\0\0\x32\0\0\0")  # 60, 50
+    call("groups_sort", info)
+    assert call("set_current_groups", info) == 0
+    assert task.groups == (50, 60)
+    assert [call("in_group_p", gid) & 1 for gid in (50, 60, 100, 7)] == [1, 1, 1, 0]
+    assert [call("in_egroup_p", gid) & 1 for gid in (50, 100, 7)] == [1, 1, 0]
+
+
+def test_capabilities_of_other_tasks_and_of_openers(kernel, guest, task, call):
+    root = guest.user_task(uid=0)
+    assert [call("has_capability", t.address, CAP_SYS_MODULE) & 1 for t in (root, task)] == [1, 0]
+    assert call("ns_capable_noaudit", kernel.symbol("init_user_ns"), CAP_SYS_MODULE) & 1 == 0
+    file = guest.as_task(root, "filp_open", guest.text("/dev/kmsg"), 1, 0)
+    assert call("file_ns_capable", file, kernel.symbol("init_user_ns"), CAP_SYS_MODULE) & 1
