@@ -43,10 +43,10 @@ class Unimplemented(Killed):
     Args:
         name: The export.
         explanation: Who used it, and how.
-        recipe: The lines of Python that supply it, "" for a variable.
+        recipe: The lines of Python that supply it.
     """
 
-    def __init__(self, name: str, explanation: str, recipe: str = "") -> None:
+    def __init__(self, name: str, explanation: str, recipe: str) -> None:
         super().__init__(9, explanation)
         self.name = name
         self.recipe = recipe

@@ -107,6 +107,7 @@ class KernelCore:
         self.events = EventBus()
         self.memory = Memory()
         self.memory.smep = True
+        self._next_variable = layout.DATA_BASE + layout.DATA_SPACE  # those from Python go downwards
         self.cpu = Cpu(self.memory)
         self._subsystems: dict[type[Any], Any] = {}
         self.own_syscalls: dict[int, Entry] = {}  # by number: those that only this kernel has
@@ -305,10 +306,28 @@ class KernelCore:
     def export(
         self, prototype: str, fidelity: Fidelity = Fidelity.EXACT
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Decorator: add or replace an export of this machine from Python (see exports.py)."""
+        """Decorator: add or replace an export of this machine from Python (see exports.py).
+
+        A declaration without parentheses is a variable's: the function gets the kernel and the address of a
+        page of zeros.
+
+        >>> from kmod_emu import Kernel
+        >>> k = Kernel()
+        >>> @k.export("int sixteen")
+        ... def sixteen(kernel, address):
+        ...     kernel.memory.write_u32(address, 16)
+        >>> k.memory.read_u32(k.symbol("sixteen"))
+        16
+        """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             name = symbol_name(prototype)
+            if "(" not in prototype:
+                address = self._next_variable = self._next_variable - PAGE_SIZE
+                self.memory.clear(address, PAGE_SIZE)
+                function(self, address)
+                self.symbols.place(name, address, Origin.DATA, add=not self.symbols.exports(name))
+                return function
             handler = Handler(name, prototype, function, fidelity, Convention.C)
             self.symbols.place(
                 name, self.traps.bind(handler), Origin.TRAP, add=not self.symbols.exports(name)

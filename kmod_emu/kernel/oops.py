@@ -448,7 +448,7 @@ class Faults:
         kernel.events.emit("unimplemented", name=name, caller=caller)
         self.reports.append(entry)
         task.dead = True
-        raise Unimplemented(name, entry["text"], entry.get("recipe", ""))
+        raise Unimplemented(name, entry["text"], entry["recipe"])
 
     # --- exception tables and bug tables --------------------------------------------------------------
 

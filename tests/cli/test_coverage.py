@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from kmod_emu import Kernel, Unimplemented
 from kmod_emu.cli.main import main
+from kmod_emu.kernel.missing import family
 from kmod_emu.kernel.symbols import Origin
 from tests.kernel.conftest import Guest
 
@@ -51,3 +52,50 @@ def test_a_missing_function_is_reported_with_the_call_and_how_to_supply_it():
     assert lines[1].startswith(f"def {name}(kernel")
     assert lines[2] == "    return 0"
     compile(caught.value.recipe, "recipe", "exec")
+
+
+def supplied(kernel, recipe):
+    """What the report says, pasted."""
+    exec(recipe, {"kernel": kernel})
+
+
+def test_the_recipe_of_a_function_works_when_pasted():
+    kernel = Kernel()
+    guest = Guest(kernel)
+    call = "sub rsp, 8; mov edi, 7; mov esi, 0; call {__register_blkdev}; add rsp, 8; ret"
+    with pytest.raises(Unimplemented) as caught:
+        guest.call(call)
+    assert "block devices are left to a distribution's own kernel" in kernel.faults.reports[-1]["text"]
+    supplied(kernel, caught.value.recipe)
+    assert guest.call(call) == 0
+
+
+def test_the_recipe_of_a_variable_works_when_pasted():
+    kernel = Kernel()
+    guest = Guest(kernel)
+    look = "lea rax, [{pci_root_buses}]; mov rax, [rax]; ret"
+    with pytest.raises(Unimplemented) as caught:
+        guest.call(look)
+    text = kernel.faults.reports[-1]["text"]
+    assert text.endswith('uses the variable pci_root_buses, which this base kernel does not implement; '
+                         'supply it with @kernel.export("pci_root_buses")')  # fmt: skip
+    supplied(kernel, caught.value.recipe)
+    assert guest.call(look) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("blk_mq_alloc_tag_set", "block devices"),
+        ("register_netdev", "network devices"),
+        ("nf_register_net_hook", "packet filters"),
+        ("crypto_alloc_shash", "ciphers and hashes"),
+        ("tty_register_driver", "terminals"),
+        ("config_group_init", "configfs directories"),
+        ("snd_card_new", "sound cards"),
+        ("pci_enable_device", ""),
+        ("netlink_unicast", ""),
+    ],
+)
+def test_families_that_are_not_imitated(name, what):
+    assert family(name) == what
