@@ -116,6 +116,12 @@ def test_a_breakpoint_that_is_nobodys_ends_the_machine(kernel, guest):
     assert ends_the_machine(kernel, guest, "int3")[0] == "int3: 0000 [#1] PREEMPT SMP NOPTI"
 
 
+def test_an_interrupt_vector_that_is_nobodys(kernel, guest):
+    """What old teaching modules do to have their handler called: the line's vector is another one today."""
+    assert guest.call("int 0x3b; mov eax, 7; ret") == 7
+    assert kernel.dmesg() == ["__common_interrupt: 0.59 No irq handler for vector"]
+
+
 def test_a_fault_in_a_softirq_ends_the_machine(kernel, guest):
     kernel.percpu.write("__preempt_count", 0x8000_0100, 4)
     assert ends_the_machine(kernel, guest, "ud2")[0] == "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI"

@@ -45,3 +45,8 @@ def test_operation_that_is_not_implemented_says_so():
 def test_index_of_an_operation():
     """The kernel numbers them by their place in the table (SPEC D2: save_fl is at 240 in 6.1)."""
     assert native_code(profile.load("6.1"))[240 // 8] == b"\x9c\x58"
+
+
+def test_waiting_for_old_hardware_costs_nothing():
+    kernel = Kernel()
+    assert "io_delay" in kernel.describe(operation(kernel, "cpu", "pv_cpu_ops", "io_delay"))

@@ -198,6 +198,19 @@ def test_gpio():
         kernel.set_gpio(99, 1)
 
 
+def test_a_gpio_line_is_set_later():
+    kernel = Kernel()
+    kernel.gpio(count=32)
+    kernel.insmod(samples.path("gpio"))
+    kernel.set_gpio(17, 1, after=2)
+    kernel.advance(1)
+    assert "pressed" not in kernel.dmesg()[-1]
+    kernel.advance(1.5)
+    assert kernel.dmesg()[-1] == "gpio: pressed, the light is on"
+    with pytest.raises(LookupError, match="no GPIO line 99"):
+        kernel.set_gpio(99, 1, after=1)
+
+
 def test_gpio_of_a_machine_without():
     kernel = Kernel()
     with pytest.raises(KernelError) as refused:
