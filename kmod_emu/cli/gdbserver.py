@@ -6,10 +6,12 @@ import sys
 
 import click
 
+from kmod_emu import atomic
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.gdb.server import Server
+from kmod_emu.debug.gdb.symbols import kernel_file
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.insmod import load_file
 from kmod_emu.observe.steps import show
@@ -27,6 +29,12 @@ from kmod_emu.observe.steps import show
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--once", is_flag=True, help="End when the first gdb has left.")
+@click.option(
+    "--symbols",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Also write the base kernel's symbols to an ELF file, for front ends that insist on a program.",
+)
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option(
@@ -41,6 +49,7 @@ def gdbserver(
     port: int,
     host: str,
     once: bool,
+    symbols: str | None,
     release: str | None,
     permissive: bool,
     modules: str | None,
@@ -65,6 +74,8 @@ def gdbserver(
             f"kmod-emu: nothing to debug: init never ran{f': {stop.detail}' if stop.detail else ''}", err=True
         )
         sys.exit(1)
+    if symbols is not None:
+        atomic.write(symbols, kernel_file(kernel))
     server = Server(debugger, lambda text: click.echo(f"kmod-emu: {text}"), host, port)
     name, number = server.address
     click.echo(f"kmod-emu: {show(kernel.describe(stop.address))}; in gdb: target remote {name}:{number}")

@@ -14,6 +14,7 @@ import pytest
 from kmod_emu import Kernel, samples
 from kmod_emu.debug.debugger import Debugger
 from kmod_emu.debug.gdb.server import Server
+from kmod_emu.debug.gdb.symbols import kernel_file
 
 needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
 
@@ -125,6 +126,28 @@ def receive(client: socket.socket, wanted: bytes) -> bytes:
     while wanted not in got and (piece := client.recv(4096)):
         got += piece
     return got
+
+
+@needs_gdb
+def test_what_a_front_end_sends(tmp_path):
+    """Microsoft's extension for VS Code, which wants a program: the base kernel's symbols."""
+    (tmp_path / "vmlinux").write_bytes(kernel_file(Kernel()))
+    with serving("hello") as (address, _):
+        commands = [
+            f"-file-exec-and-symbols {tmp_path}/vmlinux",
+            f"-target-select remote {address[0]}:{address[1]}",
+            "-break-insert -f hello.c:10",
+            "-exec-continue",
+        ]
+        with subprocess.Popen(
+            ["gdb", "-nx", "-q", "-i", "mi"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            process.stdin.write("".join(f"{command}\n" for command in commands))
+            process.stdin.flush()
+            hit = next(line for line in process.stdout if 'reason="breakpoint-hit"' in line)
+            process.stdin.write("-gdb-exit\n")
+    assert 'func="hello_init"' in hit
+    assert 'line="10"' in hit
 
 
 def test_who_vanishes_leaves_a_machine_that_another_can_use():
