@@ -38,7 +38,9 @@ COMMAND = Command(
         "-m, --map": "print the load map: where each section and symbol went",
         "-n, --noload": "do everything but load it",
         "-p, --probe": "only see whether it could be loaded",
+        "-O, --blob=FILE": "also write the finished image to FILE",
         "-q, --quiet": "no word on unresolved symbols",
+        "-r, --root": "accepted and ignored",
         "-s, --syslog": "accepted and ignored",
         "-v, --verbose": "also tell what the linker does",
         "-V, --version": "show the version",
@@ -90,6 +92,7 @@ class Options(NamedTuple):
     export: bool = True
     ksymoops: bool = True
     name: str = ""
+    blob: str = ""
 
 
 _FLAGS = {
@@ -108,6 +111,8 @@ def main(console: Console, args: Sequence[str]) -> int:
             options = options._replace(**dict([_FLAGS[key]]))  # type: ignore[arg-type]
         elif key == "o":
             options = options._replace(name=value)
+        elif key == "O":
+            options = options._replace(blob=value)
         elif key == "uid":
             uid = user_id(value)
     if not line.operands:
@@ -419,6 +424,7 @@ class _Load:
             if self.options.map or self.options.verbose:
                 for line in link.load_map(obj):
                     self.report.out(line)
+            self._write_blob(image)
             if not self.options.noload:
                 await self._init(image)
         except Killed:
@@ -474,6 +480,15 @@ class _Load:
             "classic_image", name=self.name, size=size, init=values["init"], cleanup=values["cleanup"]
         )
         return image
+
+    def _write_blob(self, image: bytes) -> None:
+        if not self.options.blob:
+            return
+        try:
+            with open(self.options.blob, "wb") as file:
+                file.write(image)
+        except OSError as error:
+            raise ToolError(f"open {self.options.blob} failed {error.strerror}") from None
 
     async def _init(self, image: bytes) -> None:
         program = self.program

@@ -83,11 +83,15 @@ class ModuleList:
         """All modules, newest first, without the kernel."""
         address = self._memory.read_u64(self.head)
         for _ in range(_LONGEST_LIST):
-            if address in (_KERNEL_MODULE, 0):
-                return
             module = self.view(address)
+            if address == _KERNEL_MODULE or not self._readable(module):
+                return
             address = module.next  # who is called meanwhile may free it
             yield module
+
+    def _readable(self, view: StructView) -> bool:
+        """Whether a struct is where a pointer says: a module may have led it astray."""
+        return self._memory.mapped(view.address) and self._memory.mapped(view.address + view.layout.size - 1)
 
     def everything(self) -> Iterator[StructView]:
         """All modules, newest first, and the kernel."""
@@ -95,8 +99,10 @@ class ModuleList:
         yield self.kernel_module
 
     def name(self, module: StructView) -> str:
-        """A module's name; the kernel's is empty."""
-        return self._memory.read_text(module.get("name"))
+        """A module's name; the kernel's is empty, and so is one that cannot be read."""
+        with suppress(PageFault):
+            return self._memory.read_text(module.get("name"))
+        return ""
 
     def find(self, name: str) -> StructView | None:
         """find_module(): the newest of that name that is not being deleted."""
@@ -134,15 +140,18 @@ class ModuleList:
     def deps(self, module: StructView) -> Iterator[StructView]:
         """Its `struct module_ref`s, one for each module that it uses."""
         for index in range(module.ndeps):
-            yield StructView(self._memory, MODULE_REF, module.deps + REF.size * index)
+            ref = StructView(self._memory, MODULE_REF, module.deps + REF.size * index)
+            if not self._readable(ref):
+                return
+            yield ref
 
     def refs(self, module: StructView) -> Iterator[StructView]:
         """The `struct module_ref`s of the modules that use it."""
         address = module.refs
         for _ in range(_LONGEST_LIST):
-            if not address:
-                return
             ref = StructView(self._memory, MODULE_REF, address)
+            if not self._readable(ref):
+                return
             address = ref.next_ref
             yield ref
 

@@ -112,7 +112,8 @@ def parameters_of(name: str) -> tuple[str, ...]:
 
 async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]) -> int:
     """Enter the kernel: the system call's result, or a KernelError (ENOSYS for an unknown number)."""
-    entry = kernel.own_syscalls.get(number) or _table.get(number)
+    own = kernel.own_syscalls.get(number)
+    entry = own or _table.get(number)
     kernel.clock.advance(SYSCALL_NS)
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
@@ -122,7 +123,7 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     task = kernel.sched.current
     try:
         hooks = kernel.probes.hooks
-        if hooks and kernel.symbols.address(entry.symbol) in hooks:
+        if hooks and own is None and kernel.symbols.address(entry.symbol) in hooks:
             result = await _call_function(kernel, number, entry, arguments)
         else:
             result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))

@@ -268,3 +268,14 @@ def test_a_relocation_of_no_known_type(insmod, tmp_path):
     file = tmp_path / "x.o"
     file.write_bytes(blob)
     assert insmod.refused(file) == f"{file}: Unhandled relocation of type 23 for .rodata.str1.1"
+
+
+def test_the_image_as_a_file(kernel, insmod, tmp_path):
+    insmod(HELLO, blob=str(tmp_path / "image"))
+    (module,) = kernel.modules
+    image = (tmp_path / "image").read_bytes()
+    assert len(image) == module.size
+    assert image[MODULE.size :] == kernel.memory.read(module.address + MODULE.size, module.size - MODULE.size)
+    assert "open /dev/null/x failed Not a directory" in insmod.refused(
+        samples.classic("fat"), blob="/dev/null/x"
+    )

@@ -331,3 +331,33 @@ def test_state_survives_in_a_file(kernel, loader, tmp_path):
     again = ClassicKernel.load(tmp_path / "x.classic")
     assert again.cat("/proc/modules") == kernel.cat("/proc/modules")
     assert Loader(again).delete("a") == 0
+
+
+def test_a_list_that_leads_astray_is_followed_as_far_as_it_goes(kernel, loader):
+    loader.load("a")
+    loader.load("b")
+    newest = kernel[ModuleList].find("b")
+    below, newest.next = newest.next, 0x1234
+    assert names(kernel) == ["b"]
+    assert loader.query(None, 1)[1][:3] == b"b\0\0"
+    newest.next, newest.name = below, 8
+    assert names(kernel) == ["", "a"]
+    newest.next = newest.address
+    assert 4000 < len(kernel.cat("/proc/modules")) <= 4096
+
+
+def test_programs_of_the_machine_may_ask_too(kernel, loader, compile_c):
+    loader.load("m")
+    source = """
+    #include <stdio.h>
+    #include <unistd.h>
+    #include <sys/syscall.h>
+    int main(void)
+    {
+        char names[64] = "";
+        unsigned long count = 0;
+        long result = syscall(178, NULL, 1, names, sizeof(names), &count);
+        printf("%ld %lu %s", result, count, names);
+    }
+    """
+    assert kernel.exec(compile_c(source, "-static"), []).stdout == b"0 1 m"
