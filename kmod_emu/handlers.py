@@ -19,6 +19,7 @@ import kmod_emu.drivers.i2c_register
 import kmod_emu.drivers.i2c_transfer
 import kmod_emu.drivers.input
 import kmod_emu.drivers.input_events
+import kmod_emu.drivers.input_poller
 import kmod_emu.drivers.input_sysfs
 import kmod_emu.drivers.iterate
 import kmod_emu.drivers.leds

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
-from kmod_emu.drivers import devres
+from kmod_emu.drivers import devres, input_poller
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.dev_printk import prefix
 from kmod_emu.drivers.input_bits import CODES, EV_ABS, EV_CNT, EV_KEY, EV_PWR, KEY_RESERVED, Bits
@@ -295,7 +295,7 @@ def input_dev_release(kernel: KernelCore, device: int) -> None:
     """The last reference is gone."""
     dev = kernel[Inputs].of_device(device)
     view = kernel[Inputs].view(dev)
-    for place in (view.absinfo, view.vals, dev):
+    for place in (view.absinfo, view.vals, view.poller, dev):
         if place:
             kernel.heap.kfree(place)
 
@@ -409,12 +409,14 @@ async def input_open_device(kernel: KernelCore, handle: StructView) -> int:
         return -errno.ENODEV
     handle.open += 1
     dev.users += 1
-    if dev.users > 1 or not dev.open:
+    if dev.users > 1:
         return 0
-    error = await kernel.call_guest_int(dev.open, dev.address)
+    error = await kernel.call_guest_int(dev.open, dev.address) if dev.open else 0
     if error:
         dev.users -= 1
         handle.open -= 1
+    elif dev.poller:
+        await input_poller.start(kernel, dev)
     return error
 
 
@@ -424,6 +426,8 @@ async def input_close_device(kernel: KernelCore, handle: StructView) -> None:
     dev = kernel[Inputs].view(handle.dev)
     release_device(dev, handle)
     dev.users -= 1
+    if not dev.users and dev.poller:
+        await input_poller.stop(kernel, dev)
     if not dev.users and dev.close:
         await kernel.call_guest(dev.close, dev.address)
     if handle.open:  # 0 since the device was unregistered

@@ -202,3 +202,29 @@ def test_a_kept_machine_keeps_its_devices(tmp_path):
         assert len(events(process, fd)) == 2
     assert again.dmesg()[-1] == "inputdev: key 30 down"
     again.rmmod("inputdev")
+
+
+def test_a_device_that_is_polled():
+    """While it is open its function is called at once, and then every interval."""
+    kernel, calls = Kernel(), []
+
+    @kernel.export("void poll_the_device(struct input_dev *dev)")
+    def poll_the_device(kernel, dev):
+        calls.append(kernel.clock.now_ns)
+
+    call = lambda name, *arguments: kernel.call(kernel.symbol(name), *arguments)  # noqa: E731
+    dev = call("input_allocate_device")
+    assert call("input_setup_polling", dev, kernel.symbol("poll_the_device")) == 0
+    call("input_set_poll_interval", dev, 100)
+    assert call("input_register_device", dev) == 0
+    assert calls == []
+    process = kernel.process()
+    fd = process.open("/dev/input/event0", os.O_RDONLY)
+    assert len(calls) == 1
+    kernel.advance(1)
+    assert 9 <= len(calls) <= 11
+    process.close(fd)
+    seen = len(calls)
+    kernel.advance(1)
+    assert len(calls) == seen
+    call("input_unregister_device", dev)
