@@ -52,8 +52,8 @@ class Locator:
             DebugError: It is none.
         """
         text = text.strip()
-        if text.startswith("*"):
-            return [self._at(self._names.evaluate(text[1:]).integer() & (1 << 64) - 1)]
+        if text.startswith("*") or re.fullmatch(r"0x[0-9a-fA-F]+", text):
+            return [self._at(self._names.evaluate(text.removeprefix("*")).integer() & (1 << 64) - 1)]
         file, colon, rest = text.rpartition(":")
         if colon:
             return self._in_file(file.strip(), rest.strip())

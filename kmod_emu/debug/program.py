@@ -107,7 +107,10 @@ class Program:
         module = self.kernel[Modules].holding(address)
         if module is None:
             location = self.kernel.symbols.locate(address)
-            return (location.name, location.offset) if location else None
+            if location is not None:
+                return location.name, location.offset
+            absent = self.kernel.symbols.absent(address)
+            return (absent, address - self.kernel.symbols.address(absent)) if absent is not None else None
         section = next((s for s in module.sections if s[1] <= address < s[1] + s[2]), None)
         if section is None:
             return None

@@ -50,6 +50,7 @@ def test_a_script(tmp_path):
         "10\t\treturn 0;",
         "No locals.",
         "$1 = 42",
+        '[Switching to Thread 101 "rmmod"]',
         "",
         "Breakpoint 1, PRINTK in _printk ()",
         "$2 = void",

@@ -36,7 +36,7 @@ class Talk:
 
 
 @pytest.fixture
-def talk():
+def talk(tmp_path):
     """Start a session: `talk("hello")`, with parameters behind."""
     started = []
 
@@ -45,6 +45,7 @@ def talk():
         started.append(Talk(path, params, **options))
         return started[-1]
 
+    begin.folder = tmp_path
     yield begin
     for one in started:
         one.debugger.close()

@@ -376,13 +376,13 @@ class Evaluator:
 
 
 def _decayed(value: Value) -> c.CType | None:
-    """What a pointer, or an array as one, points to; None for others."""
+    """What a pointer, or an array or function as one, points to; None for others."""
     bare = value.bare
     if isinstance(bare, c.Pointer):
         return bare.target
     if isinstance(bare, c.Array) and value.address is not None:
         return bare.element
-    return None
+    return value.type if isinstance(bare, c.Function) else None
 
 
 _ATOMS: dict[str, Callable[[Evaluator, Node], Value]] = {

@@ -61,7 +61,12 @@ def set_breakpoint(session: Session, text: str, *, temporary: bool) -> None:
         _check(session, condition, places)
     point = session.points.new("breakpoint", temporary=temporary)
     point.spec, point.condition = spec, condition
-    session.points.place(point, places)
+    absent = [session.program.kernel.symbols.absent(place.address or 0) for place in places]
+    if any(absent):  # nothing is there to stop at: it is met as a function that is missing
+        session.points.catch(point, "unimplemented", next(name for name in absent if name))
+        point.places = places
+    else:
+        session.points.place(point, places)
     session.write(_told(point))
     session.names.set_number("bpnum", point.number)
 

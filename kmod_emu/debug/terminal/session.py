@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from kmod_emu.machine.memory import PageFault
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kmod_emu.debug.c.types import CType
     from kmod_emu.debug.debugger import Debugger
@@ -53,6 +54,28 @@ def _no_line() -> str:
     raise EOFError
 
 
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What goes wrong while a command runs is a refusal: a session outlives it.
+
+    Raises:
+        DebugError: Instead of anything else.
+    """
+    try:
+        yield
+    except PageFault as fault:
+        raise DebugError(f"Cannot access memory at address {fault.address:#x}") from None
+    except (DebugError, Quit, EOFError):
+        raise
+    except Exception as error:
+        if os.environ.get("KMOD_EMU_DEBUG"):
+            raise
+        if isinstance(error, LookupError) and error.args:
+            raise DebugError(str(error.args[0])) from None
+        text = f"{type(error).__name__}: {error}"
+        raise DebugError(f"internal error: {text}; please report it (KMOD_EMU_DEBUG=1 shows more)") from None
+
+
 class Session:
     """One user's view of a machine.
 
@@ -76,6 +99,8 @@ class Session:
         backwards: It goes back: hits do not count.
         prefix: Printed before the next line, in the same one.
         task: Which is looked at.
+        told_missing: Source files that were said not to be there.
+        told_pid: Of the task that the latest stop was told of.
         title: What is debugged, in messages.
     """
 
@@ -114,6 +139,7 @@ class Session:
         self.ask_user: Callable[[str], str] | None = None
         self.prefix = ""
         self.told_missing: set[str] = set()
+        self.told_pid: int | None = None
         self.selected = 0
         self.task: Task | None = None
         self._frames: list[Frame] | None = None
@@ -128,7 +154,7 @@ class Session:
     def start(self) -> None:
         """Load the module, up to the first instruction of its init; OSError if the file cannot be read."""
         self._logged = len(self.debugger.kernel.dmesg())
-        self._output, self._shown = [], 0
+        self._output, self._shown, self.told_pid = [], 0, None
         options = self._options | ({"then": self._use} if self._shell_lines else {})
         stop = self.debugger.start(self._module, self._params, **options)
         self.moved()
@@ -283,14 +309,8 @@ class Session:
         word, rest = split_name(line)
         command = commands.find(word)
         self._last_line = line if command.repeats else ""
-        try:
+        with refusals():
             command.run(self, rest)
-        except PageFault as fault:
-            raise DebugError(f"Cannot access memory at address {fault.address:#x}") from None
-        except LookupError as error:
-            if os.environ.get("KMOD_EMU_DEBUG"):
-                raise
-            raise DebugError(str(error.args[0]) if error.args else "There is none.") from None
 
     def repeat(self) -> None:
         """Do what an empty line means: the last line again, where that makes sense."""

@@ -39,6 +39,9 @@ def report(session: Session, stop: Stopped, *, same: bool = False) -> None:
         session.redraw()
         return
     hit = _hit(session, stop)
+    if session.told_pid not in (None, stop.task.pid):
+        session.write(f'[Switching to Thread {stop.task.pid} "{stop.task.comm}"]')
+    session.told_pid = stop.task.pid
     for line in _why(session, stop, hit):
         session.write(line)
     if session.frames:

@@ -3,8 +3,18 @@
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kmod_emu import samples
+from tests.debug.conftest import Talk
+
+
+@pytest.fixture(scope="module")
+def random_session():
+    talk = Talk(samples.path("params"))
+    yield talk
+    talk.debugger.close()
 
 
 def test_it_stops_at_the_first_instruction_of_init(talk):
@@ -21,6 +31,10 @@ def test_it_stops_at_the_first_instruction_of_init(talk):
 def test_breakpoint_on_an_export_and_finish(talk):
     t = talk("hello")
     assert re.fullmatch(r"Breakpoint 1 at 0xffffffff82[0-9a-f]{6}", t("break _printk"))
+    assert t("tbreak *hello_init+5", "tbreak 0xffffffffc0005005", "delete 2 3").split("\n") == [
+        "Temporary breakpoint 2 at 0xffffffffc0005005: file samples/hello/hello.c, line 9.",
+        "Temporary breakpoint 3 at 0xffffffffc0005005: file samples/hello/hello.c, line 9.",
+    ]
     assert re.fullmatch(r"\nBreakpoint 1, 0xffffffff82\w{6} in _printk \(\)", t("continue"))
     frames = t("bt").split("\n")
     assert re.fullmatch(r"#0  0xffffffff82\w{6} in _printk \(\)", frames[0])
@@ -143,6 +157,21 @@ def test_catchpoints(talk):
         "Unknown syscall name 'nosuch'.",
         "Catchpoint 2 (syscall delete_module)",
     ]
+
+
+def test_a_breakpoint_at_a_function_that_is_missing(talk):
+    from tests.module.builder import Builder
+
+    module = Builder("6.1", "needy")
+    module.call(".init.text", "__pci_register_driver")
+    module.returns(".init.text", 0)
+    module.entry("init", ".init.text")
+    (path := talk.folder / "needy.ko").write_bytes(module.build())
+    t = talk(path)
+    address = t("break __pci_register_driver").rpartition(" ")[2]
+    assert t("info b").split("\n")[1].split()[4:] == [address, "<__pci_register_driver>"]
+    assert t("continue").split("\n")[1].startswith(f"Breakpoint 1, {address} in __pci_register_driver ()")
+    assert t("bt").split("\n")[1].split()[3] == "init_module"
 
 
 def test_points_are_ignored_disabled_deleted_and_have_commands(talk):
@@ -324,8 +353,33 @@ def test_every_command_survives_every_argument(talk):
             "if",
             "if 1",
         ):
-            t(f"{command.name} {argument}")
-    assert t("bt") is not None
+            assert "internal error" not in t(f"{command.name} {argument}"), (command.name, argument)
+    assert "internal error" not in t("run", "info b", "info display", "bt")
+
+
+WORDS = [
+    "p",
+    "x",
+    "b",
+    "watch",
+    "info",
+    "list",
+    "ptype",
+    "display",
+    "disas",
+    "set",
+    "frame",
+    "cond",
+    "printf",
+]
+TEXT = st.text(alphabet="/&*()[]{}.->$+= :,\"'%@#abcdefgxinouw0123456789_\\", max_size=16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(WORDS), TEXT), max_size=4))
+def test_no_text_is_more_than_refused(random_session, lines):
+    for command, text in lines:
+        assert "internal error" not in random_session(f"{command} {text}"), (command, text)
 
 
 @pytest.mark.parametrize(
