@@ -9,6 +9,7 @@ from kmod_emu.debug.c.parser import parse
 from kmod_emu.debug.c.values import DebugError
 from kmod_emu.debug.locations import Location, NotFound, split_condition
 from kmod_emu.debug.terminal.table import commands
+from kmod_emu.debug.terminal.watching import block_of
 
 if TYPE_CHECKING:
     from kmod_emu.debug.terminal.points import UserPoint
@@ -141,14 +142,18 @@ def _watch(session: Session, text: str, kind: str, word: str) -> None:
     if not expression:
         raise DebugError("Argument required (expression to compute).")
     value = session.names.evaluate(expression)
-    if value.address is None or not value.type.size:
-        if value.is_lvalue:
-            raise DebugError("The value is in a register: only memory can be watched.")
-        raise DebugError("Cannot watch constant value `" + expression + "'.")
+    block = None if location else block_of(session, parse(expression, session.names.evaluator.type_named))
     shown = f"-location {expression}" if location else expression
+    if value.address is None or not value.type.size:
+        if block is None:
+            raise DebugError(f"Cannot watch constant value `{expression}'.")
+        if kind != "hw watchpoint":
+            raise DebugError("Expression cannot be implemented with read/access watchpoint.")
+        kind, word = "watchpoint", "Watchpoint"
     point = session.points.new(kind, shown)
-    point.condition = condition
-    session.points.watch(point, value)
+    point.condition, point.block = condition, block
+    if kind != "watchpoint":
+        session.points.watch(point, value)
     session.write(f"{word} {point.number}: {shown}")
 
 

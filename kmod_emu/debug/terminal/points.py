@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kmod_emu.debug.c.types import CType
     from kmod_emu.debug.locations import Location
     from kmod_emu.debug.terminal.session import Session
+    from kmod_emu.debug.terminal.watching import Block
 
 __all__ = ["PointTable", "UserPoint"]
 
@@ -25,7 +26,8 @@ class UserPoint:
     """One line of `info breakpoints`.
 
     Attributes:
-        kind: "breakpoint", "hw watchpoint", "read watchpoint", "acc watchpoint" or "catchpoint".
+        kind: "breakpoint", "watchpoint" (by stepping), "hw watchpoint", "read watchpoint",
+            "acc watchpoint" or "catchpoint".
         text: The expression that is watched; what is caught.
         spec: Of a breakpoint: the location as the user gave it.
         places: Of a breakpoint: where it is; empty while it waits for a module.
@@ -33,6 +35,7 @@ class UserPoint:
         condition: C, "" for always.
         commands: What is done at each stop.
         type: Of what is watched.
+        block: Where it is valid, if it has locals.
     """
 
     def __init__(self, number: int, kind: str, text: str = "", *, temporary: bool = False) -> None:
@@ -44,6 +47,7 @@ class UserPoint:
         self.enabled = True
         self.hits = self.ignore = 0
         self.type: CType | None = None
+        self.block: Block | None = None
         self.address = 0
 
     @property
@@ -113,6 +117,12 @@ class PointTable:
         point.type, point.address = value.type, address
         watched = self._session.debugger.watch(address, size, kinds[point.kind], point.text)
         self._arm(point, [watched])
+        if point.block is not None:
+            left = self._session.debugger.break_at(point.block.return_address, f"end of {point.text}")
+            left.rsp = point.block.cfa
+            left.task = self._session.debugger.task
+            left.enabled = point.enabled
+            point.points.append(left)
 
     def catch(self, point: UserPoint, kind: str, name: str) -> None:
         """Say what a catchpoint catches."""
@@ -142,20 +152,20 @@ class PointTable:
 
     def _condition(self, user: UserPoint, point: Point) -> Callable[[], bool]:
         """Asked by the machine at each hit: counts it, and says whether to stop."""
+        return lambda: self.holds(user, point)
 
-        def holds() -> bool:
-            if user.condition and not self._true(user, point):
+    def holds(self, user: UserPoint, point: Point | None = None) -> bool:
+        """Whether a hit stops: the condition holds, and it is not to be ignored. Counts it."""
+        if user.condition and not self._true(user, point):
+            return False
+        if not self._session.backwards:
+            user.hits += 1
+            if user.ignore:
+                user.ignore -= 1
                 return False
-            if not self._session.backwards:
-                user.hits += 1
-                if user.ignore:
-                    user.ignore -= 1
-                    return False
-            return True
+        return True
 
-        return holds
-
-    def _true(self, user: UserPoint, point: Point) -> bool:
+    def _true(self, user: UserPoint, point: Point | None) -> bool:
         """Whether a condition holds where the machine is; an error stops too, as in gdb."""
         session = self._session
         names = Names(session.program)

@@ -10,6 +10,7 @@ from kmod_emu.debug.stepping import Stepper
 from kmod_emu.debug.terminal.describe import frame_text
 from kmod_emu.debug.terminal.stops import report
 from kmod_emu.debug.terminal.table import commands
+from kmod_emu.debug.terminal.watching import continue_watching, software_watches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,13 +165,14 @@ def continue_(session: Session, text: str) -> None:
                 break
     elif session.from_terminal:
         session.write("Continuing.")
-    _go(session, session.debugger.continue_)
-
-
-def _go(session: Session, move: Callable[[], Stopped]) -> None:
-    stop = move()
+    watches = software_watches(session)
+    told = None
+    if watches:
+        stop, told = continue_watching(session, watches)
+    else:
+        stop = session.debugger.continue_()
     session.moved()
-    report(session, stop)
+    report(session, stop, told=told)
 
 
 @commands.add("reverse-stepi", "rsi", section="running", repeats=True)

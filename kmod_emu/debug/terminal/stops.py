@@ -9,6 +9,7 @@ from kmod_emu.debug.c.values import Value
 from kmod_emu.debug.points import Reason
 from kmod_emu.debug.terminal.data import show_displays
 from kmod_emu.debug.terminal.describe import print_frame, shown
+from kmod_emu.debug.terminal.watching import left_block
 
 if TYPE_CHECKING:
     from kmod_emu.debug.points import Stopped
@@ -24,13 +25,14 @@ _LABELS = {
 }
 
 
-def report(session: Session, stop: Stopped, *, same: bool = False) -> None:
+def report(session: Session, stop: Stopped, *, same: bool = False, told: list[str] | None = None) -> None:
     """Tell why and where the machine stopped.
 
     Args:
         session: Whose.
         stop: The stop.
         same: The frame is still the one that was told before: the line is enough.
+        told: Why it stopped, if that is not in the stop.
     """
     session.tell_log()
     session.points.settle()
@@ -42,7 +44,7 @@ def report(session: Session, stop: Stopped, *, same: bool = False) -> None:
     if session.told_pid not in (None, stop.task.pid):
         session.write(f'[Switching to Thread {stop.task.pid} "{stop.task.comm}"]')
     session.told_pid = stop.task.pid
-    for line in _why(session, stop, hit):
+    for line in _why(session, stop, hit) if told is None else told:
         session.write(line)
     if session.frames:
         print_frame(session, session.frames[0], line_only=same and stop.reason is Reason.STEPPED)
@@ -83,6 +85,8 @@ def _why(session: Session, stop: Stopped, hit: list[UserPoint]) -> list[str]:
             label = "Temporary catchpoint" if user.temporary else "Catchpoint"
             lines.append("")
             session.prefix = f"{label} {user.number} ({what}), "
+        elif stop.reason is Reason.BREAKPOINT:  # where the watched variable's function has returned to
+            lines += left_block(session, user)
         else:
             lines += _watched(session, stop, user)
     return lines

@@ -138,6 +138,43 @@ def test_watchpoints_stop_where_the_value_changes_and_back(talk):
     ]
 
 
+def test_a_local_in_a_register_is_watched_by_stepping(talk):
+    t = talk("params")
+    t("next", "next", "next")
+    assert t("watch i", "rwatch i").split("\n") == [
+        "Watchpoint 1: i",
+        "Expression cannot be implemented with read/access watchpoint.",
+    ]
+    assert t("continue").split("\n")[:6] == [
+        "params: values[0]=1",
+        "",
+        "Watchpoint 1: i",
+        "",
+        "Old value = 0",
+        "New value = 1",
+    ]
+    assert t("info b").split("\n")[1] == "1       watchpoint     keep y                      i"
+    assert t("continue").split("\n")[4:6] == ["Old value = 1", "New value = 2"]
+    assert t("continue").split("\n") == [
+        "",
+        "Watchpoint 1 deleted because the program has left the block in",
+        "which its expression is valid.",
+        "0xffffffff82000200 in kmod_emu_return ()",
+    ]
+
+
+def test_a_local_on_the_stack_is_watched_until_its_function_returns(talk):
+    t = talk("globals")
+    assert t("next", "watch on_stack").split("\n")[-1] == "Hardware watchpoint 1: on_stack"
+    assert t("continue").split("\n")[3:5] == ["Old value = 0", "New value = 55"]
+    assert t("continue").split("\n")[-3:] == [
+        "Watchpoint 1 deleted because the program has left the block in",
+        "which its expression is valid.",
+        "0xffffffff82000200 in kmod_emu_return ()",
+    ]
+    assert t("info b") == "No breakpoints or watchpoints."
+
+
 def test_catchpoints(talk):
     t = talk("oops_null")
     assert t("catch oops") == "Catchpoint 1 (oops)"
