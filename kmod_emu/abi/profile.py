@@ -153,7 +153,8 @@ class Profile:
         other.release, other.vermagic, other.series = release, vermagic, _series(release)
         other.banner = self.banner.replace(self.release, release, 1)
         other.config = {**self.config, "MODVERSIONS": modversions and self.modversions}
-        other.structs = ChainMap(dict(structs), dict(self.structs))
+        # Only read, so that it need not be a mutable mapping: a copy would decode every layout.
+        other.structs = ChainMap(dict(structs), self.structs)  # type: ignore[arg-type]
         other._export_table = self._export_table.with_crcs(crcs, present=other.modversions)
         return other
 

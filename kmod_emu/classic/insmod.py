@@ -181,8 +181,8 @@ class _Load:
 
     def _prefixed(self, error: ToolError) -> ToolError:
         """Every message begins with the name of what it is about."""
-        text = "\n".join(f"{self.prefix}: {line}" for line in error.args[0].split("\0"))
-        return ToolError(text, error.status)
+        lines = error.args[0].split("\0") if error.args[0] else ()
+        return ToolError("\n".join(f"{self.prefix}: {line}" for line in lines), error.status)
 
     async def _steps(self) -> None:
         blob = self._open()

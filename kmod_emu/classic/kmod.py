@@ -33,6 +33,14 @@ _ALARM = "kerneld"
 KERNELD_REQUEST_MODULE = 1
 
 
+class Message(NamedTuple):
+    """One message of the kernel's to kerneld; the answer's type is its id."""
+
+    type: int
+    id: int
+    text: str
+
+
 class Daemon(NamedTuple):
     """kerneld's options.
 
@@ -59,7 +67,10 @@ class ModuleLoader:
         self.daemon: Daemon | None = None
         self._ticket = 0  # of the alarm
         self._running = self._complaints = 0
-        self._messages = 0
+        self.queue: list[Message] = []  # what kerneld has not read yet
+        self._sent = 0
+        self._askers: dict[int, Task] = {}  # by the message's id
+        self._answers: dict[int, int] = {}  # likewise
         self._loading: dict[str, Task] = {}  # what kerneld's children load: who asks for it too, waits too
         kernel.request_module = self.request
         kernel.sched.on(_ALARM, self._alarm)
@@ -98,34 +109,41 @@ class ModuleLoader:
     async def _send(self, name: str) -> int:
         """kerneld_send(): a message on the queue, and the daemon's answer."""
         kernel, asker = self._kernel, self._kernel.sched.current
-        self._messages += 1
-        message = self._messages
-        kernel.events.emit(
-            "classic_kerneld_send", type=KERNELD_REQUEST_MODULE, id=message, text=name, pid=asker.pid
-        )
-        status = await self._wait(self._start("kerneld", partial(self._serve, name, message)))
-        kernel.events.emit("classic_kerneld_answer", id=message, status=status, text=name)
-        return status
+        self._sent += 1
+        message = Message(KERNELD_REQUEST_MODULE, self._sent, name)
+        self.queue.append(message)
+        self._askers[message.id] = asker
+        kernel.events.emit("classic_kerneld_send", **message._asdict(), pid=asker.pid)
+        self._start("kerneld", self._read_queue)
+        while message.id not in self._answers:
+            await Block()
+        return self._answers.pop(message.id)
 
-    async def _serve(self, name: str, message: int, program: Program) -> int:
-        """What kerneld does with a message: a child runs modprobe, unless one does so already."""
-        self.arm()
-        child = self._loading.get(name)
-        shared = child is not None
-        if child is None:
-            command = f"{_MODPROBE} -k -s {name}"
-            child = self._loading[name] = self._start("modprobe", partial(self._modprobe, name, command))
-        program.tell(
-            "classic_kerneld_receive",
-            id=message,
-            text=name,
-            pid=program.process.pid,
-            child=child.pid,
-            shared=shared,
-        )
-        status = await self._wait(child)
-        self._loading.pop(name, None)
-        return status
+    async def _read_queue(self, program: Program) -> int:
+        """What kerneld does when a message comes: a child runs modprobe, unless one does so already."""
+        while self.queue:
+            message = self.queue.pop(0)
+            self.arm()
+            name = message.text
+            child = self._loading.get(name)
+            shared = child is not None
+            if child is None:
+                command = f"{_MODPROBE} -k -s {name}"
+                child = self._start("modprobe", partial(self._modprobe, name, command))
+                self._loading[name] = child
+            program.tell(
+                "classic_kerneld_receive", id=message.id, text=name, pid=program.process.pid,
+                child=child.pid, shared=shared,
+            )  # fmt: skip
+            child.watchers.append(partial(self._answer, message, child))
+        return 0
+
+    def _answer(self, message: Message, child: Task) -> None:
+        """A child has ended: kerneld sends its status to who asked."""
+        self._loading.pop(message.text, None)
+        status = self._answers[message.id] = _status(child)
+        self._kernel.events.emit("classic_kerneld_answer", id=message.id, status=status, text=message.text)
+        self._kernel.sched.wake(self._askers.pop(message.id))
 
     def arm(self) -> None:
         """alarm(delay): from now on."""
@@ -169,10 +187,7 @@ class ModuleLoader:
         task.watchers.append(lambda: self._kernel.sched.wake(asker))
         while not task.finished:
             await Block()
-        try:
-            return int(task.take_result())
-        except Killed as death:
-            return death.signal
+        return _status(task)
 
     async def _modprobe(self, name: str, command: str, program: Program) -> int:
         from kmod_emu.classic import conf
@@ -195,7 +210,8 @@ class ModuleLoader:
         self.directory, self._ticket = state["directory"], state["ticket"]
         self.daemon = Daemon(*state["daemon"]) if state["daemon"] is not None else None
         self._running = 0
-        self._loading.clear()
+        for table in (self.queue, self._askers, self._answers, self._loading):
+            table.clear()
 
 
 async def _main(program: Program, work: Callable[[Program], Coroutine[Any, Any, int]]) -> int:
@@ -208,6 +224,14 @@ async def _main(program: Program, work: Callable[[Program], Coroutine[Any, Any, 
         status = 1
     await exit_files(program.kernel, program.process.task)
     return status
+
+
+def _status(task: Task) -> int:
+    """What a program ended with, or the signal that killed it."""
+    try:
+        return int(task.take_result())
+    except Killed as death:
+        return death.signal
 
 
 def _bury(process: Process) -> None:

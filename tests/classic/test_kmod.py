@@ -139,3 +139,34 @@ def test_on_the_kept_machine(classic):  # noqa: F811
 def test_arguments_that_make_no_sense(words):
     with pytest.raises(ToolError):
         parse(words)
+
+
+def test_two_who_ask_kerneld_for_the_same_wait_for_one_modprobe(kernel):
+    kernel[ModuleLoader].daemon = Daemon()
+    told = []
+    kernel.events.listen(lambda event: told.append((event.name, event.detail)))
+
+    async def ask():
+        return await kernel.request_module("msdos")
+
+    first, second = kernel.tasks.worker(), kernel.process().task
+    kernel.sched.start(second, ask())
+    assert kernel.sched.run(first, ask()) == 0
+    assert kernel.sched.wait_for(second) == 0
+    assert [name for name, _ in told].count("classic_modprobe") == 1
+    received = [detail for name, detail in told if name == "classic_kerneld_receive"]
+    assert [detail["shared"] for detail in received] == [False, True]
+    assert kernel[ModuleLoader].queue == []
+
+
+def test_a_module_that_crashes_under_kerneld(kernel, tmp_path):
+    """Who asked is told that a signal ended modprobe, and goes on."""
+    blob = samples.classic("ret_enodev").read_bytes()
+    code = blob.index(b"\x8b", 64)
+    broken = blob[:code] + b"\x0f\x0b" + blob[code + 2 :]  # ud2
+    (tmp_path / "ret_enodev.o").write_bytes(broken)
+    (tmp_path / "modules.dep").write_text("/lib/modules/2.4.32/ret_enodev.o:\n")
+    kernel[ModuleLoader].directory = str(tmp_path)
+    kernel[ModuleLoader].daemon = Daemon()
+    assert needs(kernel, "ret_enodev")[0] == "11"
+    assert b"ret_enodev" in kernel.cat("/proc/modules")

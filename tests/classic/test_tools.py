@@ -6,6 +6,7 @@ import pytest
 
 from kmod_emu import KernelError, samples
 from kmod_emu.classic import ClassicKernel
+from kmod_emu.classic.char_dev import ClassicCharDevices
 from tests.cli.conftest import cli  # noqa: F401
 
 HEADER = "Module                  Size  Used by    Not tainted\n"
@@ -184,3 +185,25 @@ def kernel_symbols(kernel):
     for line in kernel.cat("/proc/ksyms").decode().splitlines():
         address, name = line.split()[:2]
         yield int(address, 16), name
+
+
+def test_the_owner_of_operations_is_pinned_while_a_device_is_open():
+    """file_operations.owner, which SET_MODULE_OWNER() sets, counts users in the module's place."""
+    kernel = ClassicKernel()
+    kernel.insmod(SAMPLES / "hello.o")
+    (module,) = kernel.modules
+    fops = kernel.heap.kmalloc(136)
+    kernel.memory.write_u64(fops, module.address)
+    kernel[ClassicCharDevices].register(77, "owned", fops)
+    with kernel.process() as process:
+        process.mknod("/dev/o", 0o020666, 77 << 8)
+        fd = process.open("/dev/o", 2)
+        assert (module.usecount, module.flags) == (1, 1 | 8 | 16)
+        with pytest.raises(KernelError):
+            process.read(fd, 1)  # it has no read
+        process.close(fd)
+        assert module.usecount == 0
+        module.flags |= 2
+        with pytest.raises(KernelError) as going:
+            process.open("/dev/o", 2)
+    assert going.value.errno == errno.ENODEV
