@@ -201,6 +201,13 @@ class Btf:
         number = self._compounds[name]
         return {member: self.declare(kind) for member, _, kind in self._members(number) if member}
 
+    def typedef(self, name: str) -> str | None:
+        """The C type that a typedef stands for; None if there is none of that name."""
+        number = self._typedefs.get(name)
+        if number is None:
+            return self._base.typedef(name) if self._base else None
+        return self.declare(self._kind(number)[1])
+
     def _members(self, number: int, base: int = 0, depth: int = 0) -> Iterator[tuple[str, Member, int]]:
         """Name, place and type of each member; inner structures without a name give theirs."""
         if depth > _DEPTH:

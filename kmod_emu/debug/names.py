@@ -13,8 +13,6 @@ from kmod_emu.debug.dwarf.expression import Kind, Unavailable, evaluate
 from kmod_emu.debug.registers import find_register
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from elftools.dwarf.die import DIE
 
     from kmod_emu.debug.c.parser import Node
@@ -35,7 +33,6 @@ class Names(Environment):
         frame: Where locals are looked for; None outside of all functions.
         history: Values that `print` has numbered, from $1.
         convenience: Variables that the user made up, without their `$`.
-        call_guest: Calls a guest function: address and arguments.
     """
 
     def __init__(self, program: Program) -> None:
@@ -43,7 +40,6 @@ class Names(Environment):
         self.frame: Frame | None = None
         self.history: list[Value] = []
         self.convenience: dict[str, Value] = {}
-        self.call_guest: Callable[[int, list[int]], int] | None = None
         self.evaluator = Evaluator(self)
         self.printer = Printer(program.symbol, self.evaluator.complete)
 
@@ -98,7 +94,8 @@ class Names(Environment):
         if address is None:
             return None
         if self.program.is_code(address):
-            return Value(NO_DEBUG_INFO, address=address, memory=self.memory)
+            known = self.program.prototype(name)
+            return Value(known[0] if known else NO_DEBUG_INFO, address=address, memory=self.memory)
         return Value(c.Unknown(), address=address, memory=self.memory)
 
     def _infos(self) -> list[DebugInfo]:
@@ -180,22 +177,12 @@ class Names(Environment):
         self.convenience[name] = value
 
     def call(self, function: Value, arguments: list[Value]) -> Value:
-        """Call a guest function, by name or pointer."""
+        """No function can be called: other code is in the middle of something."""
         bare = function.bare
         kind = bare.target.bare if isinstance(bare, c.Pointer) else bare
-        if self.call_guest is None:
-            raise DebugError("You can't do that without a process to debug.")
         if not isinstance(kind, c.Function):
             raise DebugError("Cannot perform a call on a non-function value.")
-        if kind.parameters is not None and len(arguments) < len(kind.parameters):
-            raise DebugError("Too few arguments in function call.")
-        if function.type is NO_DEBUG_INFO:
-            name = self.program.symbol(function.integer()).strip("<>")
-            raise DebugError(f"'{name}' has unknown return type; cast the call to its declared return type")
-        result = self.call_guest(function.integer(), [argument.integer() for argument in arguments])
-        if isinstance(kind.returns.bare, c.Void):
-            return Value(c.VOID, b"\0")
-        return Value(kind.returns, encode(c.UNSIGNED_LONG, result)[: kind.returns.size], memory=self.memory)
+        raise DebugError("Functions of the machine cannot be called while it is stopped.")
 
 
 class _Nowhere:

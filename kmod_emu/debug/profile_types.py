@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kmod_emu.abi.layout import StructLayout
     from kmod_emu.abi.profile import Profile
 
-__all__ = ["ProfileTypes"]
+__all__ = ["ProfileTypes", "plain_type"]
 
 _INTEGERS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long"}
 _BYTE = c.Integer("unsigned char", 1, signed=False, kind="char")
@@ -73,11 +73,12 @@ class ProfileTypes:
             told = _MEMBERS.get(f"{layout.name}.{name}")
             kind = parse_type(told, self.named) if told is not None else None
             if kind is None or kind.size != member.size:
-                kind = _plain(member.size)
+                kind = plain_type(member.size)
             yield c.Field(name, kind, member.offset, member.bit or 0, member.bits or 0)
 
 
-def _plain(size: int) -> c.CType:
+def plain_type(size: int) -> c.CType:
+    """A type for a member of which only the size is known."""
     if size in _INTEGERS:
         return c.Integer(_INTEGERS[size], size, signed=False)
     return c.Array(_BYTE, size)

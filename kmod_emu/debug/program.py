@@ -5,7 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi.typedefs import INTEGERS
+from kmod_emu.debug.btf_types import BtfTypes, btf_of
 from kmod_emu.debug.c import types as c
+from kmod_emu.debug.c.parser import parse_prototype
 from kmod_emu.debug.dwarf.info import DebugInfo
 from kmod_emu.debug.profile_types import ProfileTypes
 from kmod_emu.module.modules import Modules
@@ -37,6 +40,7 @@ class Program:
         self.memory: MemoryAccess = kernel.memory
         self.profile_types = ProfileTypes(kernel.profile)
         self._known: dict[tuple[int, int], DebugInfo] = {}  # by struct module and contents
+        self._btf: tuple[tuple[int, ...], BtfTypes | None] = ((), None)
         self._symbols: dict[tuple[int, int], tuple[list[int], list[str]]] = {}  # of the module asked for last
 
     # --- modules --------------------------------------------------------------------------------------
@@ -164,7 +168,39 @@ class Program:
             if found is not None and not (isinstance(found, c.Aggregate) and not found.complete):
                 return found
             declared = declared or found
-        return self.profile_types.named(key) or declared
+        return self._btf_named(key) or self.profile_types.named(key) or declared
+
+    def _btf_named(self, key: str) -> c.CType | None:
+        types = self._btf_types()
+        return types.named(key) if types is not None else None
+
+    def _btf_types(self) -> BtfTypes | None:
+        """The types of modules that have BTF only; None if there are no such modules."""
+        modules = [m for m in self.modules if m.file and not self.debug_info(m)]
+        tables = [table for module in modules if (table := btf_of(module.file))]
+        key = tuple(map(hash, tables))
+        if key != self._btf[0]:
+            self._btf = key, BtfTypes(self.kernel.profile.release, tables) if tables else None
+        return self._btf[1]
+
+    def prototype(self, name: str) -> tuple[c.Function, list[str]] | None:
+        """Type and parameters' names of a function without DWARF: by BTF, or as the profile knows exports."""
+        text = self.kernel.profile.prototype(name) if name in self.kernel.profile.exports else None
+        if text is None:
+            types = self._btf_types()
+            text = types.prototype(name) if types is not None else None
+        return parse_prototype(text, self._mentioned) if text else None
+
+    def _mentioned(self, key: str) -> c.CType | None:
+        """A type in a prototype; structures need not be known."""
+        found = self.type_named(key)
+        keyword, _, tag = key.partition(" ")
+        if found is not None:
+            return found
+        if tag:
+            return c.Enum(tag, 4, {}, signed=False) if keyword == "enum" else c.Aggregate(keyword, tag, None)
+        size, signed = INTEGERS.get(key, (0, False))
+        return c.Typedef(key, c.Integer(key, size, signed=signed)) if size else None
 
     def address_of(self, name: str) -> int | None:
         """A symbol's address: of a module, newest first, or of the base kernel."""

@@ -11,7 +11,7 @@ from kmod_emu.debug.c.values import DebugError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Node", "parse", "parse_type"]
+__all__ = ["Node", "parse", "parse_prototype", "parse_type"]
 
 _MAX_DEPTH = 100
 
@@ -79,6 +79,8 @@ class _Parser:
         self.text, self.named = text, named
         self.tokens = tokenize(text)
         self.place = self.depth = 0
+        self.declares = False  # types come with the names of what they declare
+        self.declared: list[str] = []
 
     # --- words ----------------------------------------------------------------------------------------
 
@@ -281,6 +283,8 @@ class _Parser:
                 base = c.Qualified(self.tokens[self.place - 1].text, base)
             elif not self.accept(*_QUALIFIERS):
                 break
+        if self.declares and self.token.kind == "name":
+            self.declared.append(self.take().text)
         if self.token.text == "(" and self.tokens[self.place + 1].text in ("*", "("):
             self.take()
             inner = self.place
@@ -315,7 +319,11 @@ class _Parser:
             before = self.place
             self.take()
             parameters: list[c.CType] = []
+            variadic = False
             while not self.accept(")"):
+                if self.accept("."):
+                    variadic = True
+                    continue
                 kind = self.type_name()
                 if kind is None:  # `int (5)`: a cast's operand
                     self.place = before
@@ -323,7 +331,7 @@ class _Parser:
                 parameters.append(kind)
                 self.accept(",")
             prototype = [] if parameters and parameters[0] is c.VOID else parameters
-            base = c.Function(base, prototype)
+            base = c.Function(base, prototype, variadic=variadic)
         return base
 
 
@@ -382,3 +390,21 @@ def parse_type(text: str, named: Callable[[str], c.CType | None]) -> c.CType | N
     parser = _Parser(text, named)
     kind = parser.type_name()
     return kind if parser.token.kind == "end" else None
+
+
+def parse_prototype(text: str, named: Callable[[str], c.CType | None]) -> tuple[c.Function, list[str]] | None:
+    """A function's type, and the names of its parameters as far as they have some; None for other text.
+
+    >>> kind, names = parse_prototype("int f(const char *format, ...)", lambda key: None)
+    >>> str(kind), names
+    ('int (const char *, ...)', ['format'])
+    """
+    try:
+        parser = _Parser(text, named)
+        parser.declares = True
+        kind = parser.type_name()
+    except DebugError:
+        return None
+    if not isinstance(kind, c.Function) or parser.token.kind != "end":
+        return None
+    return kind, parser.declared[1:]
