@@ -62,6 +62,8 @@ class Timeline:
         self.caught: set[str] = set()
         self.goal = Goal()
         self.lengths: dict[int, int] = {}
+        self._counts: dict[int, tuple[int, int]] = {}  # where a run with a limit began, and where it ended
+        self._count_end: tuple[int, int] | None = None
         self.chunks = 0
         self._watching = Watching(kernel)
         self._hooks: dict[int, Callable[[], None]] = {}
@@ -142,7 +144,8 @@ class Timeline:
 
     def _busy_stretches(self) -> set[int]:
         """Where something has to be done again at an exact place."""
-        return {stretch for stretch, _ in self.looks} | {edit.stretch for edit in self.edits[self._edited :]}
+        busy = {stretch for stretch, _ in self.looks} | {edit.stretch for edit in self.edits[self._edited :]}
+        return busy if self._count_end is None else busy | {self._count_end[0]}
 
     def _wait(self) -> None:
         while True:
@@ -161,7 +164,7 @@ class Timeline:
         self._active = self._mine = False
         self._entered, self._alert, self._due = 0, _NEVER, _NEVER
         self._following: Following | None = None
-        self._looked = self._seen = 0
+        self._looked = self._seen = self._spent = 0
         self._pending = []
         self._coming: tuple[int, str] | None = None  # a module: its init is about to be called
         self._told = False
@@ -259,6 +262,7 @@ class Timeline:
         here = self.resolve()
         self.looks = {look for look in self.looks if look <= here[:2]}
         self.lengths = {stretch: n for stretch, n in self.lengths.items() if stretch < here.stretch}
+        self._counts = {begun: end for begun, end in self._counts.items() if end <= here[:2]}
         del self.edits[self._edited :]
         self.edits.append(Edit(here.stretch, here.steps, change))
         self.frontier = here.stretch
@@ -282,16 +286,22 @@ class Timeline:
         """Stands in for `Cpu.run` where the scheduler runs guest code."""
         self._runner.check()
         self._begin_stretch()
-        self._following, self._looked, begun = None, 0, self.stretch
+        self._following, self._looked, begun, spent = None, 0, self.stretch, 0
+        self._count_end = self._counts.get(begun) if count > 1 else None
         if self.goal.listens:
             self._watching.compare()
         while True:
             rip = self._look_around(rip)
             if self.mark is None and (self.stretch, self.steps) in self.looks:
                 return Stop(StopReason.PATIENCE, rip)
-            if count and (self.steps >= count or (count == 1 and self.stretch > begun)):
+            if self._count_end == (self.stretch, self.steps) and self.mark is None:
                 return Stop(StopReason.COUNT, rip)
-            stop, executed = self._burst(rip, self._budget(count))
+            if count and self._count_end is None and spent >= count:
+                self._counts[begun] = self.stretch, self.steps
+                return Stop(StopReason.COUNT, rip)
+            left = count - spent if count and self._count_end is None else 0
+            stop, executed = self._burst(rip, self._budget(left), counted=left > 1)
+            spent += self._spent
             self._passed = False
             answer = self._after_burst(stop, executed)
             if answer is not None:
@@ -315,13 +325,15 @@ class Timeline:
         self._base, self._events, self._at_base, self._passed = Place(self.stretch), 0, True, False
         self._started = time.process_time()
 
-    def _budget(self, count: int) -> int:
-        """How many instructions to run at most; 0: no limit."""
+    def _budget(self, left: int) -> int:
+        """How many instructions to run at most; 0: no limit. `left` is what the scheduler's limit leaves."""
         goal, ends = self.goal, []
         if goal.steps is not None or self._following is not None or self._coming is not None:
             return 1
-        if count:
-            ends.append(count)
+        if left:
+            ends.append(self.steps + left)
+        if self._count_end is not None and self._count_end[0] == self.stretch:
+            ends.append(self._count_end[1])
         ends += [steps for stretch, steps in self.looks if stretch == self.stretch and steps > self.steps]
         if self._edited < len(self.edits) and self.edits[self._edited].stretch == self.stretch:
             ends.append(self.edits[self._edited].steps)
@@ -331,10 +343,10 @@ class Timeline:
             return max(min(ends) - self.steps, 1)
         return goal.chunk
 
-    def _burst(self, rip: int, budget: int) -> tuple[Stop, int | None]:
+    def _burst(self, rip: int, budget: int, *, counted: bool) -> tuple[Stop, int | None]:
         """Run; how it ended, and how many instructions were completed in this stretch, if that is known."""
         cpu, goal, listens = self._cpu, self.goal, self.goal.listens
-        counted = goal.counted and goal.leave in (None, self.stretch)
+        counted = counted or (goal.counted and goal.leave in (None, self.stretch))
         if budget > 1 and listens and not goal.chunk and self._armed != Armed():
             counted = counted or bool(self._armed.watched) or not goal.again
         self._seen = self._events
@@ -355,11 +367,15 @@ class Timeline:
                 self._watching.on = False
         if stop.reason is StopReason.TRAP and self._hit_address is None:
             stop = self._behind_trap(stop)
+        if executed is not None:
+            self._spent = executed() - (stop.reason in _ENDS_STRETCH)
+        else:
+            self._spent = budget if stop.reason in (StopReason.COUNT, StopReason.TRAP) else 0
         if self.stretch != before:
             self._enter_stretch()
             return stop, 0 if stop.reason is StopReason.TRAP and self._hit_address is None else None
         if executed is not None:
-            return stop, executed() - (stop.reason in _ENDS_STRETCH)
+            return stop, self._spent
         if budget == 1 and stop.reason is not StopReason.COUNT:
             return stop, 0
         return stop, budget if budget and stop.reason is StopReason.COUNT else None
@@ -367,7 +383,7 @@ class Timeline:
     def _next_due(self) -> int:
         """The next stretch at whose beginning the run has to be stopped."""
         goal = self.goal
-        stretches = self._busy_stretches() if self.looks or self.edits else set()
+        stretches = self._busy_stretches()
         if goal.target is not None:
             stretches.add(goal.target.stretch)
         return min((stretch for stretch in stretches if stretch > self.stretch), default=_NEVER)

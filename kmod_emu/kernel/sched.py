@@ -69,6 +69,7 @@ class Scheduler:
         self._progress = False  # something happened that those who spin may be waiting for
         self._loaded: Task | None = None  # whose registers the processor holds
         self._returned: int | None = None
+        self._awaited: Task | None = None  # whose work is waited for; None: time passes for everybody
         self._tick_seen = False  # guest code has just seen `jiffies` change
         self._request: GuestCall | Block | None = None
         self._away: Away | None = None
@@ -140,8 +141,9 @@ class Scheduler:
 
     @property
     def expects(self) -> bool:
-        """Whether an event is to come, or another task waits in a loop."""
-        return self.agenda.next_ns is not None or bool(self._spinning)
+        """Whether something else comes if the code that runs only waits in a loop."""
+        others = self._awaited is not self.current or bool(self._spinning)
+        return others or self.agenda.next_ns is not None
 
     # --- the loop -----------------------------------------------------------------------------------
 
@@ -167,6 +169,7 @@ class Scheduler:
             limit: Seconds of processor time after which it counts as sleeping for ever.
         """
         end = math.inf
+        self._awaited = task
         while not task.finished:
             if not self._step(None):
                 hung_task.check(self._kernel)
@@ -190,6 +193,7 @@ class Scheduler:
         """
         clock = self._kernel.clock
         end = clock.now_ns + duration_ns
+        self._awaited = None
         while clock.now_ns < end and self._step(end if idle else clock.now_ns):
             pass
         if idle:

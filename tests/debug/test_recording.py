@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.cli.main import main
+from kmod_emu.debug import timeline
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.goal import Edit
 from kmod_emu.debug.recording import MAGIC, Recording, from_bytes
@@ -41,6 +42,22 @@ def test_code_that_never_returns_is_given_up_and_the_replay_gets_to_the_same_pla
     assert replayed.stdout == recorded.stdout
     assert replayed.stderr in recorded.stderr
     assert "given up at spin_init+0x1" in replayed.stderr
+
+
+def test_code_that_waits_in_loops_is_looked_at_where_it_was_when_it_was_recorded(monkeypatch):
+    """Real time decides when such code is looked at: the recording says where that was."""
+    monkeypatch.setattr(timeline, "_PATIENCE", 0.01)  # the test need not wait longer than it must
+    first = Debugger(Kernel())
+    first.start(samples.path("spinwait"))
+    assert first.continue_().reason is Reason.ENDED
+    recording, log = Recording.of(first), first.kernel.dmesg()
+    first.close()
+    second = Debugger(Kernel())
+    second.replay(recording)
+    assert second.continue_().reason is Reason.ENDED
+    assert (second.kernel.dmesg(), Recording.of(second).looks) == (log, recording.looks)
+    assert log[-1] == "spinwait: the thread returned 0"
+    second.close()
 
 
 def test_arguments_and_changes_by_the_user_come_along():

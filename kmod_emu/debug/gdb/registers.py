@@ -114,8 +114,8 @@ def _special(debugger: Debugger, task: Task, name: str) -> int:
         return int(debugger.kernel.cpu.read_number(getattr(x86, f"UC_X86_REG_{name.upper()}")))
     read = debugger.vector_reader(task)
     if name.startswith("st"):
-        mantissa, exponent = read(x86.UC_X86_REG_FP0 + int(name[2:]))
-        return int(exponent) << 64 | int(mantissa)
+        value = read(x86.UC_X86_REG_FP0 + int(name[2:]))  # a pair from the processor, bits from a context
+        return int(value[1]) << 64 | int(value[0]) if isinstance(value, tuple) else int(value)
     if name.startswith("xmm"):
         return int(read(x86.UC_X86_REG_XMM0 + int(name[3:])))
     number = {"fctrl": x86.UC_X86_REG_FPCW, "fstat": x86.UC_X86_REG_FPSW, "ftag": x86.UC_X86_REG_FPTAG}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
@@ -64,7 +65,7 @@ class Server:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._client = client
                 self._say("gdb is connected")
-                self._say(Session(self._debugger, client).run())
+                self._say(Session(self._debugger, client, self._say).run())
             self._busy.clear()
             if once:
                 return
@@ -81,8 +82,8 @@ class Server:
 class Session:
     """One client, from connecting to leaving."""
 
-    def __init__(self, debugger: Debugger, client: socket.socket) -> None:
-        self._debugger, self._client = debugger, client
+    def __init__(self, debugger: Debugger, client: socket.socket, say: Callable[[str], None]) -> None:
+        self._debugger, self._client, self._say = debugger, client, say
         self._packets: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sent = b""
         self._stub = Stub(debugger, self._send)
@@ -92,7 +93,7 @@ class Session:
         threading.Thread(target=self._listen, name="kmod-emu-gdb-client", daemon=True).start()
         try:
             while (packet := self._packets.get()) is not None:
-                self._send(self._stub.answer(packet))
+                self._send(self._answer(packet))
             return "gdb went away without a word: the machine stays as it is, connect again"
         except Left as left:
             self._send(b"OK")
@@ -108,6 +109,17 @@ class Session:
             self._stub.close()
             with suppress(OSError):  # also where nobody expected it: gdb must not wait for ever
                 self._client.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, packet: bytes) -> bytes:
+        try:
+            return self._stub.answer(packet)
+        except (Left, OSError):
+            raise
+        except Exception as error:  # a fault of ours: gdb is told, and goes on
+            if os.environ.get("KMOD_EMU_DEBUG"):
+                raise
+            self._say(f"internal error at {packet[:40]!r}: {type(error).__name__}: {error}; please report it")
+            return b"E5f"
 
     def _listen(self) -> None:
         """Read what comes; Ctrl-C acts at once."""

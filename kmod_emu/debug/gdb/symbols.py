@@ -82,7 +82,10 @@ def files(kernel: Kernel) -> dict[str, bytes]:
 
 
 def kernel_file(kernel: Kernel) -> bytes:
-    """An ELF file with the base kernel's symbols, at their addresses."""
+    """An ELF file with the base kernel's symbols, at their addresses.
+
+    Functions that gdb calls return to its entry.
+    """
     names, table = bytearray(b"\0"), bytearray(_SYM.size)
     start, end = layout.START_KERNEL_MAP, layout.START_KERNEL_MAP + layout.KERNEL_SIZE
     symbols = [item for item in kernel.symbols.listing() if start <= item[0] < end]
@@ -103,6 +106,19 @@ def kernel_file(kernel: Kernel) -> bytes:
         place += len(data)
     ident = b"\x7fELF\2\1\1".ljust(16, b"\0")
     head = _EHDR.pack(
-        ident, _ET_EXEC, _X86_64, 1, 0, 0, place, 0, _EHDR.size, 0, 0, _SHDR.size, len(sections), 4
+        ident,
+        _ET_EXEC,
+        _X86_64,
+        1,
+        kernel.traps.spare_code,
+        0,
+        place,
+        0,
+        _EHDR.size,
+        0,
+        0,
+        _SHDR.size,
+        len(sections),
+        4,
     )
     return head + bytes(table) + bytes(names) + section_names + b"".join(sections)
