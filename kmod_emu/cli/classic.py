@@ -162,18 +162,14 @@ def compare_paths(module: str, modern: str | None, as_json: bool) -> None:
         new = Path(modern) if modern else samples.path(old.stem)
     except LookupError as error:
         raise ToolError(f"kmod-emu: {error.args[0]}", USAGE_ERROR) from None
-    try:
-        comparison = compare(old, new)
-    except Killed:
-        raise
-    except KernelError as error:
-        raise ToolError(f"kmod-emu: {new}: {error.strerror}: {error.explanation}") from None
+    comparison = compare(old, new)
     if as_json:
         import json
 
         click.echo(json.dumps(_plain(comparison), indent=2))
     else:
         _print_table(old.stem, comparison)
+    sys.exit(int(any(comparison.errors.values())))
 
 
 def _plain(comparison: Comparison) -> dict[str, object]:
@@ -186,10 +182,13 @@ def _plain(comparison: Comparison) -> dict[str, object]:
         "system_calls": comparison.calls,
         "bytes": comparison.sizes,
         "moved": comparison.moved,
+        "errors": comparison.errors,
     }  # fmt: skip
 
 
 def _print_table(name: str, comparison: Comparison) -> None:
+    from kmod_emu.observe.steps import show
+
     click.echo(colour(f"    {'insmod ' + name:<{_TITLE}}  {'Linux 2.4':<{_WIDTH}}  Linux 2.6 and later"))
     for number, row in enumerate(comparison.rows, 1):
         cells = (textwrap.wrap(row.title, _TITLE), _cell(row.classic), _cell(row.modern))
@@ -201,6 +200,8 @@ def _print_table(name: str, comparison: Comparison) -> None:
         runs = ((call, len(list(group))) for call, group in groupby(comparison.calls[key]))
         calls = ", ".join(f"{call} ({count} times)" if count > 1 else call for call, count in runs)
         click.echo(f"{title}: {calls}; {comparison.sizes[key]} bytes through init_module(2)")
+        if comparison.errors[key]:
+            click.echo("\n".join(textwrap.wrap(show(comparison.errors[key]), 100, initial_indent="    ")))
     moved = ", ".join(comparison.moved) or "nothing"
     click.echo("\n".join(textwrap.wrap(f"Moved from insmod to the kernel: {moved}.", 100)))
 

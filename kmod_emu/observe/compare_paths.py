@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable  # noqa: TC003 - a NamedTuple asks for it
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.vsprintf import errname
+from kmod_emu.kmod.errors import ToolError
 from kmod_emu.observe.steps import plural, show
 
 if TYPE_CHECKING:
@@ -46,6 +49,13 @@ def _regions(d: Detail) -> str:
 
 def _values(params: list[str]) -> str:
     return ", ".join(map(show, params)) or "none are given"
+
+
+def _returned(d: Detail) -> str:
+    rc = d.get("rc")
+    if rc is None:
+        return "never returned"
+    return f"returned {rc}" + (f" ({errname(-rc) or 'no errno'})" if rc else "")
 
 
 # Step -> how it was done in 2.4, and how since. What one event tells of may be two steps.
@@ -101,8 +111,8 @@ STEPS: tuple[tuple[str, Way, Way], ...] = (
     ),
     (
         "init runs",
-        Way(KERNEL, "do_one_initcall", lambda d: f"init_module at {d['address']:#x}"),
-        Way(KERNEL, "do_one_initcall", lambda d: f"{show(d['symbol'])} at {d['address']:#x}"),
+        Way(KERNEL, "do_one_initcall", lambda d: f"init_module at {d['address']:#x} {_returned(d)}"),
+        Way(KERNEL, "do_one_initcall", lambda d: f"{show(d['symbol'])} at {d['address']:#x} {_returned(d)}"),
     ),
 )  # fmt: skip
 
@@ -141,11 +151,13 @@ class Comparison(NamedTuple):
         rows: The ten steps.
         calls: System calls of each machine in order, as long as the module was being loaded.
         sizes: Bytes that each got through init_module(2).
+        errors: Why a load failed, "" where it did not.
     """
 
     rows: list[Row]
     calls: dict[str, list[str]]
     sizes: dict[str, int]
+    errors: dict[str, str]
 
     @property
     def moved(self) -> list[str]:
@@ -153,31 +165,34 @@ class Comparison(NamedTuple):
         return [row.title for row in self.rows if row.moved]
 
 
-def watch(kernel: Kernel, load: Callable[[], object]) -> list[Event]:
-    """What a machine does while something is loaded."""
+def watch(kernel: Kernel, load: Callable[[], object]) -> tuple[list[Event], str]:
+    """What a machine does while something is loaded, and why that failed, "" if it did not."""
     events: list[Event] = []
     stop = kernel.events.listen(events.append)
     try:
         load()
+    except ToolError as error:
+        return events, str(error)
+    except KernelError as error:
+        return events, f"{error.strerror}: {error.explanation}"
     finally:
         stop()
-    return events
+    return events, ""
 
 
 def compare(classic: Path, modern: Path) -> Comparison:
     """Load a module of each kind on a fresh machine of its kind.
 
     Raises:
-        ToolError: insmod of 2.4 refused.
-        KernelError: The modern kernel refused.
         OSError: A file cannot be read.
     """
     from kmod_emu.api import Kernel
     from kmod_emu.classic.kernel import ClassicKernel
 
     old, new = ClassicKernel(), Kernel()
-    before = watch(old, lambda: old.insmod(classic))
-    after = watch(new, lambda: new.insmod(modern))
+    image = modern.read_bytes()
+    before, error = watch(old, lambda: old.insmod(classic))
+    after, refusal = watch(new, lambda: new.insmod(image))
     rows = [Row(title, _side(before, then), _side(after, now)) for title, then, now in STEPS]
     return Comparison(
         rows,
@@ -186,13 +201,15 @@ def compare(classic: Path, modern: Path) -> Comparison:
             "classic": _detail(before, "classic_copy_module_image").get("size", 0),
             "modern": _detail(after, "copy_module_from_user").get("size", 0),
         },
+        {"classic": error, "modern": refusal},
     )
 
 
 def _side(events: list[Event], way: Way) -> Side:
+    results = [event.detail for event in events if event.name in ("classic_init_result", "initcall_result")]
     for order, event in enumerate(events, 1):
         if event.name == way.event:
-            return Side(order, way.where, way.words(event.detail))
+            return Side(order, way.where, way.words({**event.detail, **(results[-1] if results else {})}))
     return Side(0, "", "")
 
 

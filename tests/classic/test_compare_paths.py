@@ -72,12 +72,24 @@ def test_files(cli):  # noqa: F811
 def test_what_cannot_be_compared(cli, tmp_path):  # noqa: F811
     assert "no classic sample is called 'irq'" in cli("compare-paths", "irq").stderr
     assert "no sample is called 'fat'" in cli("compare-paths", "fat").stderr
+    assert cli("compare-paths", "hello", "./x.ko").stderr == "kmod-emu: x.ko: No such file or directory\n"
+
+
+def test_loads_that_fail_are_compared_as_far_as_they_go(cli, tmp_path):  # noqa: F811
     (tmp_path / "x.o").write_bytes(b"")
-    result = cli("compare-paths", "./x.o", samples.path("hello"))
-    assert (result.exit_code, result.stderr) == (1, "x.o: cannot read ELF header from x.o\n")
-    result = cli("compare-paths", "hello", "./x.o")
-    assert (result.exit_code, result.stderr[:28]) == (1, "kmod-emu: x.o: Exec format e")
-    assert cli("compare-paths", samples.classic("msdos"), samples.path("hello")).exit_code == 1
+    result = cli("compare-paths", "./x.o", "./x.o")
+    assert result.exit_code == 1
+    assert "    x.o: cannot read ELF header from x.o\n" in result.stdout
+    assert "    Exec format error: 0 bytes are less than an ELF header\n" in result.stdout
+    assert result.stdout.count("(not done)") == 20
+    assert result.stdout.endswith("Moved from insmod to the kernel: nothing.\n")
+    report = json.loads(cli("compare-paths", "ret_enodev", "--json").stdout)
+    last = report["steps"][-1]
+    assert [last[side]["detail"].split(" returned ")[1] for side in ("classic", "modern")] == [
+        "-19 (ENODEV)"
+    ] * 2
+    assert report["errors"]["classic"].endswith("ret_enodev.o: init_module: No such device")
+    assert report["errors"]["modern"].startswith("No such device: init of ret_enodev returned -19")
 
 
 def test_the_story_of_a_load(cli):  # noqa: F811
