@@ -91,7 +91,7 @@ def run(
     from kmod_emu.classic.kmod import Daemon, ModuleLoader
     from kmod_emu.observe.narrator import Narrator
 
-    path = _sample(module)
+    path = module if modules else _sample(module)
     kernel = ClassicKernel(versions=versions, modules=modules)
     kernel[ModuleLoader].daemon = Daemon() if kerneld else None
     narrator = Narrator(click.echo, colour)
@@ -132,12 +132,13 @@ def _follow(kernel: ClassicKernel, path: str, params: tuple[str, ...], uid: int)
 
 
 def _sample(module: str) -> str:
-    """A path, or a classic sample's for a bare name."""
+    """A path, or a classic sample's on the machine for a bare name."""
     from kmod_emu import samples
+    from kmod_emu.classic.conf import ROOT
 
     if "/" not in module and "." not in module and not Path(module).is_file():
         try:
-            return str(samples.classic(module))
+            return f"{ROOT}/{samples.classic(module).name}"
         except LookupError as error:
             raise ToolError(f"kmod-emu: {error.args[0]}", USAGE_ERROR) from None
     return module
