@@ -39,19 +39,13 @@ def report(
     The page is one file that needs no network: the steps, the map of memory, symbols, relocations, the list
     of modules, calls, the log beside its source, devices and allocations. Exit status as `run`.
     """
-    from kmod_emu.observe.report.model import Collector
+    from kmod_emu.observe.report.model import collect
     from kmod_emu.observe.report.page import page
-    from kmod_emu.observe.run import Run
 
     kernel, path, _ = fresh_machine(module, release)
     kernel.cpu.watchdog.limit = time_limit
-    collector = Collector(kernel, path)
     with ends_at_once():
-        result = Run(kernel, path, " ".join(params), uid)
-        result.look()
-        collector.loaded()
-        kernel.advance(seconds)
-        result.remove()
-    Path(output).write_text(page(collector.finish(result)), encoding="utf-8")
-    click.echo(f"{output}: {result.name} on {kernel.profile.release}")
-    sys.exit(result.status)
+        model = collect(kernel, path, " ".join(params), uid, seconds)
+    Path(output).write_text(page(model), encoding="utf-8")
+    click.echo(f"{output}: {model['module']} on {kernel.profile.release}")
+    sys.exit(model["status"])

@@ -9,6 +9,7 @@ from kmod_emu.drivers.table import dev_func_i_table
 from kmod_emu.kernel import layout
 from kmod_emu.module.modules import Modules
 from kmod_emu.observe.relocations import relocations
+from kmod_emu.observe.run import Run
 from kmod_emu.observe.steps import describe
 from kmod_emu.observe.trace.tracer import Tracer
 
@@ -16,13 +17,34 @@ if TYPE_CHECKING:
     from kmod_emu.api import Kernel
     from kmod_emu.kernel.events import Event
     from kmod_emu.module.modules import Module
-    from kmod_emu.observe.run import Run
     from kmod_emu.observe.trace.tracer import Record
 
 MAX_RELOCATIONS, MAX_CALLS, MAX_LINES = 2_000, 5_000, 5_000
 _OF_MEMORY = ("kmalloc", "__kmalloc", "kzalloc", "krealloc", "kvmalloc", "devm_kmalloc", "kstrdup", "kmemdup",
               "kmem_cache_", "vmalloc", "vzalloc", "__alloc_pages", "__get_free_pages",
               "kfree", "kvfree", "vfree", "__free_pages", "free_pages")  # fmt: skip
+
+
+def collect(kernel: Kernel, path: str, params: str = "", uid: int = 0, seconds: float = 0) -> dict[str, Any]:
+    """Load a module, remove it, and tell all about it: what `page` draws.
+
+    Args:
+        kernel: A fresh machine.
+        path: Of the module's file.
+        params: Its parameters.
+        uid: Who calls insmod.
+        seconds: Virtual time that passes before rmmod.
+
+    Raises:
+        ToolError: The file cannot be read.
+    """
+    collector = Collector(kernel, path)
+    run = Run(kernel, path, params, uid)
+    run.look()
+    collector.loaded()
+    kernel.advance(seconds)
+    run.remove()
+    return collector.finish(run)
 
 
 class Collector:

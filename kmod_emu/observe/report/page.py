@@ -11,18 +11,27 @@ _HEIGHT, _LABEL = 480, 15  # pixels of the module's map, and of a line of text i
 _CLASSES = {"r-x": "rx", "rw-": "rw", "r--": "ro"}
 
 
-def page(model: dict[str, Any]) -> str:
-    """One self-contained HTML file."""
+def page(model: dict[str, Any], live: dict[str, Any] | None = None) -> str:
+    """One self-contained HTML file.
+
+    Args:
+        model: What `collect` made.
+        live: `role` and number of `steps`, for the page that is served: it has a panel for each step.
+    """
     import jinja2
 
+    folder = resources.files("kmod_emu") / "observe/report"
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined, finalize=_harmless
+        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
+        autoescape=True,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_harmless,
     )
     environment.globals["ending"] = _ending
-    template = environment.from_string(
-        resources.files("kmod_emu").joinpath("observe/report/page.html.j2").read_text(encoding="utf-8")
+    return environment.get_template("page.html.j2").render(
+        m=model, parts=_PARTS, bars=_bars(model), pages=_pages(model["regions"]), live=live
     )
-    return template.render(m=model, parts=_PARTS, bars=_bars(model), pages=_pages(model["regions"]))
 
 
 def _harmless(value: object) -> object:
