@@ -16,6 +16,7 @@ __all__ = ["Decoded", "decode", "indirect_target"]
 _MAX_LENGTH = 15
 _SUFFIXES = "bwlq"
 _SMALL = re.compile(r"(?<!\w)(-?)(\d+)\(")  # a displacement in decimal
+_NO_SCALE = re.compile(r"(\((?:%\w+)?,%\w+)\)")
 _ABSOLUTE = re.compile(r"(^|,|:)(\d+)(?=$|,)(?![^()]*\))")  # an address without a register
 _BASE = re.compile(r"(?<![\w)])\(")  # a displacement left out
 _IMMEDIATE = re.compile(r"\$(-?)(0x[0-9a-f]+|\d+)")
@@ -99,6 +100,7 @@ def _operands(text: str, detailed: Any) -> str:
 
     text = _IMMEDIATE.sub(immediate, text.replace(", ", ","))
     text = _SMALL.sub(lambda match: f"{match.group(1)}{int(match.group(2)):#x}(", text)
+    text = _NO_SCALE.sub(r"\1,1)", text)
     text = _ABSOLUTE.sub(lambda match: f"{match.group(1)}{int(match.group(2)):#x}", text)
     return _BASE.sub("0x0(", text) if detailed.encoding.disp_offset else text
 

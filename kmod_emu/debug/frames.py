@@ -177,7 +177,8 @@ class Frame:
                 kept = old.to_bytes(8, "little")[len(data) :] if len(data) < 4 else b""
                 change(name, int.from_bytes(data + kept, "little"))
 
-        return Value(kind, content.ljust(kind.size, b"\0"), memory=self.program.memory, store=store)
+        content = content.ljust(kind.size, b"\0")
+        return Value(kind, content, memory=self.program.memory, store=store, register=name)
 
 
 class _FrameContext(Context):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-import struct
 from bisect import bisect_right
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from kmod_emu.debug.dwarf.lines import rows_of
+from kmod_emu.debug.dwarf.relocate import relocate_debug_sections
 from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
 
-_SHF_EXECINSTR, _SHT_SYMTAB, _STT_SECTION = 4, 2, 3
+_SHF_EXECINSTR = 4
 _SECTION_SHIFT = 32  # where a section's number stands in the addresses that the tables below use
 
 
@@ -28,13 +29,19 @@ class LineTable:
     def __init__(self, image: bytes) -> None:
         from elftools.elf.elffile import ELFFile
 
-        patched, self.sections = _give_sections_addresses(image)
-        elf = ELFFile(io.BytesIO(patched))
+        self.sections = {
+            section.name: number
+            for number, section in enumerate(ELFFile(io.BytesIO(image)).iter_sections())
+            if section["sh_flags"] & _SHF_EXECINSTR
+        }
+        places = {name: number << _SECTION_SHIFT for name, number in self.sections.items()}
+        elf = ELFFile(io.BytesIO(relocate_debug_sections(image, places)))
         rows: list[tuple[int, str, int]] = []
         if elf.has_dwarf_info():
-            dwarf = elf.get_dwarf_info(relocate_dwarf_sections=True)
-            for unit in dwarf.iter_CUs():
-                rows += _rows(dwarf, unit)
+            dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False)
+            rows = [
+                (row.address, row.file, row.line) for unit in dwarf.iter_CUs() for row in rows_of(dwarf, unit)
+            ]
         rows.sort(key=lambda row: row[0])
         self._rows = rows
         self._starts = [row[0] for row in rows]
@@ -58,47 +65,6 @@ class LineTable:
             return None
         _, name, line = self._rows[index]
         return f"{name}:{line}" if line else None
-
-
-def _give_sections_addresses(image: bytes) -> tuple[bytes, dict[str, int]]:
-    """The file with other values in the symbols of its executable sections; the sections' numbers."""
-    from elftools.elf.elffile import ELFFile
-
-    elf, patched, numbers = ELFFile(io.BytesIO(image)), bytearray(image), {}
-    for number, section in enumerate(elf.iter_sections()):
-        if section["sh_flags"] & _SHF_EXECINSTR:
-            numbers[section.name] = number
-    for section in elf.iter_sections():
-        if section["sh_type"] != "SHT_SYMTAB":
-            continue
-        for place in range(section["sh_offset"], section["sh_offset"] + section["sh_size"], 24):
-            info, _, index = struct.unpack_from("<BBH", image, place + 4)
-            if info & 15 == _STT_SECTION and index in numbers.values():
-                struct.pack_into("<Q", patched, place + 8, index << _SECTION_SHIFT)
-    return bytes(patched), numbers
-
-
-def _rows(dwarf: Any, unit: Any) -> list[tuple[int, str, int]]:
-    program = dwarf.line_program_for_CU(unit)
-    if program is None:
-        return []
-    files, base = program["file_entry"], 0 if program["version"] >= 5 else 1
-    folders = program["include_directory"]
-    rows = []
-    for entry in program.get_entries():
-        state = entry.state
-        if state is None:
-            continue
-        if state.end_sequence:
-            rows.append((state.address, "", 0))
-            continue
-        index = state.file - base
-        known = files[index] if 0 <= index < len(files) else None
-        name = known.name.decode("utf-8", "replace") if known is not None else "?"
-        if known is not None and (where := known.dir_index - base) >= 0 and where < len(folders) and where:
-            name = f"{folders[where].decode('utf-8', 'replace')}/{name}"
-        rows.append((state.address, name, state.line))
-    return rows
 
 
 @lru_cache(maxsize=4)

@@ -102,7 +102,9 @@ class Program:
         if found is None:
             return ""
         name, offset = found
-        return f"<{name}+{offset}>" if offset else f"<{name}>"
+        if ".cold" in name and (scopes := self.scopes(address)):  # the rest of a function that lies elsewhere
+            name, offset = scopes[-1].name, address - scopes[-1].entry
+        return f"<{name}{offset:+d}>" if offset else f"<{name}>"
 
     def locate(self, address: int) -> tuple[str, int] | None:
         """The symbol before an address, in the same section of a module, and how far."""

@@ -153,6 +153,9 @@ def test_panels_on_a_terminal(terminal):
     plain = ESCAPES.sub("", drawn)
     assert " → 0xffffffffc0005005 <params_init+5>" in plain
     assert " →    65" in plain
+    plain = ESCAPES.sub("", terminal("#0  0x", "advance *params_init+48\r"))
+    assert re.search(r" → 0xffffffffc0005030 <params_init\+48> +call +0x\w+ <_printk>", plain)
+    assert re.search(r'\$rdi = 0x\w+ "\\0016params: count=|fmt = 0x\w+ "\\0016params: count=', plain)
     assert "lev" in terminal("level_set", "p lev\t\t")
     terminal("quit", "\x15quit\r")
 

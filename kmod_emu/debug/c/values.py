@@ -51,6 +51,7 @@ class Value:
         memory: What it lies in.
         field: For a bit-field: which bits of the storage unit at `address`.
         store: Changes it, where it lies in a register or the like.
+        register: The register that it is in.
         lost: Why there is no value, in gdb's words: "optimized out", "synthetic pointer".
     """
 
@@ -63,10 +64,11 @@ class Value:
         memory: MemoryAccess | None = None,
         field: Field | None = None,
         store: Callable[[bytes], None] | None = None,
+        register: str = "",
         lost: str = "",
     ) -> None:
         self.type, self.address, self.memory, self.field = kind, address, memory, field
-        self.lost, self._content, self._store = lost, content, store
+        self.lost, self.register, self._content, self._store = lost, register, content, store
 
     @classmethod
     def of(cls, kind: CType, number: float) -> Value:

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 from rich.rule import Rule
 from rich.text import Text
 
-from kmod_emu.debug.c.values import DebugError
+from kmod_emu.debug.c.types import POINTER_SIZE
+from kmod_emu.debug.c.values import DebugError, Value
 from kmod_emu.debug.disassembly import decode, indirect_target
 from kmod_emu.debug.registers import flag_text
 from kmod_emu.debug.terminal.describe import frame_text, shown
 from kmod_emu.machine.memory import EXEC, PageFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from rich.console import RenderableType
 
+    from kmod_emu.debug.disassembly import Decoded
     from kmod_emu.debug.terminal.session import Session
 
 __all__ = ["Panels"]
 
 _REGISTERS = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
               "r14", "r15", "rip")  # fmt: skip
+_PASSED = ("rdi", "rsi", "rdx", "rcx", "r8", "r9")
 _CODE_BEFORE, _CODE = 4, 11
 _SOURCE_BEFORE, _SOURCE = 4, 10
 _STACK, _FRAMES, _VARIABLES = 6, 6, 10
@@ -152,19 +155,26 @@ class Panels:
             line.append(one.text(session.program.symbol))
             yield line
             if current:
-                yield from self._target(code[one.address - start :], one.address)
+                yield from self._target(one, code[one.address - start :])
 
-    def _target(self, code: bytes, address: int) -> Iterator[RenderableType]:
-        """Where an indirect call leads."""
+    def _target(self, one: Decoded, code: bytes) -> Iterator[RenderableType]:
+        """Where an indirect call leads, and what a call passes to a function whose prototype is known."""
         session = self._session
+        registers = session.frame.registers
+        where = one.target
         try:
-            where = indirect_target(
-                code, address, session.frame.registers, session.program.kernel.memory.read_u64
-            )
+            if where is None:
+                read = session.program.kernel.memory.read_u64
+                where = indirect_target(code, one.address, registers, read)
+                if where is not None:
+                    yield Text(f"      ↳ {session.names.printer.address(where)}", style=_HERE)
         except PageFault:
             return
-        if where is not None:
-            yield Text(f"      ↳ {session.names.printer.address(where)}", style=_HERE)
+        if where is None or not one.mnemonic.startswith("call"):
+            return
+        for name, value in passed(session, where, registers):
+            line = Text(f"      {name} = ", style=_NAME, no_wrap=True, overflow="ellipsis")
+            yield line.append(shown(session, value, typed=True), style="default")
 
     def _source(self) -> Iterator[RenderableType]:
         session = self._session
@@ -208,6 +218,30 @@ class Panels:
             yield Text(frame_text(session, frame), style=style, no_wrap=True, overflow="ellipsis")
         if len(session.frames) > _FRAMES:
             yield Text(f"... {len(session.frames) - _FRAMES} more", style=_DIM)
+
+
+def passed(session: Session, address: int, registers: Mapping[str, int]) -> Iterator[tuple[str, Value]]:
+    """The arguments that a call of a function at an address passes in registers, by its prototype."""
+    found = session.program.locate(address)
+    if found is None or found[1]:
+        return
+    name, memory = found[0], session.names.memory
+    scopes = session.program.scopes(address)
+    info = session.program.info_at(address)
+    if scopes and info is not None:
+        parameters = [(n, info.types.type_of(die)) for n, die in scopes[-1].variables(parameters=True)]
+    else:
+        known = session.program.prototype(name)
+        if known is None or known[0].parameters is None:
+            return
+        kinds = known[0].parameters
+        parameters = list(
+            zip(known[1] if len(known[1]) == len(kinds) else [""] * len(kinds), kinds, strict=True)
+        )
+    for (label, kind), register in zip(parameters, _PASSED, strict=False):
+        if kind.size <= POINTER_SIZE and register in registers:
+            content = registers[register].to_bytes(8, "little")[: kind.size]
+            yield label or f"${register}", Value(kind, content, memory=memory)
 
 
 def _rule(title: str, width: int) -> Rule:

@@ -21,7 +21,7 @@ def test_it_stops_at_the_first_instruction_of_init(talk):
     t = talk("hello")
     assert t.greeting.endswith("hello_init () at samples/hello/hello.c:8\n8\t{")
     assert t("p $rip") == "$1 = (void (*)()) 0xffffffffc0005000 <hello_init>"
-    assert t("x/2i $pc").split("\n")[0] == "=> 0xffffffffc0005000 <hello_init>:\tnopl   0x0(%rax,%rax)"
+    assert t("x/2i $pc").split("\n")[0] == "=> 0xffffffffc0005000 <hello_init>:\tnopl   0x0(%rax,%rax,1)"
     assert t("bt") == "#0  hello_init () at samples/hello/hello.c:8"
     assert t("info symbol hello_init") == "hello_init in section .init.text of hello"
     assert "rip            0xffffffffc0005000  0xffffffffc0005000 <hello_init>" in t("info registers")
@@ -266,7 +266,7 @@ def test_lists_and_disassembly(talk):
     ]
     code = t("disassemble").split("\n")
     assert code[0] == "Dump of assembler code for function hello_init:"
-    assert code[1] == "=> 0xffffffffc0005000 <+0>:\tnopl   0x0(%rax,%rax)"
+    assert code[1] == "=> 0xffffffffc0005000 <+0>:\tnopl   0x0(%rax,%rax,1)"
     assert re.fullmatch(r"   0xffffffffc000500c <\+12>:\tcall   0xffffffff82\w{6} <_printk>", code[3])
     assert code[-1] == "End of assembler dump."
     assert t("set disassembly-flavor intel", "x/2i $pc").split("\t")[-1].startswith("mov    rdi, ")
