@@ -20,7 +20,7 @@ def kernel():
     return ClassicKernel()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(FAT) - 1), st.binary(min_size=1, max_size=8))
 def test_any_bytes_may_be_wrong(at, change):
     blob = FAT[:at] + change + FAT[at + len(change) :]
@@ -28,7 +28,7 @@ def test_any_bytes_may_be_wrong(at, change):
         ObjectFile("x.o", blob)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(SHOFF, len(FAT) - 1) | st.integers(0, 64), st.integers(0, 255))
 def test_a_wrong_header_is_never_a_traceback(kernel, tmp_path_factory, at, value):
     """Through all of insmod, as far as it comes; -n keeps what would crash the kernel out of it."""
@@ -43,7 +43,7 @@ def test_a_wrong_header_is_never_a_traceback(kernel, tmp_path_factory, at, value
 
 
 @given(st.integers(0, len(FAT) - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_file_may_end_anywhere(length):
     with contextlib.suppress(ToolError):
         ObjectFile("x.o", FAT[:length])

@@ -181,5 +181,5 @@ class SnapshotsAgainstModel(RuleBasedStateMachine):
 
 def test_snapshots_against_a_model(new_machine):
     case = type("Case", (SnapshotsAgainstModel,), {"make": staticmethod(new_machine)}).TestCase
-    case.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+    case.settings = settings(max_examples=30, stateful_step_count=25)
     case().runTest()

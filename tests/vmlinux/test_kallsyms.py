@@ -57,7 +57,7 @@ def test_a_kernel_without_symbols_has_none():
     assert kallsyms.find(Vmlinux(elf([]))) is None
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_damage_raises_nothing(data):
     release = data.draw(st.sampled_from(sorted(LAYOUTS)))

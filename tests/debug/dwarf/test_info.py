@@ -85,7 +85,7 @@ def test_a_module_without_debug_information_has_none(tmp_path):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_a_damaged_file_raises_nothing(data):
     image = bytearray(ECHO)

@@ -412,7 +412,7 @@ WORDS = [
 TEXT = st.text(alphabet="/&*()[]{}.->$+= :,\"'%@#abcdefgxinouw0123456789_\\", max_size=16)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from(WORDS), TEXT), max_size=4))
 def test_no_text_is_more_than_refused(random_session, lines):
     for command, text in lines:
