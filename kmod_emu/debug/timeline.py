@@ -21,6 +21,7 @@ from kmod_emu.debug.runner import Runner
 from kmod_emu.debug.watching import Watching
 from kmod_emu.kernel.spin import Following
 from kmod_emu.machine.cpu import Stop, StopReason
+from kmod_emu.machine.memory import Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ _COMPUTING_LOOKS = 16  # after so many, the scheduler lets events come to code t
 _RATE = 50_000_000  # instructions a second, for a place near to where code was interrupted
 _NEAREST, _FARTHEST = 1_000, 10_000_000
 _JUMP_TO_NEXT = b"\xeb\x00"
+_HOT = 100_000  # instructions that are run with a limit after an access to a watched page: code that was
+# translated with one stays, and the next access is near, mostly
 _NEVER = 1 << 62
 _CHUNK = 1 << 15  # instructions that are counted one by one, at most, when a place is looked for
 _ENDS_STRETCH = (StopReason.FAULT, StopReason.EXCEPTION)
@@ -161,7 +164,7 @@ class Timeline:
         self._base, self._events, self._at_base, self._passed = Place(0), 0, True, False
         self._hit_address: int | None = None
         self._skip: int | None = None
-        self._active = self._mine = False
+        self._active = self._mine = self._hot = False
         self._entered, self._alert, self._due = 0, _NEVER, _NEVER
         self._following: Following | None = None
         self._looked = self._seen = self._spent = 0
@@ -284,6 +287,12 @@ class Timeline:
 
     def _run(self, rip: int, count: int = 0, patience: float = math.inf) -> Stop:
         """Stands in for `Cpu.run` where the scheduler runs guest code."""
+        try:
+            return self._run_stretches(rip, count)
+        finally:
+            self._watching.on = False  # nobody else's runs stop at guarded pages
+
+    def _run_stretches(self, rip: int, count: int) -> Stop:
         self._runner.check()
         self._begin_stretch()
         self._following, self._looked, begun, spent = None, 0, self.stretch, 0
@@ -358,19 +367,20 @@ class Timeline:
         if self._interrupted or self._pending:
             self._alert = 0
         patience = _PATIENCE if goal.judge is not None and not (budget or goal.again) else math.inf
+        limit = budget or (_HOT if self._hot else 0)
+        self._hot = False
         with cpu.counting() if counted else nullcontext(None) as executed:
             self._counting, self._active = executed, listens
             try:
-                stop = cpu.run(rip, budget, patience)
+                stop = cpu.run(rip, limit, patience)
             finally:
                 self._active, self._counting = False, None
-                self._watching.on = False
         if stop.reason is StopReason.TRAP and self._hit_address is None:
             stop = self._behind_trap(stop)
         if executed is not None:
             self._spent = executed() - (stop.reason in _ENDS_STRETCH)
         else:
-            self._spent = budget if stop.reason in (StopReason.COUNT, StopReason.TRAP) else 0
+            self._spent = limit if stop.reason in (StopReason.COUNT, StopReason.TRAP) else 0
         if self.stretch != before:
             self._enter_stretch()
             return stop, 0 if stop.reason is StopReason.TRAP and self._hit_address is None else None
@@ -378,7 +388,7 @@ class Timeline:
             return stop, self._spent
         if budget == 1 and stop.reason is not StopReason.COUNT:
             return stop, 0
-        return stop, budget if budget and stop.reason is StopReason.COUNT else None
+        return stop, limit if stop.reason is StopReason.COUNT else None
 
     def _next_due(self) -> int:
         """The next stretch at whose beginning the run has to be stopped."""
@@ -401,6 +411,9 @@ class Timeline:
         self.rip = stop.rip
         if self._watching.guards(stop):
             return self._watched(stop, executed)
+        if self._broken_at(stop):
+            self._moved(executed)
+            return None
         if stop.reason not in _NO_EVENT and self._hit_address is None:
             self._events += 1
         self._moved(executed)
@@ -426,6 +439,12 @@ class Timeline:
             self._judge(Event(stop.rip, caught=caught))
         self._stepped()
         return stop
+
+    def _broken_at(self, stop: Stop) -> bool:
+        """Whether code that cannot be fetched has a breakpoint: gdb puts one on the stack under its calls."""
+        fault = stop.fault  # whose address is that of the page, or more
+        fetched = fault is not None and fault.access is Access.FETCH and not (fault.address ^ stop.rip) >> 12
+        return fetched and self.goal.listens and stop.rip in self._hooks and self._skip != stop.rip
 
     def _moved(self, executed: int | None) -> None:
         if executed is None:
@@ -485,7 +504,7 @@ class Timeline:
             self._pause(event)
 
     def _pause(self, event: Event | None) -> None:
-        self.event = event
+        self.event, self._watching.on = event, False
         self._cpu.write("rip", self.rip)
         self._runner.pause()
         self._watching.refresh()
@@ -530,6 +549,7 @@ class Timeline:
     def _watched(self, stop: Stop, executed: int | None) -> Stop | None:
         """An instruction touches a page with watched bytes: run it alone."""
         done, change = self._watching.step(stop)
+        self._hot = True
         if done.reason is not StopReason.COUNT:
             self._moved(executed)
             return self._after_burst(done, 0)

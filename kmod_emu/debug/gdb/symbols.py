@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from xml.sax.saxutils import quoteattr
 
 from kmod_emu.kernel import layout
+from kmod_emu.machine.traps import SLOT_SIZE
 from kmod_emu.module.modules import Modules, ModuleState
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _SHDR = struct.Struct("<IIQQQQIIQQ")
 _SYM = struct.Struct("<IBBHQQ")
 _SHF_ALLOC, _SHF_EXECINSTR = 2, 4
-_NOBITS, _SYMTAB, _STRTAB = 8, 2, 3
+_NOBITS, _PROGBITS, _SYMTAB, _STRTAB = 8, 1, 2, 3
 _NOWHERE = 0xFFFF_FFFE_0000_0000  # where no memory ever is: for sections that are not kept, as .modinfo
 _FUNCTION, _OBJECT, _ET_EXEC, _X86_64 = 1 << 4 | 2, 1 << 4 | 1, 2, 62
 
@@ -93,14 +94,15 @@ def kernel_file(kernel: Kernel) -> bytes:
     for address, letter, name in [*symbols, *((address, "t", name) for address, name in ours)]:
         table += _SYM.pack(len(names), _FUNCTION if letter in "tTwW" else _OBJECT, 0, 1, address, 0)
         names += name.encode() + b"\0"
-    section_names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0"
+    section_names = b"\0.text\0.symtab\0.strtab\0.shstrtab\0.debug_frame\0"
     flags = _SHF_ALLOC | _SHF_EXECINSTR
     sections = [bytes(_SHDR.size), _SHDR.pack(1, _NOBITS, flags, start, 0, end - start, 0, 0, 4096, 0)]
-    place = _EHDR.size
+    frames, place = _debug_frame(kernel.traps.return_address), _EHDR.size
     for name_at, kind, data, link, entry in (
         (7, _SYMTAB, table, 3, _SYM.size),
         (15, _STRTAB, names, 0, 0),
         (23, _STRTAB, section_names, 0, 0),
+        (33, _PROGBITS, frames, 0, 0),
     ):
         sections.append(_SHDR.pack(name_at, kind, 0, 0, place, len(data), link, bool(entry), 1, entry))
         place += len(data)
@@ -121,4 +123,29 @@ def kernel_file(kernel: Kernel) -> bytes:
         len(sections),
         4,
     )
-    return head + bytes(table) + bytes(names) + section_names + b"".join(sections)
+    return head + bytes(table) + bytes(names) + section_names + frames + b"".join(sections)
+
+
+def _debug_frame(outermost: int) -> bytes:
+    """Call frames of the traps: the return address is on top of the stack; nobody called the outermost."""
+    cie = _cfi(
+        0xFFFF_FFFF, b"\4\0\x08\0\1\x78\x10" + b"\x0c\7\x08" + b"\x90\1"
+    )  # CFA: rsp + 8; rip at CFA - 8
+    first, behind = (
+        outermost - 1,
+        outermost + SLOT_SIZE,
+    )  # a caller is looked up by the byte before its address
+    ranges = (
+        (layout.TRAP_BASE, first, b""),
+        (first, behind, b"\7\x10"),  # rip is undefined
+        (behind, layout.TRAP_BASE + layout.TRAP_SPACE, b""),
+    )
+    return cie + b"".join(
+        _cfi(0, struct.pack("<QQ", start, end - start) + instructions) for start, end, instructions in ranges
+    )
+
+
+def _cfi(identity: int, contents: bytes) -> bytes:
+    """An entry of .debug_frame: a CIE, or an FDE of the CIE at the given offset."""
+    contents += b"\0" * (-(len(contents) + 8) % 8)  # DW_CFA_nop
+    return struct.pack("<II", len(contents) + 4, identity) + contents

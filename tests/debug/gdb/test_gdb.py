@@ -94,7 +94,10 @@ def test_a_line_a_local_a_step_a_watched_variable_and_back():
 @needs_gdb
 def test_exit_is_reached_and_the_log_is_shown():
     with serving("hello") as (address, _):
-        output = gdb(address, "break hello_exit", "continue", "monitor lsmod", "continue")
+        calls = "print ((int(*)(int))jiffies_to_msecs)(5)", "finish"
+        output = gdb(address, *calls, "break hello_exit", "continue", "monitor lsmod", "continue")
+    assert "$1 = 20\n" in output
+    assert "kmod_emu_return ()\nValue returned is $2 = 0\n" in output
     assert '"rmmod" hit Breakpoint 1, hello_exit () at samples/hello/hello.c:15' in output
     assert re.search(r"Hello world!.*hello +16384  -1.*Cleaning up module\.", output, re.DOTALL), output
     assert "exited normally" in output
