@@ -9,17 +9,21 @@ from kmod_emu.abi import profile as profiles
 from kmod_emu.api import Kernel
 from kmod_emu.classic import char_dev, exports, kmod, procfs
 from kmod_emu.classic.char_dev import ClassicCharDevices
+from kmod_emu.classic.exports import versioned
 from kmod_emu.classic.kmod import ModuleLoader
+from kmod_emu.classic.link import bare
 from kmod_emu.classic.modules import ModuleList
 from kmod_emu.classic.structs import RELEASE, STRUCTS
 from kmod_emu.classic.syscalls import system_calls
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_all
+from kmod_emu.fs.vfs import Vfs
+from kmod_emu.kernel.exports import Fidelity, symbol_name
 from kmod_emu.net.install import install as install_net
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.fs.procfs import Procfs
@@ -75,6 +79,7 @@ class ClassicKernel(Kernel):
         """The module subsystem of 2.4, and the files that show it; /proc."""
         proc, _ = mount_all(self)
         install_net(self, proc)
+        self[Vfs].umount("/sys")  # sysfs came with 2.6
         more = {**char_dev.EXPORTS, **kmod.EXPORTS}
         self.add(ModuleList(self, exports.export_table(self, more, versions=self.versions)))
         self.add(ClassicCharDevices(self))
@@ -112,6 +117,44 @@ class ClassicKernel(Kernel):
         """
         with self.process(uid=uid, comm="rmmod") as process:
             process.delete_module(name, flags)
+
+    def symbol(self, name: str) -> int:
+        """Address of what the kernel or a module exports, with or without its version; else as `Kernel`'s.
+
+        Raises:
+            LookupError: There is none of that name.
+
+        >>> k = ClassicKernel(versions=True)
+        >>> k.symbol("printk") == k.symbol("printk_R1b7d4074")
+        True
+        """
+        for modules in (part for part in self._subsystems.values() if isinstance(part, ModuleList)):
+            for module in (modules.kernel_module, *modules):
+                for value, exported in modules.symbols(module):
+                    if name in (exported, bare(exported, "")):
+                        return value
+        return super().symbol(name)
+
+    def export(
+        self, prototype: str, fidelity: Fidelity = Fidelity.EXACT
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Decorator: add an export to the kernel's `__ksymtab`, or replace one; not kept in a saved machine.
+
+        >>> k = ClassicKernel()
+        >>> @k.export("int twice(int x)")
+        ... def twice(kernel, x):
+        ...     return 2 * x
+        >>> k.call(k.symbol("twice"), 21)
+        42
+        """
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            super(ClassicKernel, self).export(prototype, fidelity)(function)
+            name = versioned(prototype) if self.versions else symbol_name(prototype)
+            self[ModuleList].export(name, super(ClassicKernel, self).symbol(symbol_name(prototype)))
+            return function
+
+        return register
 
     @property
     def modules(self) -> list[StructView]:  # type: ignore[override]

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
 
-_PLACE = DATA_BASE + DATA_SPACE - (1 << 16)  # of module_list, kernel_module and its symbol table
+_PLACE = DATA_BASE + DATA_SPACE // 2  # of module_list, kernel_module and its symbol table
+_ROOM = 1 << 16
 _KERNEL_MODULE = _PLACE + 64
 _TABLE = _KERNEL_MODULE + 256
 _LONGEST_LIST = 1 << 16  # where a module has made the list a ring, nobody follows it for ever
@@ -59,19 +60,27 @@ class ModuleList:
 
     def _boot(self, exports: Mapping[str, int]) -> None:
         """What the kernel's build leaves in its data: the list with the kernel alone, and __ksymtab."""
+        kernel = self.kernel_module
+        kernel.size_of_struct, kernel.usecount, kernel.flags = MODULE.size, 1, MOD_RUNNING
+        self._memory.write_u64(self.head, kernel.address)
+        self._write_table(exports)
+
+    def _write_table(self, exports: Mapping[str, int]) -> None:
+        """The kernel's __ksymtab, and behind it the names."""
         table, names = bytearray(), bytearray(b"\0")
         strings = _TABLE + SYMBOL.size * len(exports)
         for name, value in exports.items():
             table += SYMBOL.pack(value, strings + len(names))
             names += name.encode() + b"\0"
-        assert strings + len(names) <= DATA_BASE + DATA_SPACE
+        assert strings + len(names) <= _PLACE + _ROOM
         self._memory.write(_TABLE, bytes(table + names))
         kernel = self.kernel_module
-        kernel.size_of_struct = MODULE.size
-        kernel.set("name", strings)
-        kernel.usecount, kernel.flags = 1, MOD_RUNNING
-        kernel.nsyms, kernel.syms = len(exports), _TABLE
-        self._memory.write_u64(self.head, kernel.address)
+        kernel.name, kernel.nsyms, kernel.syms = strings, len(exports), _TABLE
+
+    def export(self, name: str, value: int) -> None:
+        """Add a symbol to what the kernel exports, or replace one."""
+        known = {symbol: address for address, symbol in self.symbols(self.kernel_module)}
+        self._write_table({**known, name: value})
 
     # --- the list -----------------------------------------------------------------------------------
 

@@ -84,14 +84,14 @@ def exec_(
 @contextmanager
 def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[Kernel]:
     from kmod_emu.api import Kernel
-    from kmod_emu.cli.machine import machine
+    from kmod_emu.cli.machine import kernel_class, machine, state_path
 
     if kept:
         with machine(state, change=True) as kernel:
             yield kernel
         return
     try:
-        kernel = Kernel(release)
+        kernel = Kernel(release) if release else kernel_class(state_path(state))()
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)
@@ -120,7 +120,8 @@ def _insmod(kernel: Kernel, file: str, params: str) -> None:
     from kmod_emu import samples
     from kmod_emu.kmod import insmod
 
-    path = str(samples.path(file)) if file in samples.names() and not os.path.exists(file) else file
+    sample = kernel.profile.series != "2.4" and file in samples.names() and not os.path.exists(file)
+    path = str(samples.path(file)) if sample else file
     try:
         kernel.insmod(path, params)
     except Killed:

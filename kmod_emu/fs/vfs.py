@@ -83,6 +83,11 @@ class Vfs:
         sb.covers, place.mounted = place, sb
         self.mounts[path] = sb
 
+    def umount(self, path: str) -> None:
+        """Uncover a directory."""
+        if place := self.mounts.pop(path).covers:
+            place.mounted = None
+
     def make(self, path: str, mode: int, rdev: int = 0) -> Dentry:
         """A file or directory of the kernel's own, whose parents exist."""
         parent, _, name = path.strip("/").rpartition("/")
@@ -180,8 +185,7 @@ class Vfs:
     def load(self, state: Any) -> None:
         """Put saved state back."""
         for path in self.mounts.keys() - state["guest"].keys():
-            if place := self.mounts.pop(path).covers:
-                place.mounted = None
+            self.umount(path)
         for path, sb in self.mounts.items():
             sb.address, sb.mount_address = state["guest"][path]
             if isinstance(sb, RamSuperBlock):

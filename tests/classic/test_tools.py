@@ -1,6 +1,7 @@
 """`kmod-emu --classic TOOL` on a machine of its own beside the modern one."""
 
 import errno
+import os
 
 import pytest
 
@@ -207,3 +208,14 @@ def test_the_owner_of_operations_is_pinned_while_a_device_is_open():
         with pytest.raises(KernelError) as going:
             process.open("/dev/o", 2)
     assert going.value.errno == errno.ENODEV
+
+
+def test_a_program_on_a_fresh_machine(cli):  # noqa: F811
+    if not os.path.exists("/bin/busybox"):
+        pytest.skip("no busybox")
+    script = "cat /proc/modules; ls /sys; uname -r"
+    result = cli("--classic", "exec", "--insmod", "chardev", "--", "sh", "-c", script)
+    assert result.exit_code == 0
+    assert cli("--classic", "exec", "--insmod", "nobody", "--", "sh", "-c", "").stderr == (
+        "insmod: nobody: no module by that name found\n"
+    )

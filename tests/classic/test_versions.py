@@ -68,3 +68,29 @@ def test_with_versions_on_both_sides_the_kernel_may_be_another(versioned, tmp_pa
 def test_versions_survive_in_a_file(versioned, tmp_path):
     versioned.save(tmp_path / "x")
     assert b"printk_R1b7d4074" in ClassicKernel.load(tmp_path / "x").cat("/proc/ksyms")
+
+
+@pytest.mark.parametrize("versions", [False, True])
+def test_exports_from_python(versions):
+    kernel = ClassicKernel(versions=versions)
+    seen = []
+
+    @kernel.export("int fat_add_cluster(int last)")
+    def fat_add_cluster(kernel, last):
+        seen.append(last)
+        return 9
+
+    for name in ("fat_free_clusters(void)", "fat_free(int first)"):
+        kernel.export(f"int {name}")(lambda kernel, *first: 1)
+    kernel.insmod(samples.classic("msdos"))
+    assert seen == [0, 9]
+    assert kernel.dmesg() == ["msdos: a file in clusters 9 and 9, 1 are free"]
+    assert kernel.call(kernel.symbol("fat_add_cluster"), 3) == 9
+    with pytest.raises(LookupError):
+        kernel.symbol("nobody")
+
+
+def test_symbols_of_modules():
+    kernel = ClassicKernel()
+    kernel.insmod(samples.classic("fat"))
+    assert kernel.call(kernel.symbol("fat_add_cluster"), 0) == 2
