@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.cli.main import main
-from kmod_emu.debug import timeline
+from kmod_emu.debug import execution
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.goal import Edit
 from kmod_emu.debug.recording import MAGIC, Recording, from_bytes
@@ -46,7 +46,7 @@ def test_code_that_never_returns_is_given_up_and_the_replay_gets_to_the_same_pla
 
 def test_code_that_waits_in_loops_is_looked_at_where_it_was_when_it_was_recorded(monkeypatch):
     """Real time decides when such code is looked at: the recording says where that was."""
-    monkeypatch.setattr(timeline, "_PATIENCE", 0.01)  # the test need not wait longer than it must
+    monkeypatch.setattr(execution, "_PATIENCE", 0.01)  # the test need not wait longer than it must
     first = Debugger(Kernel())
     first.start(samples.path("spinwait"))
     assert first.continue_().reason is Reason.ENDED
