@@ -54,6 +54,12 @@ _BUSYBOX = "/bin/busybox"
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
+@click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where request_module() finds modules: a directory with modules.dep.",
+)
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 def debug(
     module: str,
@@ -67,6 +73,7 @@ def debug(
     uid: int,
     permissive: bool,
     no_smap: bool,
+    modules: str | None,
     release: str | None,
 ) -> None:
     """Load MODULE on a fresh machine and stop at the first instruction of its init.
@@ -74,7 +81,7 @@ def debug(
     MODULE is a .ko file or the name of a sample. The commands are gdb's; `help` lists them. On a terminal,
     panels show registers, code, source, stack and variables after each stop; a pipe may give commands too.
     """
-    kernel, path, _ = fresh_machine(module, release, permissive=permissive, smap=not no_smap)
+    kernel, path, _ = fresh_machine(module, release, permissive=permissive, smap=not no_smap, modules=modules)
     if shell_lines:
         _furnish(kernel)
     debugger = Debugger(kernel)

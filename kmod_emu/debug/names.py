@@ -145,16 +145,31 @@ class Names(Environment):
             return register
         if name in self.convenience:
             return self.convenience[name]
-        if name == "lx_current":
-            return self._current()
+        return self.dollar_call(name, []) if name == "lx_current" else None
+
+    def dollar_call(self, name: str, arguments: list[Value]) -> Value | None:
+        """The functions of gdb's scripts for the kernel: they give a structure in memory."""
+        kernel = self.program.kernel
+        if name == "lx_current" and not arguments:
+            return self._structure("task_struct", kernel.sched.current.address)
+        if name == "lx_task_by_pid" and len(arguments) == 1:
+            task = kernel.tasks.by_pid.get(arguments[0].integer())
+            if task is None:
+                raise DebugError(f"No task of PID {arguments[0].integer()}")
+            return self._structure("task_struct", task.address)
+        if name == "lx_module" and len(arguments) == 1:
+            wanted = arguments[0].content.partition(b"\0")[0].decode("utf-8", "replace")
+            module = next((module for module in self.program.modules if module.name == wanted), None)
+            if module is None:
+                raise DebugError(f"Unable to find MODULE {wanted}")
+            return self._structure("module", module.address)
         return None
 
-    def _current(self) -> Value | None:
-        """The task that runs, as gdb's scripts for the kernel name it."""
-        kind = self.type_named("struct task_struct")
+    def _structure(self, tag: str, address: int) -> Value:
+        kind = self.type_named(f"struct {tag}")
         if kind is None:
-            return None
-        return Value(kind, address=self.program.kernel.sched.current.address, memory=self.memory)
+            raise DebugError(f"No struct type named {tag}.")
+        return Value(kind, address=address, memory=self.memory)
 
     def _historic(self, name: str) -> Value | None:
         count = len(self.history)

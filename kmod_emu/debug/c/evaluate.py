@@ -33,6 +33,9 @@ class Environment(Protocol):
     def dollar(self, name: str) -> Value | None:
         """A register, or a value of the history, by what stands behind its `$`; None if it is neither."""
 
+    def dollar_call(self, name: str, arguments: list[Value]) -> Value | None:
+        """A convenience function, `$lx_module("hello")`; None if there is none of that name."""
+
     def set_dollar(self, name: str, value: Value) -> None:
         """Set a convenience variable."""
 
@@ -167,6 +170,14 @@ class Evaluator:
         return Value(self.complete(node.type), address=address, memory=self.environment.memory)
 
     def _call(self, node: Node) -> Value:
+        if node.parts[0].op == "variable":
+            arguments = [self.value(part) for part in node.parts[1:]]
+            found = self.environment.dollar_call(node.parts[0].text, arguments)
+            if found is None:
+                raise DebugError(
+                    f"You must provide an argument to ${node.parts[0].text}, or it is no function."
+                )
+            return found
         return self.environment.call(self.value(node.parts[0]), [self.value(part) for part in node.parts[1:]])
 
     def _index(self, node: Node) -> Value:

@@ -22,7 +22,7 @@ _PLACES = ("break", "tbreak", "until", "advance", "list", "clear")
 _EXPRESSIONS = ("print", "x", "display", "set", "watch", "rwatch", "awatch", "ptype", "whatis", "call",
                 "output", "disassemble", "last-write", "printf", "condition")  # fmt: skip
 _CAUGHT = ("export", "load", "oops", "syscall", "unimplemented", "warn")
-_MEMBER = re.compile(r"([\w$.>\[\]()*-]+?)(\.|->)(\w*)$")
+_MEMBER = re.compile(r"(?:/\w* *)?(.+)(?:\.|->)(\w*)$")
 _LAST_WORD = re.compile(r"[\w.$:-]*$")
 _MOST = 200
 
@@ -42,7 +42,7 @@ def candidates(session: Session, line: str) -> Iterator[tuple[int, str]]:
     except DebugError:
         return
     if command in ("info", "help", "catch"):
-        words = {"info": infos.names(), "help": commands.names(), "catch": list(_CAUGHT)}[command]
+        words = {"info": infos.names(), "help": sorted(commands.names()), "catch": list(_CAUGHT)}[command]
         if " " not in rest:
             yield from _matching(line, rest, words)
             return
@@ -85,10 +85,14 @@ def _names(session: Session, begin: str) -> list[str]:
 
 def _members(session: Session, line: str, member: re.Match[str]) -> Iterator[tuple[int, str]]:
     """Members of what stands before the dot or arrow."""
-    expression, _, begin = member.groups()
-    try:
-        value = session.names.evaluate(expression)
-    except DebugError:
+    left, begin = member.groups()
+    for expression in (left, left.rpartition(" ")[2]):
+        try:
+            value = session.names.evaluate(expression)
+            break
+        except DebugError:
+            continue
+    else:
         return
     bare = value.bare
     kind = session.names.evaluator.complete(bare.target if isinstance(bare, c.Pointer) else bare)

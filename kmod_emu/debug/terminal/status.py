@@ -53,13 +53,33 @@ def monitor(session: Session, text: str) -> None:
         raise DebugError("monitor knows: dmesg, lsmod, tasks." if word else "Argument required (a command).")
 
 
-@commands.add("dmesg", "dm", section="status")
+@commands.add("dmesg", "lx-dmesg", section="status")
 def dmesg(session: Session, text: str) -> None:
     """Print the kernel log.
 
     Usage: dmesg
     """
     monitor(session, "dmesg")
+
+
+@commands.add("lsmod", "lx-lsmod", section="status")
+def lsmod(session: Session, text: str) -> None:
+    """List the modules of the machine.
+
+    Usage: lsmod
+    """
+    monitor(session, "lsmod")
+
+
+@commands.add("lx-ps", section="status")
+def lx_ps(session: Session, text: str) -> None:
+    """List the tasks of the machine: address of the task_struct, number, name.
+
+    Usage: lx-ps
+    """
+    session.write(f"{'TASK':>10}{'PID':>12}    COMM")
+    for task in session.debugger.tasks:
+        session.write(f"{task.address:#x} {task.pid:^5} {task.comm}")
 
 
 @commands.add("directory", "dir", section="data")

@@ -62,6 +62,9 @@ class World:
     def dollar(self, name):
         return self.dollars.get(name)
 
+    def dollar_call(self, name, arguments):
+        return None
+
     def set_dollar(self, name, value):
         self.dollars[name] = value
 

@@ -289,6 +289,45 @@ def test_tasks_are_threads(talk):
     assert t("monitor lsmod").split("\n")[1].split() == ["hello", "28672", "1"]
 
 
+def test_the_names_of_gdbs_scripts_for_the_kernel(talk):
+    t = talk("kthread")
+    assert t('p $lx_module("kthread").state', "output $lx_current().comm") == (
+        "$1 = MODULE_STATE_COMING\n" + r'"insmod\000\000\000\000\000\000\000\000\000"'
+    )
+    assert t("p $lx_task_by_pid(2).parent == &$lx_task_by_pid(0)") == "$2 = 1"
+    assert t('p $lx_module("none")', "p $lx_task_by_pid(77)") == (
+        "Unable to find MODULE none\nNo task of PID 77"
+    )
+    assert t("lx-lsmod").split("\n")[1].split()[0] == "kthread"
+    assert [line.split()[1:] for line in t("lx-ps").split("\n")[2:4]] == [["1", "init"], ["2", "kthreadd"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("rever", ["reverse-continue", "reverse-finish", "reverse-next", "reverse-nexti", "reverse-step"]),
+        ("info reg", ["registers"]),
+        ("catch o", ["oops"]),
+        ("break level_", ["level_get", "level_set"]),
+        ("list params", ["params_exit", "params_init", "params.c:"]),
+        ("p nval", ["nvalues"]),
+        ("p $ra", ["$rax"]),
+        ("p level_ops.", ["flags", "set", "get", "free"]),
+        ("p __this_module.mkobj.kobj.na", ["name"]),
+        ("p ((struct list_head *)0)->", ["next", "prev"]),
+        ("help ste", ["step", "stepi"]),
+        ("nosuch x", []),
+        ("p nosuch.", []),
+    ],
+)
+def test_completion(random_session, line, wanted):
+    from kmod_emu.debug.terminal.complete import candidates
+
+    found = list(candidates(random_session.session, line))
+    assert [word for _, word in found][: len(wanted)] == wanted
+    assert all(word.startswith(line[start:]) for start, word in found)
+
+
 def test_unknown_names_are_refused_in_gdbs_words(talk):
     t = talk("hello")
     assert t("break nosuch") == (
