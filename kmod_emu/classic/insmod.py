@@ -6,16 +6,16 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.classic import conf, link, parm
-from kmod_emu.classic.obj import STB_GLOBAL, STB_LOCAL, STT_OBJECT, ObjectFile, Symbol
+from kmod_emu.classic import conf, link, parm, tables
+from kmod_emu.classic.obj import STB_LOCAL, STT_OBJECT, ObjectFile, Symbol
 from kmod_emu.classic.query import kernel_info
-from kmod_emu.classic.structs import MOD_AUTOCLEAN, MODULE, REF, RELEASE, SYMBOL
+from kmod_emu.classic.structs import MOD_AUTOCLEAN, MODULE, RELEASE
 from kmod_emu.classic.tool import MODUTILS_VERSION, Report, run
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.console import UID, UID_HELP, user_id
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.getopt import Command, Getopt
-from kmod_emu.module.elf import SHF_WRITE, SHN_ABS
+from kmod_emu.module.elf import SHF_WRITE
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_RDWR
 
@@ -57,9 +57,8 @@ COMMAND = Command(
 TAINT_URL = "http://www.tux.org/lkml/#export-tainted"
 _GPL = ("GPL", "GPL and additional rights", "Dual BSD/GPL", "Dual MPL/GPL")
 _PROPRIETARY, _FORCED = 1, 2
-_HIDDEN = ("cleanup_module", "init_module", "kernel_version")
-_KSYMOOPS_SECTIONS = (".text", ".rodata", ".data", ".bss")
 _NOLOAD_ADDRESS = 0x1234_0000
+_LARGEST = 1 << 32  # bytes of a module that is not even asked for: none has room for it
 _HINT = (
     "Hint: insmod errors can be caused by incorrect module parameters, including invalid IO or IRQ "
     "parameters.\n"
@@ -204,7 +203,7 @@ class _Load:
         await self._check_taint()
         values = parm.process_arguments(obj, self.words, typed=self.typed)
         self.program.tell("classic_parameters", params=[f"{name}={value}" for name, value in values])
-        self._export(obj, info)
+        self._fill_tables(obj, info)
         if self.options.probe:
             return
         await self._place(obj)
@@ -236,7 +235,7 @@ class _Load:
         if version is None or not re.match(r"\d+\.\d+\.\d", version):
             raise ToolError("couldn't find the kernel version the module was compiled for")
         checksums = modinfo.get("using_checksums", "") if self.typed else ""
-        versioned = int(checksums) if checksums.isdecimal() else 0
+        versioned = int(checksums[:9]) if checksums.isdecimal() else 0
         if not (self.typed or obj.find_symbol("Using_Versions") is None):
             versioned = 1
         if not (versioned and info.versioned) and version != RELEASE:
@@ -337,60 +336,17 @@ class _Load:
         except KernelError:
             return
 
-    # --- what the kernel needs to know ----------------------------------------------------------------------
-
-    def _export(self, obj: ObjectFile, info: KernelInfo) -> None:
-        """Fill __ksymtab and .kmodtab: what the module exports, and whom it uses."""
-        for hidden in _HIDDEN:
-            symbol = obj.symbols.get(hidden)
-            if symbol is not None:
-                symbol.binding = STB_LOCAL
-        tables = obj.find_section("__ksymtab") is not None
+    def _fill_tables(self, obj: ObjectFile, info: KernelInfo) -> None:
+        """What the module exports, and whom it uses."""
+        symbols = []
         if self.options.ksymoops:
-            for symbol in self._ksymoops(obj):
-                obj.symbols[symbol.name] = symbol
-                if tables or not self.options.export:
-                    _add_ksymtab(obj, symbol)
+            host = conf.host_path(self.program.kernel, self.path)
+            real = os.path.realpath(self.path) if host == self.path else self.path
+            symbols = tables.ksymoops_symbols(obj, self.name, real, os.stat(host).st_mtime)
         if self.used:
-            self._add_references(obj, info)
-        if self.options.export and obj.find_section("__ksymtab") is None:
-            for symbol in [*obj.symbols.values()]:
-                inside = symbol.section == SHN_ABS or symbol.section < len(obj.sections)
-                if symbol.binding == STB_LOCAL or symbol.undefined or not inside:
-                    continue
-                if symbol.section == SHN_ABS or obj.sections[symbol.section].allocated:
-                    _add_ksymtab(obj, symbol)
-
-    def _ksymoops(self, obj: ObjectFile) -> list[Symbol]:
-        """Symbols that tell ksymoops which file a module was, and where its sections lie."""
-        host = conf.host_path(self.program.kernel, self.path)
-        real = os.path.realpath(self.path) if host == self.path else self.path
-        try:
-            mtime = int(os.stat(host).st_mtime)
-        except OSError:
-            mtime = 0
-        version = obj.modinfo().get("kernel_version", "")
-        match = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-        code = int(match[1]) << 16 | int(match[2]) << 8 | int(match[3]) if match else -1
-        start = f"__insmod_{self.name}"
-        this = obj.find_section(".this")
-        assert this is not None
-        symbols = [Symbol(f"{start}_O{real}_M{mtime:016X}_V{code}", STB_GLOBAL, 0, this.index, 0)]
-        for name in _KSYMOOPS_SECTIONS:
-            section = obj.find_section(name)
-            if section is not None and section.size and section.allocated:
-                symbols.append(Symbol(f"{start}_S{name}_L{section.size}", STB_GLOBAL, 0, section.index, 0))
-        return symbols
-
-    def _add_references(self, obj: ObjectFile, info: KernelInfo) -> None:
-        """One struct module_ref for each module that is used; the kernel links them."""
-        addresses = {module.name: module.info.addr for module in info.modules}
-        section = obj.create_section(".kmodtab", 8, REF.size * len(self.used))
-        this = obj.find_symbol("__this_module")
-        assert this is not None
-        for number, name in enumerate(self.used):
-            REF.pack_into(section.contents, REF.size * number, addresses[name], 0, 0)
-            obj.patch_symbol(section, REF.size * number + 8, this)
+            addresses = {module.name: module.info.addr for module in info.modules}
+            tables.add_references(obj, [addresses[name] for name in self.used])
+        tables.add_exports(obj, symbols, export=self.options.export)
 
     # --- into the kernel ------------------------------------------------------------------------------------
 
@@ -406,6 +362,8 @@ class _Load:
             "classic_layout", size=size,
             sections=[{"name": s.name, "offset": s.address, "size": s.size} for s in obj.load_order],
         )  # fmt: skip
+        if size >= _LARGEST:
+            raise ToolError(f"can't allocate kernel memory for module; needed {size} bytes")
         base = _NOLOAD_ADDRESS
         if not self.options.noload:
             created = await self._create(size)
@@ -450,36 +408,13 @@ class _Load:
         return result & (1 << 64) - 1
 
     def _finish(self, obj: ObjectFile, base: int, size: int) -> bytes:
-        """Fill in the struct module at the image's start; the image."""
-        values = {"size_of_struct": MODULE.size, "size": size}
-        values["flags"] = MOD_AUTOCLEAN if self.options.autoclean else 0
-        table = obj.find_section("__ksymtab")
-        if table is not None and table.size and table.allocated:
-            values["syms"], values["nsyms"] = table.address, table.size // SYMBOL.size
-        references = obj.find_section(".kmodtab")
-        if self.used and references is not None:
-            values["deps"], values["ndeps"] = references.address, len(self.used)
-        for member, name in (("init", "init_module"), ("cleanup", "cleanup_module")):
-            symbol = obj.find_symbol(name)
-            values[member] = obj.final_value(symbol) if symbol is not None else 0
-        handlers = obj.find_section("__ex_table")
-        if handlers is not None:
-            values["ex_table_start"] = handlers.address
-            values["ex_table_end"] = handlers.address + handlers.size
-        inits = [obj.find_section(".text.init"), obj.find_section(".data.init")]
-        starts = [section.address - base for section in inits if section is not None]
-        values["runsize"] = min(starts, default=0)
-        this = obj.find_section(".this")
-        assert this is not None
-        for member, value in values.items():
-            place = MODULE.members[member]
-            raw = value.to_bytes(8, "little")[: place.size]
-            this.contents[place.offset : place.offset + place.size] = raw
-        image = link.create_image(obj, base, size)
+        """The image, with a complete struct module at its start."""
+        flags = MOD_AUTOCLEAN if self.options.autoclean else 0
+        values = tables.fill_struct_module(obj, base, size, flags, len(self.used))
         self.program.tell(
             "classic_image", name=self.name, size=size, init=values["init"], cleanup=values["cleanup"]
         )
-        return image
+        return link.create_image(obj, base, size)
 
     def _write_blob(self, image: bytes) -> None:
         if not self.options.blob:
@@ -508,16 +443,3 @@ class _Load:
             raise
         except KernelError:
             pass
-
-
-def _add_ksymtab(obj: ObjectFile, symbol: Symbol) -> None:
-    """One more entry of __ksymtab, which is made if need be."""
-    table = obj.find_section("__ksymtab")
-    if table is not None and not table.allocated:  # EXPORT_NO_SYMBOLS: there, so that nothing is exported
-        table.name = "x_ksymtab"
-        table = None
-    if table is None:
-        table = obj.create_section("__ksymtab", 8, 0)
-    offset = table.extend(bytes(SYMBOL.size))
-    obj.patch_symbol(table, offset, symbol)
-    obj.patch_string(table, offset + 8, symbol.name)

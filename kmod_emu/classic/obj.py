@@ -46,6 +46,7 @@ STB_LOCAL, STB_GLOBAL, STB_WEAK = 0, 1, 2
 STT_OBJECT, STT_SECTION, STT_FILE = 1, 3, 4
 EXTERNAL = 0x1_0000  # SHN_HIRESERVE + 1: the kernel; the modules follow
 _SHN_LORESERVE = 0xFF00
+_MASK64 = (1 << 64) - 1
 _X86_64_UNWIND = 0x7000_0001
 _LARGEST = 1 << 28  # bytes of a section that is not in the file: more than there is room for modules
 _RELA = struct.Struct("<QIIq")
@@ -279,7 +280,7 @@ class ObjectFile:
     def final_value(self, symbol: Symbol) -> int:
         """Its address, once sections have theirs."""
         if symbol.section < _SHN_LORESERVE and not symbol.undefined:
-            return symbol.value + self.sections[symbol.section].address
+            return symbol.value + self.sections[symbol.section].address & _MASK64
         return symbol.value
 
     # --- sections -----------------------------------------------------------------------------------------

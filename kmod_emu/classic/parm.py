@@ -23,6 +23,7 @@ _ESCAPE = re.compile(r"\\([0-7]{1,3}|.?)", re.DOTALL)
 _ESCAPES = {"a": "\a", "b": "\b", "e": "\033", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _FORMAT = re.compile(r"(\d*)(?:-(\d*))?")
 _LARGEST = 1 << 64
+_MOST_DIGITS = 24  # of a number that may fit
 
 
 class Format(NamedTuple):
@@ -51,8 +52,8 @@ class Format(NamedTuple):
         least = most = 1
         match = _FORMAT.match(text) if text[:1].isdecimal() else None
         if match:
-            least = int(match[1])
-            most = least if match[2] is None else int(match[2] or 0)
+            least = int(match[1][:9])
+            most = least if match[2] is None else int(match[2][:9] or 0)
             text = text[match.end() :]
         digits = re.match(r"\d*", text[1:])
         return cls(least, most, text[:1], digits[0] if digits else "")
@@ -169,7 +170,7 @@ class _Store:
             return rest
         if not self._parameter.size:
             raise ToolError(f"parameter type 'c' for {self._name} must be followed by the maximum size")
-        size, raw = int(self._parameter.size), string.encode("utf-8", "surrogateescape")
+        size, raw = int(self._parameter.size[:9]), string.encode("utf-8", "surrogateescape")
         if len(raw) >= size - 1:
             raise ToolError(f"string too long for {self._name} (max {size - 1})")
         self._check(size)
@@ -206,12 +207,12 @@ def _section_of(obj: ObjectFile, symbol: Symbol | None) -> Section | None:
 def _integer(match: re.Match[str]) -> int:
     digits = match[2]
     base = 16 if digits[:2] in ("0x", "0X") else 8 if digits[0] == "0" else 10
-    number = min(int(digits, base), _LARGEST - 1)
+    number = _LARGEST - 1 if len(digits) > _MOST_DIGITS else min(int(digits, base), _LARGEST - 1)
     return -number if match[1] == "-" else number
 
 
 def _unescape(match: re.Match[str]) -> str:
     text = match[1]
     if text[:1].isdecimal() and text[0] in "01234567":
-        return chr(int(text, 8) & 0xFF)
+        return bytes([int(text, 8) & 0xFF]).decode("utf-8", "surrogateescape")
     return _ESCAPES.get(text, text)

@@ -102,3 +102,29 @@ def test_values_that_go_beyond_the_data(kernel, tmp_path):
     file.write_bytes(PARAMS.read_bytes().replace(b"parm_irq=1-4i", b"parm_irq=1-9l"))
     with pytest.raises(ToolError, match="do not fit in section"):
         kernel.insmod(file, ["irq=1,2,3,4,5,6,7,8,9"])
+
+
+@pytest.mark.parametrize("word", ["wide=" + "9" * 5000, "wide=0x" + "f" * 5000, "wide=" + "0" * 5000])
+def test_very_long_numbers(kernel, word):
+    assert "wide=0" in loaded(kernel, word) or "wide=-1" in loaded(kernel, word)
+
+
+def test_bytes_by_their_numbers(kernel):
+    kernel.insmod(PARAMS, [r'label="\377\7"'])
+    address = kernel.symbol("__insmod_params_S.data_L" + str(_data_size()))
+    assert b"\xff\x07\0" in kernel.memory.read(address, _data_size())
+    kernel.rmmod("params")
+
+
+def _data_size():
+    from kmod_emu.classic.obj import ObjectFile
+
+    return ObjectFile("params.o", PARAMS.read_bytes()).find_section(".data").size
+
+
+def test_declarations_with_very_long_numbers(kernel, tmp_path):
+    blob = PARAMS.read_bytes()
+    file = tmp_path / "params.o"
+    file.write_bytes(blob.replace(b"parm_irq=1-4i", b"parm_irq=9999"))
+    with pytest.raises(ToolError, match="unknown parameter type ''"):
+        kernel.insmod(file, ["irq=1"])
