@@ -65,7 +65,7 @@ def taint_text(mask: int) -> str:
     >>> taint_text(0), taint_text(1), taint_text(2)
     ('    Not tainted', '    Tainted: P  ', '    Tainted: GF ')
     """
-    if not mask:
+    if not mask & (1 << len(_TAINTS)) - 1:  # an oops taints no kernel yet
         return "    Not tainted"
     letters = (on if mask >> bit & 1 else off for bit, (on, off) in enumerate(_TAINTS))
     return f"    Tainted: {''.join(letters)}"

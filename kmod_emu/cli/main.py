@@ -65,11 +65,12 @@ COMMANDS = {
 _CLASSIC_TOOL = ("kmod_emu.cli.command", "ClassicCommand")  # likewise of kmod_emu.classic.NAME
 CLASSIC = {
     **dict.fromkeys(
-        ("insmod", "rmmod", "lsmod", "ksyms", "modinfo", "modprobe", "depmod", "kerneld"), _CLASSIC_TOOL
+        ("insmod", "rmmod", "lsmod", "ksyms", "modinfo", "modprobe", "depmod", "kerneld", "dmesg"),
+        _CLASSIC_TOOL,
     ),
     **{name: ("kmod_emu.cli.classic", name) for name in ("boot", "run", "devices")},
 }
-_BOTH = {"dmesg", "syslog", "cat", "echo", "mknod", "stat", "ls", "sleep", "exec", "shell",
+_BOTH = {"syslog", "cat", "echo", "mknod", "stat", "ls", "sleep", "exec", "shell",
          "install-tools", "compare-paths"}  # fmt: skip
 TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
