@@ -13,6 +13,8 @@ from kmod_emu.debug.dwarf.expression import Kind, Unavailable, evaluate
 from kmod_emu.debug.registers import find_register
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from elftools.dwarf.die import DIE
 
     from kmod_emu.debug.c.parser import Node
@@ -33,6 +35,7 @@ class Names(Environment):
         frame: Where locals are looked for; None outside of all functions.
         history: Values that `print` has numbered, from $1.
         convenience: Variables that the user made up, without their `$`.
+        call_guest: Calls a guest function: address and arguments; bytes are passed by their address.
     """
 
     def __init__(self, program: Program) -> None:
@@ -40,6 +43,7 @@ class Names(Environment):
         self.frame: Frame | None = None
         self.history: list[Value] = []
         self.convenience: dict[str, Value] = {}
+        self.call_guest: Callable[[int, list[int | bytes]], int] | None = None
         self.evaluator = Evaluator(self)
         self.printer = Printer(program.symbol, self.evaluator.complete)
 
@@ -192,12 +196,31 @@ class Names(Environment):
         self.convenience[name] = value
 
     def call(self, function: Value, arguments: list[Value]) -> Value:
-        """No function can be called: other code is in the middle of something."""
+        """Call a guest function, by name or pointer."""
         bare = function.bare
         kind = bare.target.bare if isinstance(bare, c.Pointer) else bare
         if not isinstance(kind, c.Function):
             raise DebugError("Cannot perform a call on a non-function value.")
-        raise DebugError("Functions of the machine cannot be called while it is stopped.")
+        if self.call_guest is None:
+            raise DebugError("You can't do that without a process to debug.")
+        if len(arguments) < len(kind.parameters or ()):
+            raise DebugError("Too few arguments in function call.")
+        if len(arguments) > len(kind.parameters or ()) and not kind.variadic and kind.parameters is not None:
+            raise DebugError("Too many arguments in function call.")
+        if function.type is NO_DEBUG_INFO:
+            name = self.program.symbol(function.integer()).strip("<>")
+            raise DebugError(f"'{name}' has unknown return type; cast the call to its declared return type")
+        result = self.call_guest(function.integer(), list(map(_passed, arguments)))
+        if isinstance(kind.returns.bare, c.Void):
+            return Value(c.VOID, b"\0")
+        return Value(kind.returns, encode(c.UNSIGNED_LONG, result)[: kind.returns.size], memory=self.memory)
+
+
+def _passed(argument: Value) -> int | bytes:
+    """A value as a call passes it: a string of the debugger's by its bytes."""
+    if isinstance(argument.bare, c.Array) and argument.address is None:
+        return argument.content
+    return argument.integer()
 
 
 class _Nowhere:

@@ -219,7 +219,7 @@ class Evaluator:
         value = self.value(node.parts[0])
         if value.register and node.parts[0].op == "name":
             what = f'"{node.parts[0].text}" which is in register ${value.register}'
-            raise DebugError(f"Address requested for identifier {what}.")
+            raise DebugError(f"Address requested for identifier {what}")
         if value.address is None or (value.field is not None and value.field.bits):
             raise DebugError("Attempt to take address of value not located in memory.")
         return Value(

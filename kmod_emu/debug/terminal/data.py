@@ -63,7 +63,7 @@ def print_(session: Session, text: str) -> None:
 
 @commands.add("call", section="data")
 def call(session: Session, text: str) -> None:
-    """Evaluate an expression for what it does, and print its value if it has one.
+    """Call a function of the machine and print what it returns, if it returns something.
 
     Usage: call [/FMT] EXP
     """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.debug.c.types import POINTER_SIZE, Function
 from kmod_emu.debug.c.values import DebugError, Value
+from kmod_emu.debug.calling import call_guest
 from kmod_emu.debug.examine import Examiner
 from kmod_emu.debug.frames import Frame, frames_of
 from kmod_emu.debug.locations import Locator
@@ -122,6 +123,7 @@ class Session:
         self.program = Program(debugger.kernel)
         self.program.memory = _Edited(debugger)
         self.names = Names(self.program)
+        self.names.call_guest = self._call
         self.locator = Locator(self.program, self.names)
         self.examiner = Examiner(self.program.memory, self.names.printer)
         self.sources = Sources(debugger.kernel.profile.release, self._module.resolve().parent)
@@ -286,6 +288,16 @@ class Session:
             for line in text.decode("utf-8", "backslashreplace").splitlines():
                 self.write(tame(line))
         self._shown = max(self._shown, len(self._output))
+
+    def _call(self, function: int, arguments: list[int | bytes]) -> int:
+        level = self.selected
+        try:
+            return call_guest(self.debugger, function, arguments)
+        finally:
+            self.tell_log()
+            self.moved()
+            if level < len(self.frames):
+                self.select(level)
 
     def _set_register(self, name: str, value: int) -> None:
         self.debugger.set_register(name, value)

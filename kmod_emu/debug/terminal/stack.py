@@ -35,7 +35,7 @@ def backtrace(session: Session, text: str) -> None:
             lines = list(_variables(session, frame.level, parameters=False))
             for line in lines or ["No locals."]:
                 session.write(f"        {line}")
-    if counts and chosen and chosen[-1] is not frames[-1]:
+    if counts and chosen and chosen[-1] is not frames[-1] and session.from_terminal:
         session.write("(More stack frames follow...)")
 
 

@@ -175,6 +175,24 @@ def test_a_local_on_the_stack_is_watched_until_its_function_returns(talk):
     assert t("info b") == "No breakpoints or watchpoints."
 
 
+def test_functions_are_called(talk):
+    t = talk("params", "whom=bob")
+    assert t("p jiffies_to_msecs(5)", "p strlen(whom) + 1", 'p strlen("hello")') == "$1 = 20\n$2 = 4\n$3 = 5"
+    assert t('p _printk("%s %d\\n", "seven", 7)') == "seven 7\n$4 = 7"
+    assert t("call kfree(0)", "bt") == "#0  params_init () at samples/params/params.c:62"
+    assert t("p strlen()", "p count(1)") == (
+        "Too few arguments in function call.\nCannot perform a call on a non-function value."
+    )
+    t("break level_get")
+    assert t("p level_get(0, 0)").split("\n")[-2:] == [
+        "The program being debugged stopped while in a function called from the debugger.",
+        "Evaluation of the expression containing the function is abandoned.",
+    ]
+    assert t("bt").split("\n")[0].startswith("#0  level_get (buffer=0x0, kp=0x0) at")
+    assert "Oops: 0000 [#1]" in t("finish")  # kp is NULL
+    assert t("run", "next").split("\n")[-1].startswith("65")
+
+
 def test_catchpoints(talk):
     t = talk("oops_null")
     assert t("catch oops") == "Catchpoint 1 (oops)"
