@@ -26,11 +26,11 @@ ROOT = Path(__file__).parent.parent
 _CITED = re.compile(r"\(((?:[\w.*-]+/)+[\w.*-]*)")  # (lib/string.c), (kernel/locking/)
 _UNKNOWN = "elsewhere"
 _INTRODUCTION = """\
-The {count} functions and variables of the base kernel that a module may import and that are there, by the kernel's
-source file that they are written after. `exact`: behaves as the kernel's, as far as a module can see; `approximate`:
-the docstring says what differs; `registration only`: it is noted, and nothing comes of it; `guest code`: computed by
-code of the machine, as in the kernel. Whatever else a module imports stops it with a report when it is used;
-`kmod-emu coverage FILE.ko` tells beforehand.
+The {count} functions and variables of the base kernel that a module may import and that are there, by
+the kernel's source file that they are written after. `exact`: behaves as the kernel's, as far as a
+module can see; `approximate`: the docstring says what differs; `registration only`: it is noted, and
+nothing comes of it; `guest code`: computed by code of the machine, as in the kernel. Whatever else a
+module imports stops it with a report when it is used; `kmod-emu coverage FILE.ko` tells beforehand.
 """
 
 
