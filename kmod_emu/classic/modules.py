@@ -226,8 +226,7 @@ class ModuleList:
         module.flags |= MOD_DELETED
         if module.flags & MOD_RUNNING:
             if module.cleanup:
-                symbol = self._kernel.describe(module.cleanup)
-                events.emit("module_exit", symbol=symbol, address=module.cleanup)
+                events.emit("classic_cleanup", name=name, address=module.cleanup)
                 await self._kernel.call_guest(module.cleanup)
             module.flags &= ~MOD_RUNNING
         for dep in self.deps(module):

@@ -208,10 +208,7 @@ async def _run_init(kernel: KernelCore, module: StructView, name: str) -> int:
     module.usecount = 1
     module.flags |= MOD_INITIALIZING
     if module.init:
-        kernel.events.emit(
-            "do_one_initcall", address=module.init, symbol=kernel.describe(module.init),
-            stack=kernel.sched.current.stack_top,
-        )  # fmt: skip
+        kernel.events.emit("classic_init", name=name, address=module.init)
         result = await kernel.call_guest_int(module.init)
         kernel.events.emit("classic_init_result", rc=result)
         if result:

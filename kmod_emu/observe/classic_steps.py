@@ -129,6 +129,17 @@ CLASSIC_STEPS: dict[str, tuple[str, Sentence]] = {
             else f"{show(d['name'])} uses no other module"
         ),
     ),
+    "classic_init": (
+        "the module's init_module()",
+        lambda d: (
+            f"the processor runs the subroutine init_module of {show(d['name'])} at {d['address']:#x}: it "
+            "shares its name with the system call, and nothing else"
+        ),
+    ),
+    "classic_cleanup": (
+        "the module's cleanup_module()",
+        lambda d: f"the processor runs the subroutine of {show(d['name'])} at {d['address']:#x}",
+    ),
     "classic_init_result": ("return value", _result),
     "classic_running": ("running", lambda d: f"{show(d['name'])} is in /proc/modules and lsmod"),
     "classic_free_module": (

@@ -111,7 +111,7 @@ STEPS: tuple[tuple[str, Way, Way], ...] = (
     ),
     (
         "init runs",
-        Way(KERNEL, "do_one_initcall", lambda d: f"init_module at {d['address']:#x} {_returned(d)}"),
+        Way(KERNEL, "classic_init", lambda d: f"init_module at {d['address']:#x} {_returned(d)}"),
         Way(KERNEL, "do_one_initcall", lambda d: f"{show(d['symbol'])} at {d['address']:#x} {_returned(d)}"),
     ),
 )  # fmt: skip

@@ -112,7 +112,7 @@ def test_the_story_of_a_load(cli):  # noqa: F811
         "permission check",
         "init_module(2)",
         "references",
-        "module_init() executed",
+        "the module's init_module()",
     ]
     assert "printk| Hello world!\n" in result.stdout
     assert result.stdout.endswith("\n$ dmesg\nHello world!\nCleaning up module.\n")
