@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+pytest_plugins = ["pytester"]
+
 RECORDINGS = Path(__file__).parent / "recordings"
 
 # Started in the background, the suite is deaf to Ctrl-C, and so would be the programs whose Ctrl-C is tested.

@@ -22,6 +22,7 @@ ROOMS = [
     "debug",
     "observe",
     "sweep",
+    "labs",
     "cli",
 ]  # from the ground up
 PACKAGE = Path(kmod_emu.__file__).parent

@@ -78,6 +78,16 @@ class PageAllocator:
         insort(self._free[order], page)
         return True
 
+    def withhold(self, size: int) -> None:
+        """Leave no more than `size` bytes to be allocated: the highest pages go, as `mem=` takes them."""
+        room = size >> PAGE_SHIFT
+        for page, order in sorted((page, order) for order, pages in enumerate(self._free) for page in pages):
+            if room >= 1 << order:
+                room -= 1 << order
+            else:
+                self._free[order].remove(page)
+                self._orders[page] = order
+
     def block_of(self, address: int) -> tuple[int, int] | None:
         """(address, order) of the block in use that holds an address of the direct map, or None."""
         page = (address - PAGE_OFFSET) >> PAGE_SHIFT

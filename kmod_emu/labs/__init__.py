@@ -1,0 +1,1 @@
+"""Lessons and their marks: the pytest plugin, and grading many submissions."""

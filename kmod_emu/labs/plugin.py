@@ -1,0 +1,171 @@
+"""The pytest plugin: machines, modules and processes as fixtures; nothing of them is imported before that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kmod_emu.api import Kernel
+    from kmod_emu.module.modules import Module
+    from kmod_emu.user.process import Process
+
+_MARKERS = (
+    "release(name): the kernel release of the machine, such as '5.10'",
+    "module(file, params=''): load this module before the test begins: a .ko, a .c or a sample's name",
+    "limits(time=None, memory=None, virtual=None, dmesg=None): processor seconds that a call may take, "
+    "bytes of free memory ('16M'), seconds that may pass on the machine, bytes in its log",
+    "reports_expected: warnings, oopses and findings do not fail the test",
+)
+_MACHINE = pytest.StashKey["Kernel"]()
+_BUILT = pytest.StashKey[dict[tuple[Path, str], Path]]()
+_MOST_LINES = 60
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of this plugin."""
+    group = parser.getgroup("kmod-emu")
+    group.addoption("--kmod-release", metavar="RELEASE", help="kernel release of machines, such as 6.1")
+    group.addoption("--kmod-dir", metavar="DIR", help="where modules are looked for first")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Markers of this plugin."""
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+@pytest.fixture
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    """A machine that has just booted; with the modules of the test's `module` marks."""
+    from kmod_emu.api import Kernel
+
+    machine = Kernel(_release(request))
+    if mark := request.node.get_closest_marker("limits"):
+        _limits(mark).impose(machine)
+    request.node.stash[_MACHINE] = machine
+    for mark in reversed(list(request.node.iter_markers("module"))):
+        _load(request, machine, *mark.args, **mark.kwargs)
+    return machine
+
+
+@pytest.fixture
+def insmod(request: pytest.FixtureRequest, kernel: Kernel) -> Callable[..., Module]:
+    """Load a module: `insmod("x.c", "count=2")`, built if it is a source; raises KernelError."""
+
+    def load(file: str | Path, params: str = "", **options: Any) -> Module:
+        return _load(request, kernel, file, params, **options)
+
+    return load
+
+
+@pytest.fixture
+def process(kernel: Kernel) -> Iterator[Process]:
+    """A process of the machine, of root."""
+    with kernel.process(uid=0, comm="test") as found:
+        yield found
+
+
+@pytest.fixture
+def dmesg(kernel: Kernel) -> Callable[[], list[str]]:
+    """The kernel log: `dmesg()` gives its lines without time stamps."""
+    return kernel.dmesg
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """A test fails where its machine found something."""
+    result = yield
+    machine = item.stash.get(_MACHINE, None)
+    if machine is not None and not item.get_closest_marker("reports_expected"):
+        texts = [report["text"] for report in machine.faults.reports]
+        if texts:
+            pytest.fail("the machine reports: " + _shown(texts), pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """A failure shows what the machine said."""
+    report = yield
+    machine = item.stash.get(_MACHINE, None)
+    if machine is not None and report.failed:
+        lines = machine.dmesg()
+        skipped = [f"... {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
+        report.sections.append(("dmesg", _shown(skipped + lines[-_MOST_LINES:])))
+        if found := machine.faults.reports:
+            report.sections.append(("reports", _shown([entry["text"] for entry in found])))
+    if machine is not None and report.when == "teardown":
+        del item.stash[_MACHINE]
+    return report
+
+
+def _shown(lines: list[str]) -> str:
+    from kmod_emu.text import tame
+
+    return tame("\n".join(lines))
+
+
+def _release(request: pytest.FixtureRequest) -> str | None:
+    mark = request.node.get_closest_marker("release")
+    release: str | None = mark.args[0] if mark else request.config.getoption("--kmod-release")
+    return release
+
+
+def _limits(mark: pytest.Mark) -> Any:
+    from kmod_emu.labs.limits import Limits, size
+
+    given = dict(mark.kwargs)
+    for name in {"memory", "dmesg"} & given.keys():
+        given[name] = size(given[name])
+    return Limits(**given)
+
+
+def _load(
+    request: pytest.FixtureRequest, kernel: Kernel, file: str | Path, params: str = "", **options: Any
+) -> Module:
+    return kernel.insmod(_find(request, kernel, str(file)), params, **options)
+
+
+def _find(request: pytest.FixtureRequest, kernel: Kernel, file: str) -> Path:
+    """A module's file: a source is built, or the .ko beside it taken where that cannot be."""
+    from kmod_emu import samples
+
+    given = request.config.getoption("--kmod-dir")
+    for folder in (*([Path(given)] if given else []), request.path.parent):
+        place = folder / file
+        ready = place.with_suffix(".ko")
+        if given and folder == Path(given) and ready.is_file():
+            return ready
+        if place.suffix == ".c" and place.is_file():
+            return _built(request, kernel, place)
+        if place.is_file() and place.suffix != ".c":
+            return place
+        if ready.is_file():
+            return ready
+    if file in samples.names():
+        return samples.path(file)
+    raise pytest.UsageError(f"there is no module {file}")
+
+
+def _built(request: pytest.FixtureRequest, kernel: Kernel, source: Path) -> Path:
+    """The module of a C file, built once a session."""
+    from kmod_emu.labs.compile import NoHeaders, compile_module, headers_for
+
+    built = request.config.stash.setdefault(_BUILT, {})
+    key = source, kernel.profile.release
+    if key not in built:
+        try:
+            headers = headers_for(kernel.profile.release)
+        except NoHeaders as error:
+            if source.with_suffix(".ko").is_file():
+                return source.with_suffix(".ko")
+            pytest.skip(f"{source.name} cannot be built: {error}")
+        factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        sources = [source, *sorted(source.parent.glob("*.h"))]
+        built[key] = compile_module(source.stem, sources, factory.mktemp(source.stem), headers)
+    return built[key]
