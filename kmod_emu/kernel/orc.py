@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 ENTRY_SIZE = 6
 UNDEFINED, PREV_SP, BP, SP, BP_INDIRECT, SP_INDIRECT = 0, 1, 4, 5, 8, 9
+# Newer releases number registers as the processor does; nothing but the tables tells.
+_RENUMBERED = {0: UNDEFINED, 3: SP, 4: BP, 8: PREV_SP, 9: SP_INDIRECT, 10: BP_INDIRECT}
+_NO_REGISTER = 15
+_RETURN_ADDRESS = 8  # bytes
 
 
 class OrcEntry(NamedTuple):
@@ -54,11 +58,19 @@ def unwind_module_init(kernel: KernelCore, module: int, addresses: int, entries:
 
 
 class _Table(NamedTuple):
-    """One module's tables: addresses in order, and the position of each one's entry."""
+    """One module's tables.
+
+    Attributes:
+        places: Addresses in order.
+        positions: Of each one's entry.
+        entries: Where these begin.
+        renumbered: Whether registers have their newer numbers.
+    """
 
     places: list[int]
     positions: list[int]
     entries: int
+    renumbered: bool
 
 
 class OrcTables:
@@ -73,19 +85,23 @@ class OrcTables:
 
     def find(self, address: int) -> OrcEntry | None:
         """The entry that covers an address; None where no module has one."""
-        place, position, entries = -1, 0, 0
+        place, position, nearest = -1, 0, None
         for table in self._read():
             index = bisect_right(table.places, address) - 1
             if index >= 0 and table.places[index] > place:
-                place, position, entries = table.places[index], table.positions[index], table.entries
-        if place < 0:
+                place, position, nearest = table.places[index], table.positions[index], table
+        if nearest is None:
             return None
-        return self._decode(self._kernel.memory.read(entries + ENTRY_SIZE * position, ENTRY_SIZE))
+        raw = self._kernel.memory.read(nearest.entries + ENTRY_SIZE * position, ENTRY_SIZE)
+        return self._decode(raw, renumbered=nearest.renumbered)
 
-    def _decode(self, raw: bytes) -> OrcEntry:
+    def _decode(self, raw: bytes, *, renumbered: bool) -> OrcEntry:
         sp_offset, bp_offset, word = struct.unpack("<hhH", raw)
         kind = word >> 8 & (3 if self._call_type == 0 else 7)
-        return OrcEntry(sp_offset, bp_offset, word & 15, word >> 4 & 15, kind == self._call_type)
+        sp_reg, bp_reg = word & 15, word >> 4 & 15
+        if renumbered:
+            sp_reg, bp_reg = (_RENUMBERED.get(number, _NO_REGISTER) for number in (sp_reg, bp_reg))
+        return OrcEntry(sp_offset, bp_offset, sp_reg, bp_reg, kind == self._call_type)
 
     def _read(self) -> list[_Table]:
         if self._tables is None:
@@ -99,4 +115,10 @@ def _read_table(memory: Memory, arch: StructView) -> _Table:
     count, start = arch.num_orcs, arch.orc_unwind_ip
     distances = struct.unpack(f"<{count}i", memory.read(start, 4 * count))
     rows = sorted((start + 4 * index + distance, index) for index, distance in enumerate(distances))
-    return _Table([place for place, _ in rows], [index for _, index in rows], arch.orc_unwind)
+    entries = memory.read(arch.orc_unwind, ENTRY_SIZE * count)
+    # At a function's first instruction the caller's stack pointer is 8 behind RSP, whatever RSP's number is.
+    beginnings = {
+        word & 15 for offset, _, word in struct.iter_unpack("<hhH", entries) if offset == _RETURN_ADDRESS
+    }
+    renumbered = 3 in beginnings and SP not in beginnings
+    return _Table([place for place, _ in rows], [index for _, index in rows], arch.orc_unwind, renumbered)
