@@ -85,7 +85,7 @@ class Session:
     def __init__(self, debugger: Debugger, client: socket.socket, say: Callable[[str], None]) -> None:
         self._debugger, self._client, self._say = debugger, client, say
         self._packets: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._sent = b""
+        self._sent, self._unanswered = b"", 0
         self._stub = Stub(debugger, self._send)
 
     def run(self) -> str:
@@ -93,7 +93,9 @@ class Session:
         threading.Thread(target=self._listen, name="kmod-emu-gdb-client", daemon=True).start()
         try:
             while (packet := self._packets.get()) is not None:
-                self._send(self._answer(packet))
+                answer = self._answer(packet)
+                self._unanswered -= 1
+                self._send(answer)
             return "gdb went away without a word: the machine stays as it is, connect again"
         except Left as left:
             self._send(b"OK")
@@ -130,19 +132,25 @@ class Session:
             except OSError:
                 data = b""
             if not data:
-                self._debugger.interrupt()
+                self._interrupt()
                 self._packets.put(None)
                 return
             for received in parser.feed(data):
                 if received.kind == "break":
-                    self._debugger.interrupt()
+                    self._interrupt()
                 elif received.kind == "nack":
                     self._write(self._sent)
                 elif received.kind == "damaged":
                     self._acknowledge(b"-")
                 elif received.kind == "packet":
                     self._acknowledge(b"+")
+                    self._unanswered += 1
                     self._packets.put(received.data)
+
+    def _interrupt(self) -> None:
+        """Stop what runs; if nothing does, what runs next is not meant."""
+        if self._unanswered > 0:
+            self._debugger.interrupt()
 
     def _acknowledge(self, sign: bytes) -> None:
         if not self._stub.no_ack:

@@ -165,6 +165,9 @@ def test_who_vanishes_leaves_a_machine_that_another_can_use():
                 assert time.monotonic() < deadline, said
                 time.sleep(0.01)
             said.clear()
+        with socket.create_connection(address) as client:
+            client.sendall(b"\x03$R00#b2+$c#63")  # Ctrl-C while nothing runs is not meant for what runs next
+            assert b"$W00#" in receive(client, b"W00#")
 
 
 def test_a_second_client_is_told_that_there_is_one():
