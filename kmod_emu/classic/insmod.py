@@ -41,7 +41,7 @@ COMMAND = Command(
         "-O, --blob=FILE": "also write the finished image to FILE",
         "-q, --quiet": "no word on unresolved symbols",
         "-r, --root": "accepted and ignored",
-        "-s, --syslog": "accepted and ignored",
+        "-s, --syslog": "report to /var/log/syslog of the machine",
         "-v, --verbose": "also tell what the linker does",
         "-V, --version": "show the version",
         "-x, --noexport": "export no symbols, but those that it names itself",
@@ -104,10 +104,12 @@ _FLAGS = {
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = Getopt(COMMAND, args)
-    options, uid = Options(), 0
+    options, uid, syslog = Options(), 0, False
     for key, value in console.options(line):
         if key in _FLAGS:
             options = options._replace(**dict([_FLAGS[key]]))  # type: ignore[arg-type]
+        elif key == "s":
+            syslog = True
         elif key == "o":
             options = options._replace(name=value)
         elif key == "O":
@@ -121,7 +123,7 @@ def main(console: Console, args: Sequence[str]) -> int:
     def work(program: Program, report: Report) -> object:
         return load(program, path, words, options, report)
 
-    return run(console, "insmod", work, uid=uid)
+    return run(console, "insmod", work, uid=uid, syslog=syslog)
 
 
 def module_name(path: str) -> str:

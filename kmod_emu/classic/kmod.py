@@ -192,11 +192,16 @@ class ModuleLoader:
     async def _modprobe(self, name: str, command: str, program: Program) -> int:
         from kmod_emu.classic import conf
         from kmod_emu.classic.modprobe import Options, Prober
-        from kmod_emu.classic.tool import Report
+        from kmod_emu.classic.tool import syslog_report
 
         program.tell("classic_modprobe", command=command, pid=program.process.pid)
         config = await conf.read_config(program, None)
-        return await Prober(program, Report(), Options(autoclean=True), config).load([name])
+        report = syslog_report(self._kernel, "modprobe")
+        try:
+            return await Prober(program, report, Options(autoclean=True), config).load([name])
+        except ToolError as error:
+            report.failed(error)
+            return error.status
 
     # --- state ----------------------------------------------------------------------------------------------
 

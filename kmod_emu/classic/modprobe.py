@@ -34,7 +34,7 @@ COMMAND = Command(
         "-n, --show": "only show, with -v, what would be done",
         "-q, --quiet": "no word on modules that there are not",
         "-r, --remove": "remove the module and what only it needed; without a name, as rmmod -a",
-        "-s, --syslog": "accepted and ignored",
+        "-s, --syslog": "report to /var/log/syslog of the machine",
         "-t, --type=TYPE": "only modules below a directory of that name",
         UID: UID_HELP,
         "-v, --verbose": "print what is run",
@@ -43,6 +43,8 @@ COMMAND = Command(
     },
     MODUTILS_VERSION.format("modprobe"),
 )
+_FLAGS = {"k": "autoclean", "n": "show", "v": "verbose", "q": "quiet", "a": "everything"}
+_MODES = {"c": "config", "r": "remove", "l": "list"}
 _DEEPEST = 128
 _NOT_FOUND, _OFF, _FAILED = -2, -1, -3
 
@@ -74,19 +76,11 @@ class Wanted(NamedTuple):
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = Getopt(COMMAND, args)
-    options, mode, uid = Options(), "load", 0
-    for key, value in console.options(line):
-        if key in "knvqa":
-            name = {"k": "autoclean", "n": "show", "v": "verbose", "q": "quiet", "a": "everything"}[key]
-            options = options._replace(**{name: True})  # type: ignore[arg-type]
-        elif key in "crl":
-            mode = {"c": "config", "r": "remove", "l": "list"}[key]
-        elif key == "C":
-            options = options._replace(config=value)
-        elif key == "t":
-            options = options._replace(type=value)
-        elif key == "uid":
-            uid = user_id(value)
+    given = dict(console.options(line))
+    flags = {name: key in given for key, name in _FLAGS.items()}
+    options = Options(**flags, type=given.get("t"), config=given.get("C"))
+    mode = next((name for key, name in _MODES.items() if key in given), "load")
+    uid = user_id(given.get("uid", "0"))
     if mode == "load" and not line.operands:
         text = "Nothing to load ???\nSpecify at least a module or a wildcard like \\*"
         raise ToolError(f"modprobe: {text}")
@@ -101,7 +95,7 @@ def main(console: Console, args: Sequence[str]) -> int:
             return await prober.remove(line.operands)
         return await prober.load(line.operands)
 
-    return run(console, "modprobe", work, uid=uid)
+    return run(console, "modprobe", work, uid=uid, syslog="s" in given)
 
 
 class Prober:

@@ -26,7 +26,7 @@ COMMAND = Command(
     {
         "-a, --all": "remove what insmod -k loaded and nobody uses; what was used lately, the next time",
         "-r, --stacks": "also remove what only these modules use",
-        "-s, --syslog": "accepted and ignored",
+        "-s, --syslog": "report to /var/log/syslog of the machine",
         UID: UID_HELP,
         "-V, --version": "show the version",
         "-h, --help": "show this text",
@@ -38,11 +38,12 @@ COMMAND = Command(
 def main(console: Console, args: Sequence[str]) -> int:
     """The command."""
     line = Getopt(COMMAND, args)
-    everything = stacks = False
+    everything = stacks = syslog = False
     uid = 0
     for key, value in console.options(line):
         everything |= key == "a"
         stacks |= key == "r"
+        syslog |= key == "s"
         if key == "uid":
             uid = user_id(value)
     if not line.operands and not everything:
@@ -53,7 +54,7 @@ def main(console: Console, args: Sequence[str]) -> int:
             return sweep(program)
         return remove(program, line.operands, stacks=stacks)
 
-    return run(console, "rmmod", work, uid=uid)
+    return run(console, "rmmod", work, uid=uid, syslog=syslog)
 
 
 async def sweep(program: Program) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.classic.program import Program, execute
+from kmod_emu.fs.syslog import Syslog
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kmod.console import Console
 
 MODUTILS_VERSION = "{} version 2.4.16\n"
@@ -52,6 +54,15 @@ class Report:
         self._afterwards.clear()
 
 
+def syslog_report(kernel: KernelCore, comm: str) -> Report:
+    """What a tool says with -s: it goes to the machine's /var/log/syslog."""
+
+    def log(text: str) -> None:
+        kernel[Syslog].log(comm, text)
+
+    return Report(log, log)
+
+
 def run(
     console: Console,
     comm: str,
@@ -59,6 +70,7 @@ def run(
     *,
     uid: int = 0,
     change: bool = True,
+    syslog: bool = False,
 ) -> int:
     """Run a tool as a process of the kept machine; its exit status.
 
@@ -68,14 +80,23 @@ def run(
         work: Gets the program and makes its coroutine, whose result is the status, None for 0.
         uid: Who runs it.
         change: Whether it may change the machine.
+        syslog: Whether what it says goes to the machine's system log.
 
     Raises:
-        ToolError: Its errors.
+        ToolError: Its errors, which have been printed.
     """
     report = Report(console.out, console.err)
     try:
         with console.machine(change=change) as kernel, kernel.process(uid=uid, comm=comm) as process:
-            return int(execute(process, work(Program(process), report)) or 0)
+            if syslog:
+                report = syslog_report(kernel, comm)
+            try:
+                return int(execute(process, work(Program(process), report)) or 0)
+            except ToolError as error:
+                if syslog:
+                    report.failed(error)
+                raise
     except ToolError as error:
-        report.failed(error)
+        if not syslog:
+            report.failed(error)
         raise ToolError("", error.status) from error.__cause__

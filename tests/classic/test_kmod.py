@@ -170,3 +170,31 @@ def test_a_module_that_crashes_under_kerneld(kernel, tmp_path):
     kernel[ModuleLoader].daemon = Daemon()
     assert needs(kernel, "ret_enodev")[0] == "11"
     assert b"ret_enodev" in kernel.cat("/proc/modules")
+
+
+def test_what_modprobe_says_is_in_the_system_log(kernel):
+    needs(kernel, "nobody")
+    needs(kernel, "ret_enodev")
+    lines = [
+        line.partition("debian ")[2] or line for line in kernel.cat("/var/log/syslog").decode().splitlines()
+    ]
+    said = [
+        line.partition("modprobe: ")[2] for line in lines if "modprobe: " in line and "kernel:" not in line
+    ]
+    assert said[0] == "modprobe: Can't locate module nobody"
+    assert said[1].endswith("ret_enodev.o: init_module: No such device")
+    assert said[-1] == "modprobe: insmod ret_enodev failed"
+
+
+def test_tools_that_report_to_the_system_log(classic):  # noqa: F811
+    for words in (
+        ("insmod", "-s", samples.classic("ret_enodev")),
+        ("rmmod", "-s", "nobody"),
+        ("modprobe", "-s", "nobody"),
+    ):
+        result = classic(*words)
+        assert (result.exit_code, result.stdout, result.stderr) == (1, "", "")
+    text = classic("syslog").stdout
+    assert "insmod: " in text
+    assert "rmmod: rmmod: module nobody is not loaded\n" in text
+    assert "modprobe: modprobe: Can't locate module nobody\n" in text
