@@ -378,7 +378,7 @@ class _Load:
             count = sum(kinds.values())
             program.tell(
                 "classic_relocate", address=base, count=count, by_type=kinds, own=len(patched) - count,
-                places=[each._asdict() for each in patched],
+                places=[each._asdict() for each in patched] if program.kernel.events else [],
             )  # fmt: skip
             image = self._finish(obj, base, size)
             if self.options.map or self.options.verbose:
