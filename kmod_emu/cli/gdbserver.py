@@ -12,6 +12,7 @@ from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.gdb.server import Server
 from kmod_emu.debug.gdb.symbols import kernel_file
+from kmod_emu.debug.recording import SUFFIX, Recording
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.insmod import load_file
 from kmod_emu.observe.steps import show
@@ -35,6 +36,12 @@ from kmod_emu.observe.steps import show
     metavar="FILE",
     help="Also write the base kernel's symbols to an ELF file, for front ends that insist on a program.",
 )
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar=f"FILE{SUFFIX}",
+    help="When the server ends, keep the run in a recording, with what gdb changed in it.",
+)
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
 @click.option(
@@ -50,6 +57,7 @@ def gdbserver(
     host: str,
     once: bool,
     symbols: str | None,
+    record: str | None,
     release: str | None,
     permissive: bool,
     modules: str | None,
@@ -79,4 +87,8 @@ def gdbserver(
     server = Server(debugger, lambda text: click.echo(f"kmod-emu: {text}"), host, port)
     name, number = server.address
     click.echo(f"kmod-emu: {show(kernel.describe(stop.address))}; in gdb: target remote {name}:{number}")
-    server.serve(once=once)
+    try:
+        server.serve(once=once)
+    finally:
+        if record is not None:
+            Recording.of(debugger).write(record)

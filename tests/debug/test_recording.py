@@ -1,5 +1,8 @@
 """A recorded run prints the same when it is done again, and can be debugged then."""
 
+import socket
+import subprocess
+import sys
 from contextlib import suppress
 
 import pytest
@@ -73,6 +76,21 @@ def test_arguments_and_changes_by_the_user_come_along():
     second.continue_()
     assert "params: count=3 size=16 verbose=0 whom=bob level=3" in second.kernel.dmesg()
     second.close()
+
+
+def test_a_session_with_gdb_is_kept(tmp_path):
+    command = [sys.executable, "-m", "kmod_emu.cli.main", "gdbserver", "hello", "--port", "0", "--once"]
+    with subprocess.Popen([*command, "--record", tmp_path / "x.kmodrec"], stdout=subprocess.PIPE) as server:
+        port = int(server.stdout.readline().rpartition(b":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"$P2=2a00000000000000#f2")
+            answer = b""
+            while not answer.endswith(b"#9a"):
+                answer += client.recv(1000) or b"#9a"
+            client.sendall(b"+$D#44")
+    recording = from_bytes((tmp_path / "x.kmodrec").read_bytes())
+    assert [edit.change for edit in recording.edits] == [("register", "rcx", 42)]
+    assert recording.end == recording.edits[0][:2]
 
 
 def test_a_recording_is_debugged_like_its_module(tmp_path):
