@@ -26,6 +26,7 @@ from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.vfs import Vfs
+from kmod_emu.html import table
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
     from kmod_emu.user.execute import ExecResult
+
+_LAST_LINES = 10  # of the log, in a notebook
 
 
 class Snapshot(NamedTuple):
@@ -188,6 +191,13 @@ class Kernel(KernelCore):
     def modules(self) -> list[Module]:
         """Modules that lsmod shows, newest first."""
         return self[Modules].formed()
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the modules, and the end of the log."""
+        rows = ((name, size, count, ", ".join(users)) for name, size, count, users in self[Modules].rows())
+        title = f"Linux {self.profile.release}, {self.clock.now_ns / NSEC_PER_SEC:.6f} s after boot"
+        log = [(line,) for line in self.dmesg()[-_LAST_LINES:]]
+        return table(title, ("module", "size", "used", "by"), rows) + table("", ("log",), log)
 
     def dmesg(self) -> list[str]:
         """Lines of the kernel log since the last clear, without time stamps."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.html import table
+
 if TYPE_CHECKING:
     from kmod_emu.abi.profile import Member, StructLayout
     from kmod_emu.machine.memory import Memory
@@ -43,6 +45,19 @@ class StructView:
 
     def __repr__(self) -> str:
         return f"<struct {self.layout.name} at {self.address:#x}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: each member, and its bytes as a number where it is one."""
+        rows: list[tuple[object, ...]] = []
+        for name, member in sorted(self.layout.members.items(), key=lambda item: item[1].offset):
+            if member.bit is not None:
+                rows.append((f"{member.offset:#x}", name, f"{member.bits} bits", self.field(name)))
+            elif member.size in (1, 2, 4, 8):
+                rows.append((f"{member.offset:#x}", name, member.size, f"{self.get(name):#x}"))
+            else:
+                rows.append((f"{member.offset:#x}", name, member.size, ""))
+        title = f"struct {self.layout.name} at {self.address:#x}"
+        return table(title, ("offset", "member", "bytes", "value"), rows)
 
     def __getattr__(self, name: str) -> int:
         return self.get(name)

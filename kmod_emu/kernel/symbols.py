@@ -10,6 +10,7 @@ from bisect import bisect_right
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmod_emu.html import table
 from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE, START_KERNEL_MAP
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ class Symbol(NamedTuple):
     crc: int | None
     gpl: bool
     namespace: str
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        shown = self._asdict() | {
+            "address": f"{self.address:#x}",
+            "origin": self.origin.value,
+            "crc": f"{self.crc:#010x}" if self.crc is not None else "none",
+        }
+        return table("", (), shown.items())
 
 
 class Location(NamedTuple):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.order import sysfs_key
+from kmod_emu.html import table
 from kmod_emu.kernel.activation import INTERRUPTED, Block
 from kmod_emu.kernel.exports import export_data
 from kmod_emu.kernel.symbols import Location
@@ -150,7 +151,24 @@ class Module:
         return region.base if region else 0
 
     def __repr__(self) -> str:
+        if not self.regions:
+            return f"<Module at {self.address:#x}, freed>"
         return f"<Module {self.name} {self.size} {self.refcnt} {STATE_NAMES.get(self.state, 'Unformed')}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its state, and its sections in memory."""
+        if not self.regions:
+            return table(repr(self), (), ())
+        facts = (
+            ("state", STATE_NAMES.get(self.state, "Unformed")),
+            ("size", self.size),
+            ("reference count", self.refcnt),
+            ("used by", ", ".join(user.name for user in self.users) or "nobody"),
+            ("init returned", "nothing yet" if self.init_rc is None else self.init_rc),
+            ("struct module", f"{self.address:#x}"),
+        )
+        placed = ((name, f"{address:#x}", size) for name, address, size in self.sections)
+        return table(f"Module {self.name}", (), facts) + table("", ("section", "address", "bytes"), placed)
 
     @property
     def letters(self) -> str:

@@ -84,7 +84,7 @@ class Processes:
         table = self._kernel[Vfs].tables.get(task.pid)
         nodes = {}
         for fd, file in sorted(table.files.items()) if table is not None else []:
-            nodes[str(fd)] = _owned(Node(0o700, target=_shown(file)), task)
+            nodes[str(fd)] = _owned(Node(0o700, target=leads_to(file)), task)
         return nodes
 
     def _rename(self, task: Task, data: bytes) -> None:
@@ -179,7 +179,7 @@ class Processes:
         return "".join(f"{name}:\t{value}\n" for name, value in lines)
 
 
-def _shown(file: File) -> str:
+def leads_to(file: File) -> str:
     """Where a descriptor leads, in words."""
     dentry = file.dentry
     if dentry.inode.sb.kind == "anon_inodefs":

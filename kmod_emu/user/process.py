@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.fs.open import exit_files
+from kmod_emu.fs.vfs import Vfs
+from kmod_emu.html import table
 from kmod_emu.kernel.syscalls import do_syscall, number_of
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.files import Buffers, FileCalls
 from kmod_emu.user.memory import UserMappings
 from kmod_emu.user.mmap import close_mappings
+from kmod_emu.user.proc_pid import leads_to
 from kmod_emu.user.sockets import SocketCalls
 
 if TYPE_CHECKING:
@@ -72,6 +75,15 @@ class Process(FileCalls, SocketCalls):
     def pid(self) -> int:
         """Process id."""
         return self.task.pid
+
+    def _repr_html_(self) -> str:
+        """For notebooks: who it is, and what it has open."""
+        task, files = self.task, self.kernel[Vfs].tables.get(self.pid)
+        state = "has ended" if task.dead else "lives"
+        opened = sorted(files.files.items()) if files is not None else []
+        return table(f"Process {self.pid} ({task.comm}), uid {task.uid}, {state}", (), ()) + table(
+            "", ("descriptor", "file"), ((fd, leads_to(file)) for fd, file in opened)
+        )
 
     def __enter__(self) -> Process:
         return self

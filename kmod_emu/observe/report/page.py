@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import Any
 
+from kmod_emu.html import visible
+
 _PARTS = ("steps", "map", "symbols", "relocations", "list", "calls", "log", "devices", "memory")
 _MIB = 1 << 20
 _HEIGHT, _LABEL = 480, 15  # pixels of the module's map, and of a line of text in it
@@ -35,13 +37,8 @@ def page(model: dict[str, Any], live: dict[str, Any] | None = None) -> str:
 
 
 def _harmless(value: object) -> object:
-    """Characters that no page may hold become visible ones; surrogates, which no file may, too."""
-    if type(value) is not str:
-        return value
-    return "".join(
-        c if c in "\t\n" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else f"\\x{ord(c):02x}"
-        for c in value
-    )
+    """Text that any page may hold; Markup has been made from it."""
+    return visible(value) if type(value) is str else value
 
 
 def _ending(node: dict[str, Any]) -> str:
