@@ -75,6 +75,7 @@ def test_fewer_values_than_parameters():
 
 
 def test_quote_escapes_and_cuts():
-    assert quote('\x016"\\\t\x7f') == '"\\x016\\"\\\\\\t\\x7f"'
+    assert quote('\x026"\\\t\x7f') == '"\\x026\\"\\\\\\t\\x7f"'
+    assert quote("\x016hello") == 'KERN_INFO "hello"'
     assert quote("x" * 80) == f'"{"x" * 80}"'
     assert quote("x" * 81) == f'"{"x" * 80}"...'
