@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem
 
-from kmod_emu.cli.machine import machine, state_path
+from kmod_emu import samples
+from kmod_emu.cli.machine import classic_path, machine, state_path
+from kmod_emu.cli.main import is_classic
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.statefile import StateFile
 
@@ -34,13 +36,13 @@ def of_tool(ctx: click.Context, module: str, incomplete: str) -> list[Completion
     elif tool == "modprobe":
         names = _known(ctx)
     elif tool == "modinfo":
-        names = _samples()
+        names = samples.names()
     return _or_files(names, incomplete)
 
 
 def sample(incomplete: str) -> list[CompletionItem]:
     """Samples, else files."""
-    return _or_files(_samples(), incomplete)
+    return _or_files(samples.names(), incomplete)
 
 
 def machine_path(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -67,14 +69,9 @@ def _or_files(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return items or [CompletionItem(incomplete, type="file")]
 
 
-def _samples() -> list[str]:
-    from kmod_emu import samples
-
-    return samples.names()
-
-
 def _state(ctx: click.Context) -> str | None:
-    return ctx.parent.params.get("state") if ctx.parent else None
+    given = ctx.parent.params.get("state") if ctx.parent else None
+    return classic_path(given) if is_classic(ctx) else given
 
 
 def _loaded(ctx: click.Context) -> list[str]:
@@ -89,8 +86,12 @@ def _known(ctx: click.Context) -> list[str]:
     """Modules that the machine's module directory has."""
     try:
         file = StateFile(state_path(_state(ctx)))
-        directory = file.tables["subsystems"]["Kmod"]["directory"] or f"/lib/modules/{file.notes['release']}"
+        tables = file.tables["subsystems"]
+        if is_classic(ctx) and not tables["ModuleLoader"]["directory"]:
+            return samples.classic_names()
+        chosen = tables["ModuleLoader" if is_classic(ctx) else "Kmod"]["directory"]
+        directory = chosen or f"/lib/modules/{file.notes['release']}"
         text = Path(directory, "modules.dep").read_text(errors="surrogateescape")
     except (OSError, KeyError, TypeError):
         return []
-    return sorted(re.findall(r"^(?:[^:\n]*/)?([^:/.\n]+)\.ko[^:\n]*:", text, re.MULTILINE))
+    return sorted(re.findall(r"^(?:[^:\n]*/)?([^:/.\n]+)\.k?o[^:\n]*:", text, re.MULTILINE))

@@ -50,3 +50,11 @@ def test_modules_of_the_module_directory(cli, tmp_path):
     cli("boot", "--modules", tmp_path)
     assert offered(["modprobe"], "") == ["a-b", "c"]
     assert offered(["modprobe", "-r"], "") == ["file"]
+
+
+def test_the_classic_machine(cli):
+    cli("--classic", "insmod", samples.classic("fat"))
+    assert offered(["--classic", "rmmod"], "") == ["fat"]
+    assert offered(["rmmod"], "") == ["file"]
+    assert offered(["--classic", "modprobe"], "ms") == ["msdos"]
+    assert offered(["--classic", "insmod"], "--pro") == ["--probe"]
