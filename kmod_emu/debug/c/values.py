@@ -6,7 +6,6 @@ import struct
 from typing import TYPE_CHECKING, Protocol
 
 from kmod_emu.debug.c.types import (
-    Aggregate,
     Array,
     CType,
     Enum,
@@ -14,8 +13,6 @@ from kmod_emu.debug.c.types import (
     Function,
     Integer,
     Pointer,
-    Qualified,
-    Typedef,
 )
 from kmod_emu.machine.memory import PageFault
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.debug.c.types import Field
 
-__all__ = ["DebugError", "MemoryAccess", "Value", "number_type", "same_type"]
+__all__ = ["DebugError", "MemoryAccess", "Value", "encode", "number_type"]
 
 
 class DebugError(Exception):
@@ -219,19 +216,3 @@ def encode(kind: CType, number: float) -> bytes:
     if isinstance(bare, Integer):
         integer = bare.cut(integer)
     return (integer & (1 << 8 * kind.size) - 1).to_bytes(kind.size, "little")
-
-
-def same_type(left: CType, right: CType) -> bool:
-    """Whether two types are one but for qualifiers."""
-    return str(_plain(left)) == str(_plain(right))
-
-
-def _plain(kind: CType) -> CType:
-    while isinstance(kind, (Qualified, Typedef)):
-        kind = kind.target
-    return Pointer(_plain(kind.target)) if isinstance(kind, Pointer) else kind
-
-
-def incomplete(kind: CType) -> bool:
-    """Whether a structure is only declared."""
-    return isinstance(kind, Aggregate) and not kind.complete

@@ -192,16 +192,12 @@ def ptype(session: Session, text: str) -> None:
 
     Usage: ptype TYPE | EXPRESSION
     """
-    kind = session.names.evaluator.complete(_type_of(session, text)) if text else None
-    if kind is None:
+    if not text:
         raise DebugError("The history is empty.")
-    given = _type_of(session, text)
-    session.write(f"type = {c.definition(given if not _incomplete(given) else kind)}")
-
-
-def _incomplete(kind: c.CType) -> bool:
-    bare = kind.bare
-    return isinstance(bare, c.Aggregate) and not bare.complete
+    kind = _type_of(session, text)
+    if isinstance(kind.bare, c.Aggregate) and not kind.bare.complete:
+        kind = session.names.evaluator.complete(kind)
+    session.write(f"type = {c.definition(kind)}")
 
 
 def _type_of(session: Session, text: str, *, once: bool = False) -> c.CType:
