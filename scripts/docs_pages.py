@@ -51,6 +51,14 @@ class Row(NamedTuple):
     text: str
 
 
+def on_config(config: Any) -> Any:
+    """Before MkDocs looks for files: pages that mkdocs.yml does not name yet are how-to pages."""
+    named = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    (how_to,) = (part["How to"] for part in config.nav if "How to" in part)
+    how_to += sorted(page.name for page in (ROOT / "docs").glob("*.md") if page.name not in named)
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """MkDocs asks which files there are."""
     for path, text in (("commands", commands_page()), ("exports", exports_page())):
