@@ -112,6 +112,12 @@ def test_steps_are_a_kind():
     assert any("/* relocation: " in line for line in text("hello", kinds=["step"]))
 
 
+def test_relocations_are_a_kind():
+    lines = [line for line in text("echo", kinds=["reloc"]) if line.startswith("/*")]
+    assert len(lines) == 84
+    assert lines[0].startswith("/* .text+0x1 R_X86_64_PLT32 __fentry__-0x4: 00 00 00 00 -> ")
+
+
 def test_every_kind_has_a_name_and_the_default_is_among_them():
     assert set(DEFAULT) <= set(KINDS)
 

@@ -12,6 +12,7 @@ from kmod_emu.debug.program import Program
 from kmod_emu.kernel.calltext import call_text, prototype_of, result_text
 from kmod_emu.kernel.syscalls import parameters_of
 from kmod_emu.module.modules import Modules
+from kmod_emu.observe.relocations import relocations
 from kmod_emu.observe.steps import describe
 from kmod_emu.observe.trace.flow import Flow
 
@@ -33,6 +34,7 @@ KINDS = {
     "irq": "interrupts that are raised",
     "uevent": "what user space is told about devices",
     "step": "the steps of loading and unloading",
+    "reloc": "each relocation: what is put where",
 }
 DEFAULT = ("syscall", "function", "export", "printk", "irq", "uevent")
 _SMALL = 4 << 20  # bytes of a file
@@ -204,11 +206,24 @@ class Tracer:
             self._syscall(event.detail)
         elif event.name == "syscall_exit":
             self._syscall_exit(event.detail)
+        elif event.name == "apply_relocations" and "reloc" in self._kinds:
+            self._relocations(event.detail["name"])
         else:
             record = self._point(event)
             if record is not None:
                 for sink in self._sinks:
                     sink.point(record)
+
+    def _relocations(self, name: str) -> None:
+        module = next(one for one in self._kernel[Modules] if one.name == name)
+        for one in relocations(self._kernel, module) if module.file else ():
+            text = (
+                f"{one.section}+{one.offset:#x} {one.kind} {one.symbol}{one.addend:+#x}: "
+                f"{one.before.hex(' ')} -> {one.after.hex(' ')}"
+            )
+            record = self._record("reloc", one.kind, text, self._kernel.sched.current)
+            for sink in self._sinks:
+                sink.point(record)
 
     def _syscall(self, detail: dict[str, Any]) -> None:
         name = detail["name"]
