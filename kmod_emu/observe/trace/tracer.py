@@ -206,9 +206,9 @@ class Tracer:
             self._syscall(event.detail)
         elif event.name == "syscall_exit":
             self._syscall_exit(event.detail)
-        elif event.name == "apply_relocations" and "reloc" in self._kinds:
-            self._relocations(event.detail["name"])
         else:
+            if event.name == "apply_relocations" and "reloc" in self._kinds:
+                self._relocations(event.detail["name"])
             record = self._point(event)
             if record is not None:
                 for sink in self._sinks:
