@@ -160,14 +160,26 @@ class Debugfs:
     def save(self) -> Any:
         """State for a snapshot or file; open files are not part of it."""
         addresses = {entry: address for address, entry in self.by_address.items()}
-        return [_saved(entry, addresses) for entry in self.root.entries.values()]
+        return {
+            "above": [[dentry.address, dentry.inode.address] for dentry in self._above()],
+            "entries": [_saved(entry, addresses) for entry in self.root.entries.values()],
+        }
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self.root.entries.clear()
         self.by_address = {}
-        for saved in state:
+        for dentry, addresses in zip(self._above(), state["above"], strict=True):
+            dentry.address, dentry.inode.address = addresses
+        for saved in state["entries"]:
             self._restore(self.root, saved)
+
+    def _above(self) -> list[Dentry]:
+        """The dentries on the way up from the top of all entries, which guest code may know too."""
+        found = [self._kernel[Vfs].lookup("/sys/kernel/debug")]
+        while found[-1].parent is not found[-1]:
+            found.append(found[-1].parent)
+        return found
 
     def _restore(self, place: DebugEntry, saved: Any) -> None:
         name, mode, kind, address, inode, facts, target, children = saved

@@ -178,7 +178,10 @@ class Vfs:
         stored = {path: sb.save() for path, sb in self.mounts.items() if isinstance(sb, RamSuperBlock)}
         return {
             "stored": stored,
-            "guest": {path: [sb.address, sb.mount_address] for path, sb in self.mounts.items()},
+            "guest": {
+                path: [sb.address, sb.mount_address, sb.root.address, sb.root.inode.address]
+                for path, sb in self.mounts.items()
+            },
             "fs": [[pid, fs.cwd.path, fs.umask] for pid, fs in self._fs.items()],
         }
 
@@ -187,9 +190,11 @@ class Vfs:
         for path in self.mounts.keys() - state["guest"].keys():
             self.umount(path)
         for path, sb in self.mounts.items():
-            sb.address, sb.mount_address = state["guest"][path]
+            sb.address, sb.mount_address, root, inode = state["guest"][path]
             if isinstance(sb, RamSuperBlock):
                 sb.load(state["stored"][path])
+            else:
+                sb.root.address, sb.root.inode.address = root, inode
         self._fs.clear()
         for pid, cwd, umask in state["fs"]:
             fs = self._fs[pid] = FsStruct(self.root)

@@ -97,3 +97,15 @@ def test_it_survives_saving(kernel, tmp_path):
     assert again.cat(f"{DEMO}/state") == b"packets 17, level 3\n"
     again.rmmod("debugfs")
     assert refusal(again.cat, f"{DEMO}/state") == "ENOENT"
+
+
+def test_a_restored_machine_gives_the_same_dentries_again():
+    """Those above a module's own stayed in memory that was free again."""
+    kernel = Kernel()
+    snapshot, made = kernel.snapshot(), []
+    for _ in range(2):
+        before = set(kernel.heap.live)
+        kernel.insmod(samples.path("debugfs"))
+        made.append(sorted(set(kernel.heap.live) - before))
+        kernel.restore(snapshot)
+    assert made[0] == made[1]
