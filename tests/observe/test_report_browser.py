@@ -25,7 +25,9 @@ def browser():
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "echo.html"
-    path.write_text(page(model_of("echo")), encoding="utf-8")
+    model = model_of("echo")
+    model["file"] = "/home/a-long-name/" * 20 + "echo.ko"  # as wide as such a path may be
+    path.write_text(page(model), encoding="utf-8")
     return f"file://{path}"
 
 
