@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -12,40 +13,67 @@ from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import UID
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-@click.command()
-@click.argument("module", shell_complete=complete_sample)
-@click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), default="report.html", show_default=True,
-              metavar="FILE", help="Where the page goes.")  # fmt: skip
-@click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
-              help="Let virtual time pass before rmmod, for threads and timers.")  # fmt: skip
-@click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
-              metavar="SECONDS", help="End code that never returns.")  # fmt: skip
-@reports_errors
-def report(
+    from kmod_emu.api import Kernel
+
+T = TypeVar("T")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_OPTIONS = (
+    click.argument("module", shell_complete=complete_sample),
+    click.argument("params", nargs=-1, metavar="[NAME=VALUE]..."),
+    click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
+                 help="Let virtual time pass before rmmod, for threads and timers."),
+    click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod."),
+    click.option("--release", help="The kernel release to boot. [default: the one the module was built for]"),
+    click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
+                 metavar="SECONDS", help="End code that never returns."),
+)  # fmt: skip
+
+
+def whole_run(command: F) -> F:
+    """Decorator: what commands take that load a module, remove it, and show what happened."""
+    command = cast("F", reports_errors(command))
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def collected(
     module: str,
     params: tuple[str, ...],
-    output: str,
+    prepare: Callable[[Kernel], T],
+    *,
     seconds: float,
     uid: int,
     release: str | None,
     time_limit: float,
-) -> None:
+) -> tuple[dict[str, Any], T]:
+    """The model of a run, and what `prepare` made of the machine before it."""
+    from kmod_emu.observe.report.model import collect
+
+    kernel, path, _ = fresh_machine(module, release)
+    kernel.cpu.watchdog.limit = time_limit
+    prepared = prepare(kernel)
+    with ends_at_once():
+        return collect(kernel, path, " ".join(params), uid, seconds), prepared
+
+
+@click.command()
+@click.option("-o", "--output", type=click.Path(dir_okay=False), default="report.html", show_default=True,
+              metavar="FILE", help="Where the page goes.")  # fmt: skip
+@whole_run
+def report(module: str, params: tuple[str, ...], output: str, **run: Any) -> None:
     """Load MODULE on a fresh machine, remove it, and write a page that shows what happened.
 
     The page is one file that needs no network: the steps, the map of memory, symbols, relocations, the list
     of modules, calls, the log beside its source, devices and allocations. Exit status as `run`.
     """
-    from kmod_emu.observe.report.model import collect
     from kmod_emu.observe.report.page import page
 
-    kernel, path, _ = fresh_machine(module, release)
-    kernel.cpu.watchdog.limit = time_limit
-    with ends_at_once():
-        model = collect(kernel, path, " ".join(params), uid, seconds)
+    model, _ = collected(module, params, lambda kernel: None, **run)
     Path(output).write_text(page(model), encoding="utf-8")
-    click.echo(f"{output}: {model['module']} on {kernel.profile.release}")
+    click.echo(f"{output}: {model['module']} on {model['release']}")
     sys.exit(model["status"])

@@ -259,12 +259,24 @@ def test_each_run_has_other_secrets(echo):
 # --- the command --------------------------------------------------------------------------------------
 
 
+def send(port, data):
+    """What the server answers to bytes, of a client that then goes away."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(data)
+        client.settimeout(10)
+        return client.recv(100)
+
+
 def test_command_serves_until_ctrl_c():
     command = [sys.executable, "-m", "kmod_emu.cli.main", "serve", "hello", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = process.stdout.readline()
-            url = re.match(r"http://127\.0\.0\.1:\d+/", said)[0]
+            url, port = re.match(r"(http://127\.0\.0\.1:(\d+)/)", said).groups()
+            assert send(int(port), b"\0\1\2\r\n\r\n").startswith(b"HTTP/1.1 400 ")
+            assert send(int(port), b"GET /?" + b"a" * 100_000).startswith(b"HTTP/1.1 400 ")
+            with socket.create_connection(("127.0.0.1", int(port))) as client:
+                client.sendall(b"GET /memory?step=1")  # and leaves
             with urllib.request.urlopen(url) as answer:
                 assert b"module_init() executed" in answer.read()
         finally:

@@ -8,6 +8,7 @@ import pytest
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.module.modules import Modules
 from kmod_emu.observe.relocations import relocations
+from kmod_emu.observe.report import model as model_module
 from kmod_emu.observe.report.model import Collector, collect
 from kmod_emu.observe.report.page import page
 
@@ -123,6 +124,13 @@ def test_many_calls_are_bounded():
         kernel.insmod(path)
     collector.loaded()
     assert len(collector.calls) == 1
+
+
+def test_many_steps_are_bounded(monkeypatch):
+    monkeypatch.setattr(model_module, "MAX_STEPS", 5)
+    model = model_of("hello")
+    assert len(model["steps"]) == 5
+    assert f"{model['step_count'] - 5} more are left out" in page(model)
 
 
 def test_allocations_are_listed():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu.kernel.unwind import call_trace
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, AddressSpace, PageFault
 from kmod_emu.module.modules import STATE_NAMES, Modules
+from kmod_emu.observe.report.model import MAX_STEPS
 from kmod_emu.observe.steps import describe
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from kmod_emu.machine.snapshot import MemorySnapshot
     from kmod_emu.observe.steps import Step
 
-MAX_STEPS = 500
 MAX_SIZE = 4096
 WORD = 8
 _MAX_CHANGES = 40

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
     from kmod_emu.observe.trace.tracer import Record
 
-MAX_RELOCATIONS, MAX_CALLS, MAX_LINES = 2_000, 5_000, 5_000
+MAX_STEPS, MAX_RELOCATIONS, MAX_CALLS, MAX_LINES = 500, 2_000, 5_000, 5_000
 _OF_MEMORY = ("kmalloc", "__kmalloc", "kzalloc", "krealloc", "kvmalloc", "devm_kmalloc", "kstrdup", "kmemdup",
               "kmem_cache_", "vmalloc", "vzalloc", "__alloc_pages", "__get_free_pages",
               "kfree", "kvfree", "vfree", "__free_pages", "free_pages")  # fmt: skip
@@ -59,6 +59,7 @@ class Collector:
     def __init__(self, kernel: Kernel, path: str) -> None:
         self._kernel, self._path = kernel, Path(path)
         self.steps: list[dict[str, Any]] = []
+        self.step_count = 0
         self.lookups: list[dict[str, Any]] = []
         self.relocations: list[dict[str, Any]] = []
         self.relocation_count = 0
@@ -80,7 +81,8 @@ class Collector:
 
     def _event(self, event: Event) -> None:
         step = describe(event)
-        if step is not None:
+        self.step_count += step is not None
+        if step is not None and len(self.steps) < MAX_STEPS:
             self.steps.append({"name": step.name, "title": step.title, "detail": step.detail})
         collect = getattr(self, f"_on_{event.name}", None)
         if collect is not None:
@@ -239,6 +241,7 @@ class Collector:
             "init_rc": run.module.init_rc if run.module is not None else None,
             "lsmod": run.listed,
             "steps": self.steps,
+            "step_count": self.step_count,
             "lookups": self.lookups,
             "relocations": self.relocations,
             "relocation_count": self.relocation_count,
