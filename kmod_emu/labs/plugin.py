@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kmod_emu.api import Kernel
+    from kmod_emu.labs.limits import Limits
     from kmod_emu.module.modules import Module
     from kmod_emu.user.process import Process
 
@@ -21,6 +22,7 @@ _MARKERS = (
     "bytes of free memory ('16M'), seconds that may pass on the machine, bytes in its log",
     "reports_expected: warnings, oopses and findings do not fail the test",
 )
+LIMITS = pytest.StashKey["Limits"]()  # of a run: what a grader imposes
 _MACHINE = pytest.StashKey["Kernel"]()
 _BUILT = pytest.StashKey[dict[tuple[Path, str], Path]]()
 _MOST_LINES = 60
@@ -45,8 +47,11 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     from kmod_emu.api import Kernel
 
     machine = Kernel(_release(request))
+    limits = request.config.stash.get(LIMITS, None)
     if mark := request.node.get_closest_marker("limits"):
-        _limits(mark).impose(machine)
+        limits = _limits(mark)
+    if limits is not None:
+        limits.impose(machine)
     request.node.stash[_MACHINE] = machine
     for mark in reversed(list(request.node.iter_markers("module"))):
         _load(request, machine, *mark.args, **mark.kwargs)
@@ -116,7 +121,7 @@ def _release(request: pytest.FixtureRequest) -> str | None:
     return release
 
 
-def _limits(mark: pytest.Mark) -> Any:
+def _limits(mark: pytest.Mark) -> Limits:
     from kmod_emu.labs.limits import Limits, size
 
     given = dict(mark.kwargs)

@@ -1,0 +1,165 @@
+"""One test of a lab, on a machine of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kmod_emu.api import Kernel
+from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kernel.vsprintf import errname
+from kmod_emu.kmod.choose import profile_for
+from kmod_emu.labs.limits import LimitExceeded
+from kmod_emu.module.modules import Modules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from kmod_emu.labs.lab import Check, Lab
+
+BUSYBOX = "/bin/busybox"
+_LOG_LINES = 20
+
+
+class Verdict(NamedTuple):
+    """What a test found.
+
+    Attributes:
+        problems: Sentences; none means full points.
+        dmesg: The last lines of the log.
+    """
+
+    problems: list[str]
+    dmesg: list[str]
+
+
+def run_check(check: Check, lab: Lab, module: Path) -> Verdict:
+    """Do a test; whatever the module does, a verdict comes of it."""
+    if check.pytest:
+        return _pytest(check, lab, module)
+    kernel = boot(lab, module)
+    problems: list[str] = []
+    try:
+        problems += _insmod(check, lab, kernel, module)
+        problems += _log(check, kernel)
+    except LimitExceeded as error:
+        problems.append(str(error))
+    if not check.reports:
+        problems += [report["text"] for report in kernel.faults.reports if report["text"] not in problems]
+    return Verdict(problems, kernel.dmesg()[-_LOG_LINES:])
+
+
+def boot(lab: Lab, module: Path) -> Kernel:
+    """A machine for a module, with the lab's limits."""
+    choice = profile_for(str(module))
+    kernel = Kernel(choice.profile if choice else lab.release)
+    lab.bounds.machine.impose(kernel)
+    return kernel
+
+
+def _insmod(check: Check, lab: Lab, kernel: Kernel, module: Path) -> Iterator[str]:
+    answer, why = "0", ""
+    try:
+        loaded = kernel.insmod(module, check.insmod)
+    except Killed as death:
+        yield f"insmod: {death.explanation}"
+        return
+    except KernelError as error:
+        answer, why = errname(error.errno) or str(error.errno), error.explanation
+    if answer != check.expect:
+        yield f"insmod: {_said(answer)}, {_said(check.expect)} was expected" + (f" ({why})" if why else "")
+    if answer != "0":
+        return
+    if check.seconds:
+        kernel.advance(check.seconds)
+        lab.bounds.machine.check_clock(kernel)
+    if check.shell:
+        yield from _shell(check, lab, kernel)
+    if check.rmmod and kernel[Modules].find(loaded.name) is not None:
+        try:
+            kernel.rmmod(loaded.name)
+        except KernelError as error:
+            yield f"rmmod: {error.strerror}: {error.explanation}"
+
+
+def _said(answer: str) -> str:
+    return "success" if answer == "0" else answer
+
+
+def _shell(check: Check, lab: Lab, kernel: Kernel) -> Iterator[str]:
+    done = kernel.exec(
+        "/bin/sh", ["-c", check.shell], busybox=BUSYBOX, time_limit=max(lab.bounds.call * 2, 5)
+    )
+    output = (done.stdout + done.stderr)[: lab.bounds.output].decode("utf-8", "replace")
+    if done.timed_out:
+        yield "the script does not come to an end"
+    elif done.status != check.status:
+        yield f"the script ends with status {done.status}, not {check.status}; it prints {output!r}"
+    if check.output is not None and not done.timed_out and output.rstrip() != check.output.rstrip():
+        yield f"the script prints {output.rstrip()!r}, not {check.output.rstrip()!r}"
+
+
+def _log(check: Check, kernel: Kernel) -> Iterator[str]:
+    lines = iter(kernel.dmesg())
+    for pattern in check.dmesg:
+        if not any(re.search(pattern, line) for line in lines):
+            yield f"no line of the log matches {pattern!r}" + (" there" if pattern != check.dmesg[0] else "")
+            break
+    for pattern in check.no_dmesg:
+        found = next((line for line in kernel.dmesg() if re.search(pattern, line)), None)
+        if found is not None:
+            yield f"the log has {found!r}"
+
+
+class _Outcome:
+    """A plugin that notes how pytest's tests went, and imposes the lab's limits."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.problems: list[str] = []
+        self.dmesg: list[str] = []
+        self.passed = 0
+
+    def pytest_configure(self, config: Any) -> None:
+        """Before any test."""
+        from kmod_emu.labs.plugin import LIMITS
+
+        config.stash[LIMITS] = self._lab.bounds.machine
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """A file was read."""
+        if report.failed:
+            self.problems.append(report.longreprtext.strip().splitlines()[-1])
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A phase of a test ended."""
+        self.passed += report.passed and report.when == "call"
+        if report.skipped:
+            self.problems.append("it was skipped")
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            text = str(crash.message) if crash else report.longreprtext
+            self.problems.append(next(iter(text.strip().splitlines()), "it failed"))
+            self.dmesg = [
+                line for name, body in report.sections if name == "dmesg" for line in body.splitlines()
+            ]
+
+
+def _pytest(check: Check, lab: Lab, module: Path) -> Verdict:
+    """Run tests of a file beside LAB.toml; the module is what their `insmod` finds."""
+    import contextlib
+    import os
+
+    import pytest
+
+    folder, outcome = lab.path.parent, _Outcome(lab)
+    choice = profile_for(str(module))
+    release = choice.profile.release if choice else lab.release
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull, f"--rootdir={folder}"]
+    options += ["--import-mode=importlib", f"--kmod-dir={module.parent}", f"--kmod-release={release}"]
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        status = pytest.main([*options, f"{folder}/{check.pytest}"], plugins=[outcome])
+    if not outcome.problems and (status or not outcome.passed):
+        outcome.problems.append(f"pytest found nothing to run in {check.pytest}")
+    return Verdict(outcome.problems, outcome.dmesg[-_LOG_LINES:])
