@@ -52,10 +52,10 @@ class Course:
         self.folder, self.submissions = folder, folder / "in"
         self.submissions.mkdir()
         (folder / "test_hello.py").write_text(TEST)
-        self.lab()
+        self.lab(more=BY_PYTEST)
 
-    def lab(self, top="", limits=""):
-        (self.folder / "LAB.toml").write_text(LAB.format(top=top, limits=limits))
+    def lab(self, top="", limits="", more=""):
+        (self.folder / "LAB.toml").write_text(LAB.format(top=top, limits=limits) + more)
 
     def hand_in(self, name, sample):
         shutil.copy(samples.path(sample), self.submissions / f"{name}.ko")
