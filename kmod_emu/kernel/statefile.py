@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import os
 
 MAGIC = b"KMODEMU\0"
-VERSION = 3
+VERSION = 4
 _HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of the rest, lengths of notes and tables
 _LEVEL = 1  # zlib: the file is written after every command, so speed counts
 
