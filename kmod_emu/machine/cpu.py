@@ -1,4 +1,4 @@
-"""The processor: Unicorn's x86-64, its registers and its run loop.
+"""The processor: Unicorn's x86-64 and its run loop.
 
 `Cpu.run` is the only place that starts emulation, and it is never entered from inside a hook. It returns
 a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction budget, the watchdog.
@@ -6,12 +6,11 @@ a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction 
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import unicorn
 from unicorn import unicorn_const as uc_const
@@ -19,6 +18,7 @@ from unicorn import x86_const as x86
 
 from kmod_emu.machine.io import IoSpace
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
+from kmod_emu.machine.registers import Registers
 from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
 
@@ -37,22 +37,7 @@ _INVALID_OPCODE, _GENERAL_PROTECTION = 6, 13
 _IO_END = 1 << 40  # physical addresses behind RAM up to here belong to devices
 _CONTRIBUTORY = {0, 8, 10, 11, 12, 13}  # one of these after another is a double fault
 _CANONICAL = {0, (1 << 17) - 1}  # bits 63 to 47 of an address
-_NAMES = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "r8", "r9", "r10", "r11", "r12", "r13",
-          "r14", "r15", "rip", "eflags")  # fmt: skip
-_REGISTERS = {name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in _NAMES}
-_REGISTER_IDS = list(_REGISTERS.values())
 _CR0_WP = 1 << 16  # the kernel may not write read-only pages either
-try:  # several registers in one foreign call, without the binding's checks: 3 us instead of 27 a call
-    from unicorn.unicorn_py3.unicorn import uclib as _uclib
-except ImportError:  # another release of the binding
-    _uclib = None
-_ALL_IDS = [
-    *_REGISTER_IDS,
-    x86.UC_X86_REG_FS_BASE,
-    x86.UC_X86_REG_GS_BASE,
-    x86.UC_X86_REG_MXCSR,
-    *range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 16),
-]
 
 
 class StopReason(Enum):
@@ -83,7 +68,7 @@ class Stop(NamedTuple):
     vector: int | None = None
 
 
-class Cpu:
+class Cpu(Registers):
     """One x86-64 processor in 64-bit supervisor mode on a `Memory`.
 
     Attributes:
@@ -106,7 +91,7 @@ class Cpu:
         self._answers: list[int] = []  # what it gets when it is run again
         self._broken_off = False
         self.watchdog = Watchdog(self._expire)
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        super().__init__(unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64))
         self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
         self._uc.ctl_exits_enabled(True)  # with an empty list: no address ends a run, not even 0
         self.counts_always = self._counted = False
@@ -132,8 +117,6 @@ class Cpu:
         memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)
         self._uc.reg_write(cr0, self._uc.reg_read(cr0) | _CR0_WP)
         self._pristine = self.save()
-        self._rip = ctypes.c_uint64()
-        self._rip_pointer = ctypes.byref(self._rip)
 
     # --- running ------------------------------------------------------------------------------------
 
@@ -257,9 +240,7 @@ class Cpu:
         a double fault, the one after that a reset. Only a context without exception takes that from it.
         """
         if vector in _CONTRIBUTORY:
-            values = self._uc.reg_read_batch(_ALL_IDS)
-            self._uc.context_restore(self._pristine)
-            self._uc.reg_write_batch(list(zip(_ALL_IDS, values, strict=True)))
+            self.reload(self._pristine)
 
     def stop_at_trap(self) -> None:
         """From a trap handler: leave `run` behind the `out`, before the guest reads the result."""
@@ -392,66 +373,6 @@ class Cpu:
     def _drop_code(self, address: int, size: int) -> None:
         """Forget translated code of a range of executable addresses."""
         self._uc.ctl_remove_cache(address, address + size)
-
-    # --- registers ----------------------------------------------------------------------------------
-
-    def read(self, name: str) -> int:
-        """Read a register by its lower-case name."""
-        return int(self._uc.reg_read(_REGISTERS[name]))
-
-    def write(self, name: str, value: int) -> None:
-        """Write a register by its lower-case name."""
-        self._uc.reg_write(_REGISTERS[name], value & 0xFFFF_FFFF_FFFF_FFFF)
-
-    @property
-    def rip(self) -> int:
-        """The instruction pointer."""
-        if _uclib is None:
-            return int(self._uc.reg_read(x86.UC_X86_REG_RIP))
-        _uclib.uc_reg_read(self._uc._uch, x86.UC_X86_REG_RIP, self._rip_pointer)
-        return self._rip.value
-
-    def registers(self) -> dict[str, int]:
-        """All general registers, RIP and EFLAGS by name."""
-        return dict(zip(_REGISTERS, map(int, self._uc.reg_read_batch(_REGISTER_IDS)), strict=True))
-
-    def set_gs_base(self, address: int) -> None:
-        """Point GS at the per-CPU area."""
-        self._uc.reg_write(x86.UC_X86_REG_GS_BASE, address)
-
-    def save(self) -> unicorn.UcContext:
-        """All registers, as a context for `restore`."""
-        return self._uc.context_save()
-
-    def restore(self, context: unicorn.UcContext) -> None:
-        """Put back all registers."""
-        self._uc.context_restore(context)
-
-    def save_into(self, context: unicorn.UcContext) -> None:
-        """As `save`, into a context there is."""
-        self._uc.context_update(context)
-
-    def read_number(self, number: int) -> Any:
-        """A register by Unicorn's number, of any width: x87 registers are pairs."""
-        return self._uc.reg_read(number)
-
-    def write_number(self, number: int, value: Any) -> None:
-        """Set a register by Unicorn's number."""
-        self._uc.reg_write(number, value)
-
-    def read_msr(self, number: int) -> int:
-        """A model-specific register."""
-        return int(self._uc.msr_read(number))
-
-    def write_msr(self, number: int, value: int) -> None:
-        """Set a model-specific register."""
-        self._uc.msr_write(number, value)
-
-    def registers_of(self, context: unicorn.UcContext | dict[str, int]) -> dict[str, int]:
-        """General registers of a saved context by name."""
-        if isinstance(context, dict):
-            return context
-        return {name: int(context.reg_read(number)) for name, number in _REGISTERS.items()}
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
 
