@@ -45,6 +45,7 @@ extern INTERNAL struct task_struct *current_pointer;
 #define current current_pointer
 
 IMPORT(void, schedule, (void));
+IMPORT(int, __cond_resched, (void));
 IMPORT(int, try_to_wake_up, (struct task_struct *task, uint state));
 IMPORT(void, add_timer, (struct timer_list *timer));
 IMPORT(int, del_timer_sync, (struct timer_list *timer));

@@ -1,6 +1,12 @@
 /* Sleeping for a time (kernel/time/timer.c, sleep_timeout.c). */
 #include "sched.h"
 
+/* What cond_resched() calls: its static call leads here. */
+INTERNAL int offer_processor(void)
+{
+	return import___cond_resched();
+}
+
 struct process_timer { struct timer_list timer; struct task_struct *task; };
 
 static void process_timeout(struct timer_list *timer)

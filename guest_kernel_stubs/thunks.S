@@ -87,6 +87,6 @@ FUNCTION __WARN_trap
 	STATIC_CALL preempt_schedule, static_call_nop
 	STATIC_CALL preempt_schedule_notrace, static_call_nop
 	STATIC_CALL might_resched, __static_call_return0
-	STATIC_CALL cond_resched, __static_call_return0
+	STATIC_CALL cond_resched, offer_processor
 
 	.section .note.GNU-stack, "", @progbits

@@ -53,6 +53,7 @@ _GLANCE_INSTRUCTIONS = 20_000  # how long code that was waiting in a loop is giv
 _COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to wait for an event
 _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
+_TURN_NS = NSEC_PER_SEC // 250  # how long a task goes on that offers the processor and that nobody wants
 _FRAME_SIZE = 192  # struct pt_regs, and some
 
 
@@ -71,6 +72,9 @@ class Scheduler:
         self._returned: int | None = None
         self._awaited: Task | None = None  # whose work is waited for; None: time passes for everybody
         self._tick_seen = False  # guest code has just seen `jiffies` change
+        self._until: int | None = None  # how far time may pass
+        self._slice_end = 0  # when the task that runs has had its turn
+        self._turns = 0  # how often tasks gave up the processor for nothing since one slept
         self._request: GuestCall | Block | None = None
         self._away: Away | None = None
         self.in_guest = False  # whether guest code runs, or has trapped into Python and waits for it
@@ -169,7 +173,7 @@ class Scheduler:
             limit: Seconds of processor time after which it counts as sleeping for ever.
         """
         end = math.inf
-        self._awaited = task
+        self._awaited, self._until = task, None
         while not task.finished:
             if not self._step(None):
                 hung_task.check(self._kernel)
@@ -193,7 +197,7 @@ class Scheduler:
         """
         clock = self._kernel.clock
         end = clock.now_ns + duration_ns
-        self._awaited = None
+        self._awaited, self._until = None, end
         while clock.now_ns < end and self._step(end if idle else clock.now_ns):
             pass
         if idle:
@@ -258,6 +262,8 @@ class Scheduler:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
         self.in_guest, self.running = False, True
+        turn = self._kernel.clock.now_ns + _TURN_NS
+        self._slice_end = turn if self._until is None else min(turn, self._until)
         try:
             request: GuestCall | Block | Continue | Away | RunInRing3 | None
             request = task.take_resume() or self._send(task, value)
@@ -276,6 +282,7 @@ class Scheduler:
 
     def about_to_sleep(self, task: Task) -> None:
         """Tell those who want to know."""
+        self._turns = 0
         for listener in self.sleeping:
             listener(task)
 
@@ -482,6 +489,27 @@ class Scheduler:
         if self._event_due():
             self._cpu.stop_at_trap()
 
+    def offer(self, step_ns: int, most_ns: int) -> bool:
+        """The task that runs would let others run, and does so if there are any or its turn is over.
+
+        That takes time, more and more while nobody sleeps, but never past the next event: code that goes
+        round and round like this lets time pass, and is not stuck.
+
+        Returns:
+            Whether it gives up the processor.
+        """
+        clock, due = self._kernel.clock, self.agenda.next_ns
+        self._turns += 1
+        if not self._event_due():  # else interrupts are off, and it may be stuck after all
+            self.current.busy, self.current.looks = 0.0, 0
+            step = min(step_ns << min(self._turns >> 6, 24), most_ns)
+            then = min(clock.now_ns + step, self._slice_end)
+            clock.jump(then if due is None else min(then, due))
+        if not self._ready and clock.now_ns < self._slice_end:
+            return False
+        self.leave(Away.READY)
+        return True
+
     def tick_seen(self) -> None:
         """Code that goes on has seen that a tick is over: others that are ready get their turn."""
         if self._ready:
@@ -554,11 +582,13 @@ class Scheduler:
             "agenda": self.agenda.save(),
             "ready": [task.pid for task, _ in self._ready if task.resume],
             "spinning": [task.pid for task in self._spinning],
+            "turns": self._turns,
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back, after the tasks."""
         self.agenda.load(state["agenda"])
+        self._turns = state["turns"]
         by_pid = self._kernel.tasks.by_pid
         self._ready.extend((by_pid[pid], None) for pid in state["ready"])
         self._spinning.extend(by_pid[pid] for pid in state["spinning"])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel import report
 from kmod_emu.kernel.activation import Away, Block
+from kmod_emu.kernel.clock import LOOK_NS, MAX_LOOK_NS, NSEC_PER_SEC
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count, preempt_count_reset
 from kmod_emu.kernel.signal import fatal_signal_pending, signal_pending
@@ -75,16 +76,15 @@ def schedule(kernel: KernelCore) -> None:
     if in_interrupt(kernel):
         _sleep_in_interrupt(kernel, task)
         return
-    kernel.clock.advance(SWITCH_NS)
     kernel.rcu.note_context_switch(task)
     kernel.cpu.write("eflags", kernel.cpu.read("eflags") | EFLAGS_IF)  # whatever they were before
     state = task_state(kernel, task)
     if state and not signal_pending_state(kernel, state, task):
+        kernel.clock.advance(SWITCH_NS)
         sched.leave(Away.ASLEEP)
         return
     set_task_state(kernel, task, TASK_RUNNING)
-    if sched.contended:
-        sched.leave(Away.READY)
+    sched.offer(SWITCH_NS, NSEC_PER_SEC // kernel.profile.hz)
 
 
 def _sleep_in_interrupt(kernel: KernelCore, task: Task) -> None:
@@ -106,10 +106,7 @@ def sys_yield(kernel: KernelCore) -> None:
 @export("int __cond_resched(void)")
 def __cond_resched(kernel: KernelCore) -> int:
     """Let other tasks run, if there are any and it is allowed here (kernel/sched/core.c)."""
-    if preempt_count(kernel) or not kernel.sched.contended:
-        return 0
-    kernel.sched.leave(Away.READY)
-    return 1
+    return int(not preempt_count(kernel) and kernel.sched.offer(LOOK_NS, MAX_LOOK_NS))
 
 
 @export("void preempt_schedule(void)")

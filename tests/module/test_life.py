@@ -66,3 +66,29 @@ def test_init_memory_is_gone_and_no_longer_executable():
     with pytest.raises(KernelError) as death:
         kernel.call(seen[0])
     assert "jumps to" in death.value.explanation
+
+
+def test_memory_is_freed_after_a_grace_period():
+    """A thread that exit only wakes, and does not wait for, may still end in the module's code."""
+    kernel = Kernel()
+    thread, said = kernel.tasks.create("quick"), []
+
+    async def end_soon():
+        await kernel.sched.sleep(1_000_000)
+        said.append(list(kernel.modules))
+        return await kernel.call_guest(exit_function)
+
+    @kernel.export("int _printk(const char *fmt)")
+    def _printk(kernel, fmt: int) -> int:
+        said.append("line")
+        if len(said) == 2:
+            kernel.sched.start(thread, end_soon())
+        return 0
+
+    exit_function = kernel.insmod(samples.path("hello")).view.get("exit")
+    kernel.rmmod("hello")
+    assert said == ["line", "line", [], "line"], (
+        "the module is off the list when the thread runs, its code is there"
+    )
+    assert thread.finished
+    assert not kernel.faults.reports
