@@ -106,13 +106,17 @@ class Dispatcher:
             Where the processor begins it.
         """
         values = [value & _MASK64 for value in arguments]
-        on_stack = struct.pack(f"<{len(values) - 6}Q", *values[6:]) if len(values) > 6 else b""
-        rsp = (below - len(on_stack) & ~15) - 8  # as at a function's first instruction
-        self._kernel.memory.write_u64(rsp, self.return_address)
-        self._kernel.memory.write(rsp + 8, on_stack)
-        _CALLS[min(len(values), 6)].pack_into(self._page, 0, *values[:6])
-        _U64.pack_into(self._page, OFFSET["rsp"], rsp)
-        _U64.pack_into(self._page, TARGET, address)
+        page, memory = self._page, self._kernel.memory
+        if len(values) > 6:
+            on_stack = struct.pack(f"<{len(values) - 6}Q", *values[6:])
+            del values[6:]
+            below = below - len(on_stack) & ~15
+            memory.write(below, on_stack)
+        rsp = (below & ~15) - 8  # as at a function's first instruction
+        memory.write_u64(rsp, self.return_address)
+        _CALLS[len(values)].pack_into(page, 0, *values)
+        _U64.pack_into(page, OFFSET["rsp"], rsp)
+        _U64.pack_into(page, TARGET, address)
         return self._area.entry
 
     @property
