@@ -41,6 +41,7 @@ from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.module.unloaded import Unloaded
 from kmod_emu.net.install import install as install_net
 from kmod_emu.net.netlink import Netlink
+from kmod_emu.sanitize.sanitizer import Level, Sanitizer
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
@@ -80,9 +81,11 @@ class Kernel(KernelCore):
         smap: Whether kernel code that follows a user pointer itself faults, as on processors with SMAP.
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
         modules: A directory of modules with modules.dep and its kin; request_module() loads from there.
+        sanitize: "default" for the checks that cost next to nothing, "all", or "off".
 
     Raises:
         LookupError: There is no profile of that release.
+        ValueError: There is no such level of checks.
 
     >>> from kmod_emu import Kernel, samples
     >>> k = Kernel()
@@ -103,7 +106,9 @@ class Kernel(KernelCore):
         smap: bool = True,
         cmdline: str = "",
         modules: str | os.PathLike[str] | None = None,
+        sanitize: str = "default",
     ) -> None:
+        self._sanitize = Level(sanitize)
         super().__init__(release, permissive=permissive, cmdline=cmdline)
         self.memory.smap = smap
         procfs = self._install(None if modules is None else os.path.abspath(modules))
@@ -122,6 +127,7 @@ class Kernel(KernelCore):
         self.faults.source_line = self._source_line
         self.add(Modules(self))
         self.add(Unloaded(self))
+        self.add(Sanitizer(self, self._sanitize))
         self.add(Kmod(self, self._modprobe, modules))
         procfs, sysfs = mount_all(self)
         install_net(self, procfs)
@@ -492,12 +498,13 @@ class Kernel(KernelCore):
             "release": self.profile.release,
             "now_ns": self.clock.now_ns,
             "modules": self[Modules].rows(),
+            "sanitize": self._sanitize.value,
         }
 
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
         """A machine just booted, as the one was that was saved."""
-        return cls(saved.release, permissive=permissive)
+        return cls(saved.release, permissive=permissive, sanitize=saved.notes.get("sanitize", "default"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Self:

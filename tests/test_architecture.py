@@ -20,6 +20,7 @@ ROOMS = [
     "kmod",
     "classic",
     "debug",
+    "sanitize",
     "observe",
     "sweep",
     "labs",

@@ -37,6 +37,7 @@ def fresh_machine(
     permissive: bool = False,
     smap: bool = True,
     modules: str | None = None,
+    sanitize: str = "default",
 ) -> Fresh:
     """Boot a machine for MODULE, a file or a sample's name; exits with a sentence if that cannot be.
 
@@ -46,6 +47,7 @@ def fresh_machine(
         permissive: As `Kernel` takes it, like the others.
         smap: Likewise.
         modules: Likewise.
+        sanitize: Likewise.
     """
     try:
         path = find_module(module)
@@ -54,7 +56,11 @@ def fresh_machine(
             permissive, smap = recording.permissive, recording.smap
         choice = None if release else profile_for(path)
         kernel = Kernel(
-            choice.profile if choice else release, permissive=permissive, smap=smap, modules=modules
+            choice.profile if choice else release,
+            permissive=permissive,
+            smap=smap,
+            modules=modules,
+            sanitize=sanitize,
         )
     except ToolError as error:
         click.echo(str(error), err=True)

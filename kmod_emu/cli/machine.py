@@ -90,20 +90,23 @@ def _tell(kernel: Kernel) -> None:
         click.echo(f"kmod-emu: {tame(finding)}", err=True)
 
 
-def boot(given: str | None, release: str | None, modules: str | None = None) -> Kernel:
+def boot(
+    given: str | None, release: str | None, modules: str | None = None, sanitize: str = "default"
+) -> Kernel:
     """Replace the kept machine by a fresh one.
 
     Args:
         given: The --state option.
         release: As `Kernel` takes it.
         modules: Likewise.
+        sanitize: Likewise.
 
     Raises:
         LookupError: There is no profile of that release.
     """
     from kmod_emu.api import Kernel
 
-    return keep(given, Kernel(release, modules=modules))
+    return keep(given, Kernel(release, modules=modules, sanitize=sanitize))
 
 
 def keep(given: str | None, kernel: Kernel) -> Kernel:

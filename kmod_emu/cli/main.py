@@ -20,6 +20,14 @@ USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 CLASSIC_SUFFIX = ".classic"  # of the files of machines of the 2.4 personality
 UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 
+SANITIZE = click.option(
+    "--sanitize",
+    type=click.Choice(["all", "default", "off"]),
+    default="default",
+    show_default=True,
+    help="What to check modules for: what costs little, or all.",
+)
+
 _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod_emu.kmod.NAME
 
 # Command -> the module that has it and its name there. Only the one that runs is imported.

@@ -10,7 +10,7 @@ import click
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.main import UID, colour
+from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import Killed, SleepsForever, Unimplemented
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.errors import ToolError
@@ -47,6 +47,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
     metavar="DIR",
     help="Where request_module() finds modules: a directory with modules.dep.",
 )
+@SANITIZE
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
     "--for",
@@ -75,6 +76,7 @@ def run(
     permissive: bool,
     no_smap: bool,
     modules: str | None,
+    sanitize: str,
     release: str | None,
     seconds: float,
     time_limit: float,
@@ -85,7 +87,7 @@ def run(
     2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
     """
     kernel, path, reason = fresh_machine(
-        module, release, permissive=permissive, smap=not no_smap, modules=modules
+        module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize
     )
     kernel.cpu.watchdog.limit = time_limit
     recorder = Recorder()

@@ -7,7 +7,7 @@ import sys
 import click
 
 from kmod_emu.cli.command import complete_path, reports_errors
-from kmod_emu.cli.main import UID, USAGE_ERROR
+from kmod_emu.cli.main import SANITIZE, UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.text import escape
 
@@ -20,14 +20,15 @@ from kmod_emu.text import escape
     metavar="DIR",
     help="Where its modules are, with modules.dep: for modprobe, and for modules that ask for others.",
 )
+@SANITIZE
 @click.pass_obj
 @reports_errors
-def boot(state: str | None, release: str | None, modules: str | None) -> None:
+def boot(state: str | None, release: str | None, modules: str | None, sanitize: str) -> None:
     """Start a fresh machine and keep it for the other commands."""
     from kmod_emu.cli import machine
 
     try:
-        kernel = machine.boot(state, release, modules)
+        kernel = machine.boot(state, release, modules, sanitize)
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)

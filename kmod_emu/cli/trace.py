@@ -11,7 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.main import UID, colour
+from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import KernelError
 from kmod_emu.observe.run import Run
 from kmod_emu.observe.trace.tracer import DEFAULT, KINDS, Tracer
@@ -57,6 +57,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
               help="Let virtual time pass before rmmod, for threads and timers.")  # fmt: skip
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
 @click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@SANITIZE
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
@@ -76,7 +77,9 @@ def trace(
     MODULE is a .ko file or the name of a sample. The trace goes to standard output, what the shell's commands
     print to standard error. Exit status as `run`.
     """
-    kernel, path, _ = fresh_machine(module, options["release"], permissive=options["permissive"])
+    kernel, path, _ = fresh_machine(
+        module, options["release"], permissive=options["permissive"], sanitize=options["sanitize"]
+    )
     kernel.cpu.watchdog.limit = options["time_limit"]
     with ExitStack() as files:
 

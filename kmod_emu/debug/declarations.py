@@ -9,6 +9,7 @@ from kmod_emu.debug.dwarf.dies import number_of
 
 if TYPE_CHECKING:
     from kmod_emu.abi.prototypes import Prototype
+    from kmod_emu.debug.dwarf.info import DebugInfo
     from kmod_emu.debug.program import Program
 
 
@@ -34,11 +35,17 @@ def prototype_at(program: Program, address: int) -> Prototype | None:
 
 def line_of(program: Program, address: int) -> str | None:
     """`file:line` in the function that has a frame: of inlined code, where that is called."""
-    line, info = program.line_at(address), program.info_at(address)
-    if line is None or info is None:
+    info = program.info_at(address)
+    return line_from(info, address) if info is not None else None
+
+
+def line_from(info: DebugInfo, address: int) -> str | None:
+    """The same, in one module's debug information."""
+    line = info.lines.at(address)
+    if line is None:
         return None
     file, number = line.file, line.line
-    for scope in program.scopes(address):
+    for scope in info.scopes(address):
         if scope.is_inlined:
             number = number_of(scope.die, "DW_AT_call_line") or number
             file = info.file_name(scope.die.cu, number_of(scope.die, "DW_AT_call_file")) or file

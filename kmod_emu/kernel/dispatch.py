@@ -39,6 +39,11 @@ _CALLS = [struct.Struct(f"<{count}Q") for count in range(7)]  # by how many argu
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the cost of importing inspect
 
 
+def is_coroutine(function: Callable[..., Any]) -> bool:
+    """Whether it is declared `async`."""
+    return bool(function.__code__.co_flags & _CO_COROUTINE)
+
+
 class Registers:
     """The general registers of a call in the `REGISTERS` convention; what is assigned is loaded back."""
 
@@ -59,10 +64,12 @@ class Dispatcher:
 
     Attributes:
         return_address: Where guest functions called by Python return to.
+        around: What to call for a handler, asked at its first call: its function, or one that watches it.
     """
 
     def __init__(self, kernel: KernelCore, tails: bytes) -> None:
         self._kernel = kernel
+        self.around: Callable[[Handler], Callable[..., Any]] = lambda handler: handler.function
         self._area = TrapArea(TRAP_BASE, tails)
         memory = kernel.memory
         memory.protect(TRAP_BASE, TRAP_SPACE, READ | EXEC)
@@ -147,9 +154,9 @@ class Dispatcher:
 
         prototype = prototypes.parse(handler.declaration)
         arguments = self._argument_reader(handler, prototype)
-        if handler.function.__code__.co_flags & _CO_COROUTINE:
+        if is_coroutine(handler.function):
             return self._compile_async(handler, arguments)
-        kernel, page, function, pack = self._kernel, self._page, handler.function, _U64.pack_into
+        kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
 
         def trap() -> None:
             try:
@@ -178,7 +185,7 @@ class Dispatcher:
         self, handler: Handler, arguments: Callable[[], tuple[Any, ...]]
     ) -> Callable[[], None]:
         """A coroutine runs inside the trap up to its first wait; most never wait."""
-        kernel, page, function, pack = self._kernel, self._page, handler.function, _U64.pack_into
+        kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
 
         def deliver(result: Any) -> None:
             pack(page, RESULT, (result or 0) & _MASK64)

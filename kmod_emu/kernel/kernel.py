@@ -133,10 +133,11 @@ class KernelCore:
         self.taint = KernelTaint(self)
         self.sysctl = Sysctls()
         self.lockdown = Lockdown(self)
+        self.allocations: dict[int, Any] = {}  # who has memory, where somebody keeps that; freeing removes it
         self.pages = PageAllocator(self, _RESERVED_RAM)
         self.user_pages = PhysicalPages(self)
-        self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START)
-        self.module_area = AreaAllocator(memory, self.modules_start)
+        self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START, self.allocations)
+        self.module_area = AreaAllocator(memory, self.modules_start, {})
         self.heap = Heap(self)
         self.percpu = PerCpu(self)
         self.user = UserMemory(self)

@@ -588,8 +588,14 @@ class Faults:
 
     @property
     def findings(self) -> list[str]:
-        """Sentences of `reports` that ended nothing: warnings, and what checkers found."""
-        return [report["text"] for report in self.reports if report["kind"] not in _ENDINGS]
+        """The lines of `reports` that ended nothing: warnings, and what checkers found, with their stacks."""
+        lines = []
+        for finding in self.reports:
+            if finding["kind"] not in _ENDINGS:
+                lines.append(finding["text"])
+            for what, stack in finding.get("stacks", {}).items():
+                lines += [f"  {what}:", *(f"    {frame}" for frame in stack)]
+        return lines
 
     def _note_locks_held(self, task: Task, *, irqs_off: bool) -> None:
         """kernel/exit.c: make_task_dead. Page faults are handled with interrupts off, others are not."""
@@ -607,9 +613,15 @@ class Faults:
         self._kernel.events.emit(kind, text=sentence)
         raise Killed(signal, sentence)
 
-    def note(self, kind: str, sentence: str) -> None:
-        """Add a finding to `reports`: what kind, and one sentence for a person."""
-        self.reports.append({"kind": kind, "text": sentence})
+    def note(self, kind: str, sentence: str, stacks: dict[str, list[str]] | None = None) -> None:
+        """Add a finding to `reports`.
+
+        Args:
+            kind: A few words that scripts can compare.
+            sentence: What is wrong, for a person.
+            stacks: Calls that led there, innermost first, by what they did: "access", "allocation", "free".
+        """
+        self.reports.append({"kind": kind, "text": sentence} | ({"stacks": stacks} if stacks else {}))
 
     def print(self, lines: list[tuple[int, str]]) -> None:
         """Lines with their levels into the log."""

@@ -29,7 +29,7 @@ class PageAllocator:
     """
 
     def __init__(self, kernel: KernelCore, reserved: int) -> None:
-        self._memory = kernel.memory
+        self._memory, self._allocations = kernel.memory, kernel.allocations
         self._ram = kernel.memory.arena_of(PAGE_OFFSET)
         self._free: list[list[int]] = [[] for _ in range(MAX_ORDER + 1)]  # page numbers
         self._orders: dict[int, int] = {}  # first page number -> order, of blocks in use
@@ -68,6 +68,7 @@ class PageAllocator:
         order = self._orders.pop(page, None)
         if order is None:
             return False
+        self._allocations.pop(address, None)
         while order < MAX_ORDER:
             buddy = page ^ (1 << order)
             if buddy not in self._free[order]:

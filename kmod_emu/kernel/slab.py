@@ -111,6 +111,7 @@ class Heap:
         size = self.live.pop(address, None)
         if size is None:
             return False
+        self._kernel.allocations.pop(address, None)
         cachep = self._owner.pop(address, None)
         if cachep is not None:
             if cachep in self.named:

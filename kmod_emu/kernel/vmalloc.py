@@ -22,10 +22,11 @@ class AreaAllocator:
     Args:
         memory: Where.
         start: First address to hand out.
+        allocations: What is kept about areas by their address, until they are freed.
     """
 
-    def __init__(self, memory: Memory, start: int) -> None:
-        self._memory = memory
+    def __init__(self, memory: Memory, start: int, allocations: dict[int, Any]) -> None:
+        self._memory, self._allocations = memory, allocations
         self._start, self._end = start, memory.arena_of(start).end
         self._areas: dict[int, int] = {}  # address -> size, in ascending order
 
@@ -51,6 +52,7 @@ class AreaAllocator:
         size = self._areas.pop(address, None)
         if size is None:
             return False
+        self._allocations.pop(address, None)
         self._memory.protect(address, size, 0)
         return True
 

@@ -65,6 +65,8 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     """Take a module off the list and free all it has."""
     modules = kernel[Modules]
     name = module.name
+    for watcher in modules.leaving:
+        watcher(module)
     module.in_sysfs = False
     module.state = ModuleState.UNFORMED
     modules.drop_uses(module)

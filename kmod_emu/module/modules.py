@@ -22,7 +22,7 @@ from kmod_emu.kernel.taint import module_letters
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
@@ -214,6 +214,7 @@ class Modules:
         self.disabled = "nomodule" in kernel.cmdline
         self.sig_enforce = kernel.cmdline.get("module.sig_enforce") in ("", "1", "y", "Y")
         self.told: set[str] = set()  # messages that are printed once a boot
+        self.leaving: list[Callable[[Module], None]] = []  # called when exit has run, or init has failed
         self._waiters: list[_Waiter] = []  # module_wq
         # Files that finit_module is loading, by the inode's identity: it, and where waiters get the result.
         self.loading_files: dict[int, tuple[object, list[list[int]]]] = {}

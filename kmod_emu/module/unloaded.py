@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.module.modules import Module, Region
 
@@ -26,6 +28,7 @@ class Unloaded:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._regions: list[_Former] = []
+        self.watchers: list[Callable[[int, int], None]] = []  # told the address and size of each
         kernel.faults.former = self.describe
 
     def note(self, module: Module, region: Region, what: str) -> None:
@@ -34,6 +37,8 @@ class Unloaded:
         symbols = sorted((a, name) for a, _, name in module.symbols if region.base <= a < end and name)
         former = _Former(module.name, what, region.base, region.size, symbols)
         self._regions = [former, *self._regions[: _KEPT - 1]]
+        for watcher in self.watchers:
+            watcher(region.base, region.size)
 
     def describe(self, address: int) -> str | None:
         """What an address was, the latest that is known; None for what never was a module's."""

@@ -1,0 +1,100 @@
+"""The checkers of one machine, and the levels that turn them on."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.errname import errname
+from kmod_emu.module.modules import Modules
+from kmod_emu.module.unloaded import Unloaded
+from kmod_emu.sanitize.ledger import Ledger
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.module.modules import Module
+    from kmod_emu.sanitize.ledger import Record
+    from kmod_emu.sanitize.resources import Resource
+
+
+_JOINT = re.compile(r"(.*?)((?: of | in | on )|$)(.*)")
+
+
+class Level(Enum):
+    """How much is checked."""
+
+    OFF = "off"
+    DEFAULT = "default"  # what costs next to nothing
+    ALL = "all"
+
+
+class Sanitizer:
+    """What watches the modules of a machine."""
+
+    def __init__(self, kernel: KernelCore, level: Level) -> None:
+        self._kernel, self.level = kernel, level
+        self.ledger = Ledger(kernel)
+        if level is Level.OFF:
+            return
+        self.ledger.whole_stacks = level is Level.ALL
+        self.ledger.missing = self._nothing_there
+        kernel.traps.around = self.ledger.around
+        kernel[Modules].leaving.append(self._leaving)
+        kernel[Unloaded].watchers.append(self.ledger.sites.forget)
+
+    def _leaving(self, module: Module) -> None:
+        """A module's exit has run, or its init has failed: it should have nothing left."""
+        left = list(self.ledger.left_by(module))
+        for _, group in groupby(left, key=lambda record: (record.kind, record.stack)):
+            self._report_leak(module, list(group))
+        self.ledger.forget(module)
+
+    def _report_leak(self, module: Module, records: list[Record]) -> None:
+        first = records[0]
+        resource, sites = first.resource, self.ledger.sites
+        failed = module.init_rc is not None and module.init_rc < 0
+        when = f"init of {module.name} failed ({errname(-module.init_rc)}) and" if failed else module.name  # type: ignore[operator]
+        who = "the error path" if failed else "exit"
+        things = self._things(records)
+        place = sites.place(first.stack[0], module)
+        text = f"{when} leaves {things} behind, from {place}: {who} must call {resource.undo}"
+        stack = [sites.show(site, module) for site in first.stack]
+        self._kernel.faults.note("leak", text, {"allocation": stack})
+
+    def _things(self, records: list[Record]) -> str:
+        """How many of what, and of which size."""
+        kind = records[0].resource.kind
+        sizes = {self._kernel.heap.live.get(record.key[0], 0) for record in records}
+        size = sizes.pop() if len(sizes) == 1 else 0
+        of = f" of {size} bytes" if size and records[0].kind < 2 else ""
+        if len(records) > 1:
+            return f"{len(records)} {_plural(kind)}{of}"
+        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}{of}"
+
+    def _nothing_there(self, name: str, resource: Resource, key: tuple[int, ...]) -> None:
+        """A call ends what nobody has begun, or somebody has ended."""
+        stack = self.ledger.stack()
+        if not stack:
+            return
+        sites = self.ledger.sites
+        takes = " or ".join(f"{take}()" for take in resource.takes)
+        what = f"{name}() at {sites.place(stack[0])} ends a {resource.kind} that is not there"
+        text = f"{what}: {takes} was not called for it, or it has ended since"
+        self._kernel.faults.note("double unregister", text, {"access": [sites.show(site) for site in stack]})
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return self.ledger.save()
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self.ledger.load(state)
+
+
+def _plural(kind: str) -> str:
+    """The plural of a kind: "entries in /proc"."""
+    head, joint, rest = _JOINT.match(kind).groups()  # type: ignore[union-attr]
+    ending = {"s": ("", "es"), "y": ("y", "ies")}.get(head[-1], ("", "s"))
+    return f"{head.removesuffix(ending[0])}{ending[1]}{joint}{rest}"
