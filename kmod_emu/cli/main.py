@@ -34,6 +34,7 @@ _TOOL = ("kmod_emu.cli.command", "ToolCommand")  # the command is main() of kmod
 COMMANDS = {
     "run": ("kmod_emu.cli.run", "run"),
     "trace": ("kmod_emu.cli.trace", "trace"),
+    "faults": ("kmod_emu.cli.faults", "faults"),
     "report": ("kmod_emu.cli.report", "report"),
     "serve": ("kmod_emu.cli.serve", "serve"),
     "exec": ("kmod_emu.cli.exec", "exec_"),
@@ -85,6 +86,7 @@ TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
     "trace": "Print each call that a module makes, with its arguments and result, and each of its functions.",
+    "faults": "Let each call of a module's init that may fail do so, and say what comes of it.",
     "report": "Write a page that shows what a module does, from insmod to rmmod.",
     "serve": "Show that page live: go through the steps, and look at memory as it was at each.",
     "exec": "Run a Linux program on the machine, such as busybox.",

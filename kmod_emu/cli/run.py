@@ -19,6 +19,7 @@ from kmod_emu.observe.narrator import Narrator
 from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run, unread
 from kmod_emu.observe.steps import show
+from kmod_emu.sanitize.sanitizer import Sanitizer
 
 if TYPE_CHECKING:
     from kmod_emu.api import Kernel
@@ -48,6 +49,8 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
     help="Where request_module() finds modules: a directory with modules.dep.",
 )
 @SANITIZE
+@click.option("--fail-nth", type=click.IntRange(min=1), metavar="ALLOC",
+              help="Let this one of init's allocations, registrations and copies fail.")  # fmt: skip
 @click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
 @click.option(
     "--for",
@@ -77,6 +80,7 @@ def run(
     no_smap: bool,
     modules: str | None,
     sanitize: str,
+    fail_nth: int | None,
     release: str | None,
     seconds: float,
     time_limit: float,
@@ -90,6 +94,8 @@ def run(
         module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize
     )
     kernel.cpu.watchdog.limit = time_limit
+    if fail_nth:
+        kernel[Sanitizer].inject(fail_nth)
     recorder = Recorder()
     kernel.events.listen(recorder)
     if not as_json and not quiet:

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.kernel.errname import errname
 from kmod_emu.module.modules import Modules
 from kmod_emu.module.unloaded import Unloaded
+from kmod_emu.sanitize.inject import Injector
 from kmod_emu.sanitize.ledger import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.kernel.exports import Handler
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.module.modules import Module
     from kmod_emu.sanitize.ledger import Record
@@ -36,6 +40,7 @@ class Sanitizer:
     def __init__(self, kernel: KernelCore, level: Level) -> None:
         self._kernel, self.level = kernel, level
         self.ledger = Ledger(kernel)
+        self._injector: Injector | None = None
         if level is Level.OFF:
             return
         self.ledger.whole_stacks = level is Level.ALL
@@ -43,6 +48,24 @@ class Sanitizer:
         kernel.traps.around = self.ledger.around
         kernel[Modules].leaving.append(self._leaving)
         kernel[Unloaded].watchers.append(self.ledger.sites.forget)
+
+    def inject(self, nth: int | None) -> Injector:
+        """Let the nth call fail that modules make from now on, of those that may; 0 for none.
+
+        Call it before the first module is loaded: exports that have been called are not watched anew. With
+        None, what is counted stays as it is.
+        """
+        if self._injector is None:
+            injector = self._injector = Injector(self.ledger)
+            watched = self._kernel.traps.around
+
+            def around(handler: Handler) -> Callable[..., Any]:
+                return watched(handler._replace(function=injector.around(handler, handler.function)))
+
+            self._kernel.traps.around = around
+        if nth is not None:
+            self._injector.arm(nth)
+        return self._injector
 
     def _leaving(self, module: Module) -> None:
         """A module's exit has run, or its init has failed: it should have nothing left."""
