@@ -86,6 +86,9 @@ class Faults:
         self.reports: list[dict[str, Any]] = []
         self.permissive = False
         self.former: Callable[[int], str | None] = lambda address: None  # what freed memory was, likewise
+        # Set by checkers: what was freed at an address, and whether to go on after an access that faulted.
+        self.freed_before: Callable[[int], tuple[str, dict[str, list[str]]] | None] = lambda address: None
+        self.go_on: Callable[[int, Access, int], bool] = lambda address, access, rip: False
         self.source_line: Callable[[int], str | None] = lambda address: None  # set where files are at hand
         self.unimplemented: list[str] = []
         self.panicked = ""
@@ -167,7 +170,10 @@ class Faults:
         """Freeing what is no object: an oops inside the kernel's memory management."""
         kernel = self._kernel
         sentence = f"{function}({address:#x}) frees something that is not allocated"
-        self.note("bad free", sentence)
+        stacks = None
+        if (known := self.freed_before(address)) is not None:
+            sentence, stacks = known
+        self.note("bad free", sentence, stacks)
         if kernel.heap.was_freed(address):  # the hardened free list finds what is freed twice in a row
             self.bug(sentence, ("mm/slub.c", 419))
         start = PAGE_OFFSET if address < START_KERNEL_MAP else START_KERNEL_MAP
@@ -312,6 +318,9 @@ class Faults:
         if fixup is not None:
             return fixup
         address = fault.address if exact else report.fault_address(self._kernel, stop)
+        told = self.reports and self.reports[-1]["kind"] == "bad free"  # of which this fault is the end
+        if not told and self.go_on(address, fault.access, 0 if exact else stop.rip) and not exact:
+            return stop.rip
         lines = report.page_fault_lines(self._kernel, fault, address, self.count + 1)
         sentence = self._page_fault_sentence(fault, address)
         if fault.present and address < TASK_SIZE_MAX and fault.access is not Access.FETCH:

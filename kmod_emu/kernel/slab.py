@@ -6,14 +6,26 @@ is zeroed, since Debian boots with INIT_ON_ALLOC_DEFAULT_ON.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, warn_of_order, wrong_cache
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.kernel.kernel import KernelCore
+
+    class Guards(Protocol):
+        """Memory with guards around it, of which the heap knows no more."""
+
+        def allocate(self, size: int) -> int:
+            """Some, or 0."""
+
+        def free(self, address: int) -> bool:
+            """Whether it was some."""
+
 
 # kmalloc_caches[type][index]: 1 and 2 are 96 and 192 bytes, the others powers of two (mm/slab_common.c).
 KMALLOC_SIZES = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -58,12 +70,18 @@ class Heap:
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
         self.live: dict[int, int] = {}  # object -> requested size
         self._owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
+        # Set by checkers: told what a module's code gave memory for, and asked for memory first.
+        self.freeing: Callable[[int, Any], None] = lambda address, record: None
+        self.guards: Guards | None = None
         self.slab_pages = 0  # pages in caches, which stay there when their objects are freed
 
     def kmalloc(self, size: int) -> int:
         """Address of `size` zeroed bytes; ZERO_SIZE_PTR for 0 bytes; 0 if memory is used up."""
         if size == 0:
             return ZERO_SIZE_PTR
+        if self.guards is not None and (address := self.guards.allocate(size)):
+            self.live[address] = size
+            return address
         if size > KMALLOC_MAX_CACHE_SIZE:
             address = self._kernel.pages.allocate(((size - 1) >> PAGE_SHIFT).bit_length())
             if address:
@@ -83,7 +101,11 @@ class Heap:
         cache = self.named.get(cachep)
         if cache is None:
             raise PageFault(cachep, Access.READ)
-        address = self._take(cache, cache.size)
+        address = self.guards.allocate(cache.size) if self.guards is not None else 0
+        if address:
+            self.live[address] = cache.size
+        else:
+            address = self._take(cache, cache.size)
         if address:
             self._owner[address] = cachep
         return address
@@ -108,11 +130,16 @@ class Heap:
         """Free an object of any cache; NULL and ZERO_SIZE_PTR are fine. False if there is no such object."""
         if address <= ZERO_SIZE_PTR:
             return True
-        size = self.live.pop(address, None)
-        if size is None:
+        if address not in self.live:
             return False
-        self._kernel.allocations.pop(address, None)
+        record = self._kernel.allocations.get(address)
+        if record is not None:
+            self.freeing(address, record)
+            self._kernel.allocations.pop(address)
+        size = self.live.pop(address)
         cachep = self._owner.pop(address, None)
+        if self.guards is not None and self.guards.free(address):
+            return True
         if cachep is not None:
             if cachep in self.named:
                 self.named[cachep].free.append(address)
@@ -263,6 +290,7 @@ def krealloc(kernel: KernelCore, p: int, new_size: int, flags: int) -> int:
         return ZERO_SIZE_PTR
     usable = kernel.heap.ksize(p) if p > ZERO_SIZE_PTR else 0
     if usable >= new_size:
+        kernel.heap.live[p] = max(kernel.heap.live[p], new_size)
         return p
     fresh = kernel.heap.kmalloc(new_size)
     if fresh and usable:
@@ -274,7 +302,10 @@ def krealloc(kernel: KernelCore, p: int, new_size: int, flags: int) -> int:
 @export("size_t ksize(const void *objp)")
 def ksize(kernel: KernelCore, objp: int) -> int:
     """Usable size of an object (mm/slab_common.c)."""
-    return kernel.heap.ksize(objp)
+    usable = kernel.heap.ksize(objp)
+    if objp in kernel.heap.live:
+        kernel.heap.live[objp] = usable  # who asks may use all of it
+    return usable
 
 
 @export("void kfree(const void *object)")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kernel.dispatch import is_coroutine
-from kmod_emu.sanitize.resources import RESOURCES
+from kmod_emu.sanitize.resources import OBJECTS, RESOURCES
 from kmod_emu.sanitize.sites import Site, Sites
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.exports import Handler
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.module.modules import Module
+    from kmod_emu.sanitize.heap import Guards
     from kmod_emu.sanitize.resources import Key, Resource
 
 _MAX_ERRNO, _MASK64 = 4095, (1 << 64) - 1
@@ -61,6 +62,7 @@ class Ledger:
     Attributes:
         sites: Where calls come from.
         whole_stacks: Keep all callers, not just the one.
+        guards: Told when an object with pages of its own is wanted.
         missing: Called for a call that ends something that is not there, before it runs.
     """
 
@@ -68,6 +70,7 @@ class Ledger:
         self._kernel = kernel
         self.sites = Sites(kernel)
         self.whole_stacks = False
+        self.guards: Guards | None = None
         self.missing: Callable[[str, Resource, tuple[int, ...]], None] = lambda name, resource, key: None
         self._serial = 0
         self._held: dict[tuple[int, tuple[int, ...]], list[Record]] = {}
@@ -93,6 +96,9 @@ class Ledger:
                 return result
 
             return wait
+
+        if self.guards is not None and kind in OBJECTS:
+            function = _guarded(function, self)
 
         def call(kernel: KernelCore, *arguments: Any) -> Any:
             result = function(kernel, *arguments)
@@ -195,3 +201,18 @@ class Ledger:
         self._kernel.allocations.clear()
         for address, *record in state["allocations"]:
             self._kernel.allocations[address] = record_from(record)
+
+
+def _guarded(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
+    """A function that allocates, with guards around what modules get."""
+
+    def call(kernel: KernelCore, *arguments: Any) -> Any:
+        guards = ledger.guards
+        assert guards is not None
+        guards.wanted = bool(ledger.stack())
+        try:
+            return function(kernel, *arguments)
+        finally:
+            guards.wanted = False
+
+    return call

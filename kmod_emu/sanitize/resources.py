@@ -244,3 +244,5 @@ RESOURCES = (
     ),
     Resource("open file", "filp_close()", {"filp_open": _result}, _all(_0, "filp_close", "fput")),
 )  # fmt: skip
+
+OBJECTS = (0, 1)  # the rows that are memory from the heap

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu.kernel.errname import errname
 from kmod_emu.module.modules import Modules
 from kmod_emu.module.unloaded import Unloaded
+from kmod_emu.sanitize.heap import HeapChecker
 from kmod_emu.sanitize.inject import Injector
 from kmod_emu.sanitize.ledger import Ledger
+from kmod_emu.sanitize.resources import OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +42,13 @@ class Sanitizer:
     def __init__(self, kernel: KernelCore, level: Level) -> None:
         self._kernel, self.level = kernel, level
         self.ledger = Ledger(kernel)
+        self.heap: HeapChecker | None = None
         self._injector: Injector | None = None
         if level is Level.OFF:
             return
         self.ledger.whole_stacks = level is Level.ALL
         self.ledger.missing = self._nothing_there
+        self.heap = HeapChecker(kernel, self.ledger, guarded=level is Level.ALL)
         kernel.traps.around = self.ledger.around
         kernel[Modules].leaving.append(self._leaving)
         kernel[Unloaded].watchers.append(self.ledger.sites.forget)
@@ -70,6 +74,9 @@ class Sanitizer:
     def _leaving(self, module: Module) -> None:
         """A module's exit has run, or its init has failed: it should have nothing left."""
         left = list(self.ledger.left_by(module))
+        for record in left:
+            if self.heap is not None and record.kind in OBJECTS:
+                self.heap.check(record.key[0], record)
         for _, group in groupby(left, key=lambda record: (record.kind, record.stack)):
             self._report_leak(module, list(group))
         self.ledger.forget(module)
@@ -91,7 +98,7 @@ class Sanitizer:
         kind = records[0].resource.kind
         sizes = {self._kernel.heap.live.get(record.key[0], 0) for record in records}
         size = sizes.pop() if len(sizes) == 1 else 0
-        of = f" of {size} bytes" if size and records[0].kind < 2 else ""
+        of = f" of {size} bytes" if size and records[0].kind in OBJECTS else ""
         if len(records) > 1:
             return f"{len(records)} {_plural(kind)}{of}"
         return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}{of}"
@@ -109,11 +116,13 @@ class Sanitizer:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return self.ledger.save()
+        return {"ledger": self.ledger.save(), "heap": self.heap.save() if self.heap is not None else None}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.ledger.load(state)
+        self.ledger.load(state["ledger"])
+        if self.heap is not None and state["heap"] is not None:
+            self.heap.load(state["heap"])
 
 
 def _plural(kind: str) -> str:

@@ -58,21 +58,24 @@ class Sites:
         kernel = self._kernel
         address = kernel.memory.read_u64(kernel.traps.stack_pointer)
         if address == kernel.traps.return_address and self._start <= kernel.sched.called < self._end:
-            return self._at(kernel.sched.called)  # a function that ends in a jump
+            return self.at(kernel.sched.called)  # a function that ends in a jump
         if not self._start <= address < self._end:
             return None if direct else next(iter(self.stack()), None)
         return self.known.get(address) or self._make(address)
 
     def stack(self) -> tuple[Site, ...]:
-        """The modules' part of the call trace, innermost first."""
+        """Who in modules is above the call that is being handled, innermost first."""
+        called = self._kernel.sched.called
+        found = self.callers()
+        return (self.at(called),) if not found and self._start <= called < self._end else found
+
+    def callers(self) -> tuple[Site, ...]:
+        """The modules' part of the call trace."""
         addresses = (address for _, address in callers(self._kernel, self._kernel.sched.current))
         inside = (address for address in addresses if self._start <= address < self._end)
-        found = tuple(self.known.get(address) or self._make(address) for address in inside)
-        if not found and self._start <= self._kernel.sched.called < self._end:
-            return (self._at(self._kernel.sched.called),)
-        return found
+        return tuple(self.known.get(address) or self._make(address) for address in inside)
 
-    def _at(self, address: int) -> Site:
+    def at(self, address: int) -> Site:
         """The site of an instruction, which is no return address."""
         return self._make(address + 1, text=self._kernel.describe(address), keep=False)
 

@@ -9,8 +9,8 @@ from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.cli.main import main
 
 # Samples with bugs that the checkers tell; all others draw no report of these kinds.
-FAULTY = {"leak", "initleak", "doublefree", "unregistered"}
-KINDS = {"leak", "double unregister"}
+FAULTY = {"leak", "initleak", "doublefree", "unregistered", "overflow", "useafterfree"}
+KINDS = {"leak", "double unregister", "heap overflow", "use after free"}
 
 
 @pytest.mark.parametrize("level", ["default", "all"])
