@@ -67,7 +67,7 @@ clean:
 HAVE_GCC = command -v gcc >/dev/null 2>&1
 HAVE_HEADERS = $(MAKE) -s --no-print-directory -C samples kdir >/dev/null 2>&1
 GCC_TESTS := tests/guest_kernel_stubs/test_image.py tests/classic/test_rebuild.py
-HEADERS_TESTS := tests/samples/test_rebuild.py tests/kbuild/test_templates.py
+HEADERS_TESTS := tests/samples/test_rebuild.py tests/kbuild/test_templates.py tests/labs/test_labs.py
 MISSING_TESTS = $(HAVE_GCC) || echo $(GCC_TESTS) $(HEADERS_TESTS); $(HAVE_HEADERS) || echo $(HEADERS_TESTS)
 
 # Debian's own module tools and a kernel's modules: ours are run beside them. Without them those tests are skipped.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BUSYBOX = "/bin/busybox"
 _LOG_LINES = 20
+_SHELL_SECONDS = 5.0  # of processor time that a script gets at least
 
 
 class Verdict(NamedTuple):
@@ -71,14 +72,15 @@ def _insmod(check: Check, lab: Lab, kernel: Kernel, module: Path) -> Iterator[st
         yield f"insmod: {_said(answer)}, {_said(check.expect)} was expected" + (f" ({why})" if why else "")
     if answer != "0":
         return
+    name = loaded.name
     if check.seconds:
         kernel.advance(check.seconds)
         lab.bounds.machine.check_clock(kernel)
     if check.shell:
         yield from _shell(check, lab, kernel)
-    if check.rmmod and kernel[Modules].find(loaded.name) is not None:
+    if check.rmmod and kernel[Modules].find(name) is not None:
         try:
-            kernel.rmmod(loaded.name)
+            kernel.rmmod(name)
         except KernelError as error:
             yield f"rmmod: {error.strerror}: {error.explanation}"
 
@@ -88,16 +90,22 @@ def _said(answer: str) -> str:
 
 
 def _shell(check: Check, lab: Lab, kernel: Kernel) -> Iterator[str]:
-    done = kernel.exec(
-        "/bin/sh", ["-c", check.shell], busybox=BUSYBOX, time_limit=max(lab.bounds.call * 2, 5)
+    limit = max(lab.bounds.call * 2, _SHELL_SECONDS)
+    try:
+        done = kernel.exec("/bin/sh", ["-c", check.shell], busybox=BUSYBOX, time_limit=limit)
+    except KernelError as error:
+        yield f"the script: {error.explanation or error.strerror}"
+        return
+    output, said = (
+        text[: lab.bounds.output].decode("utf-8", "replace").rstrip() for text in (done.stdout, done.stderr)
     )
-    output = (done.stdout + done.stderr)[: lab.bounds.output].decode("utf-8", "replace")
     if done.timed_out:
         yield "the script does not come to an end"
-    elif done.status != check.status:
-        yield f"the script ends with status {done.status}, not {check.status}; it prints {output!r}"
-    if check.output is not None and not done.timed_out and output.rstrip() != check.output.rstrip():
-        yield f"the script prints {output.rstrip()!r}, not {check.output.rstrip()!r}"
+        return
+    if done.status != check.status:
+        yield f"the script ends with status {done.status}, not {check.status}" + (f": {said}" if said else "")
+    if check.output is not None and output != check.output.rstrip():
+        yield f"the script prints {output!r}, not {check.output.rstrip()!r}" + (f": {said}" if said else "")
 
 
 def _log(check: Check, kernel: Kernel) -> Iterator[str]:

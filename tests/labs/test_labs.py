@@ -1,0 +1,78 @@
+"""The labs: their solutions get full marks, wrong ones lose what their first line says, starters build."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kmod_emu.kbuild.build import build
+from kmod_emu.kbuild.headers import find_headers
+from kmod_emu.labs.check import BUSYBOX, run_check
+from kmod_emu.labs.lab import read_lab
+
+LABS = Path(__file__).parents[2] / "samples/labs"
+NAMES = sorted(path.parent.name for path in LABS.glob("*/LAB.toml"))
+WRONG = sorted(f"{path.parts[-3]}/{path.stem}" for path in LABS.glob("*/wrong/*.c"))
+
+pytestmark = [
+    pytest.mark.skipif(find_headers("6.1.*") is None, reason="no kernel headers"),
+    pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="no busybox"),
+]
+
+
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory):
+    """LAB/solution, LAB/starter and LAB/WRONG -> the built module.
+
+    All by one make, to which names of modules must differ: so each is given its real one afterwards.
+    """
+    top, headers = tmp_path_factory.mktemp("labs"), find_headers("6.1.*")
+    folders = {}
+    for lab in NAMES:
+        sources = [LABS / lab / kind / f"{lab}.c" for kind in ("solution", "starter")]
+        for source in (*sources, *sorted((LABS / lab / "wrong").glob("*.c"))):
+            kind = source.stem if source.parent.name == "wrong" else source.parent.name
+            shutil.copytree(LABS / lab / "solution", top / lab / kind)
+            shutil.copyfile(source, top / lab / kind / f"{lab}.c")
+            name = f"{lab}_{kind}"
+            (top / lab / kind / "Kbuild").write_text(f"obj-m := {name}.o\n{name}-objs := {lab}.o\n")
+            folders[f"{lab}/{kind}"] = name
+    (top / "Kbuild").write_text("".join(f"obj-m += {folder}/\n" for folder in folders))
+    build(top, headers, ["-j2", "-s", "KCFLAGS=-g0", "CONFIG_DEBUG_INFO_BTF_MODULES="])
+    modules = {}
+    for folder, name in folders.items():
+        lab = folder.partition("/")[0]
+        modules[folder] = top / folder / f"{lab}.ko"
+        image = (top / folder / f"{name}.ko").read_bytes()
+        renamed = image.replace(name.encode() + b"\0", lab.encode().ljust(len(name) + 1, b"\0"))
+        modules[folder].write_bytes(renamed)
+    return modules
+
+
+def lost(lab, module):
+    """The tests that a module loses, with what is said."""
+    lab = read_lab(LABS / lab / "LAB.toml")
+    return {
+        check.name: problems for check in lab.checks if (problems := run_check(check, lab, module).problems)
+    }
+
+
+@pytest.mark.parametrize("lab", NAMES)
+def test_the_solution_has_full_marks(modules, lab):
+    assert lost(lab, modules[f"{lab}/solution"]) == {}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_solution_loses_what_it_should(modules, name):
+    lab, _, variant = name.partition("/")
+    head = (LABS / lab / "wrong" / f"{variant}.c").read_text()
+    expected = set(re.match(r"/\* Loses: (.*) \*/", head)[1].split("; "))
+    assert set(lost(lab, modules[name])) == expected
+
+
+@pytest.mark.parametrize("lab", NAMES)
+def test_the_starter_builds_and_is_no_solution(modules, lab):
+    lab_ = read_lab(LABS / lab / "LAB.toml")
+    assert any(run_check(check, lab_, modules[f"{lab}/starter"]).problems for check in lab_.checks)
