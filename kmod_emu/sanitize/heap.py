@@ -126,10 +126,10 @@ class HeapChecker:
         """An object of a module's is about to be freed."""
         stack = self._ledger.stack()
         self.check(address, record, stack)
-        self._freed.pop(address, None)
+        self._freed.pop(address, None)  # to come last
         self._freed[address] = Freed(record, stack, self._kernel.heap.live.get(address, 0))
-        if len(self._freed) > _REMEMBERED:
-            del self._freed[next(iter(self._freed))]
+        if len(self._freed) > 2 * _REMEMBERED:
+            self._freed = dict(list(self._freed.items())[-_REMEMBERED:])
 
     def check(self, address: int, record: Record, stack: tuple[Site, ...] = ()) -> None:
         """Look behind an object for what was written there."""
@@ -140,9 +140,9 @@ class HeapChecker:
         if not size or room <= 0 or room > PAGE_SIZE:
             return
         behind = self._kernel.memory.read(address + size, room)
-        written = len(behind.rstrip(b"\0"))
-        if not written:
+        if not any(behind):
             return
+        written = len(behind.rstrip(b"\0"))
         sites = self._ledger.sites
         first = len(behind) - len(behind.lstrip(b"\0"))
         text = (
