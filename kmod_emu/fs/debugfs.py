@@ -176,7 +176,10 @@ class Debugfs:
 
     def _above(self) -> list[Dentry]:
         """The dentries on the way up from the top of all entries, which guest code may know too."""
-        found = [self._kernel[Vfs].lookup("/sys/kernel/debug")]
+        try:
+            found = [self._kernel[Vfs].lookup("/sys/kernel/debug")]
+        except KernelError:  # Linux 2.4 has no sysfs
+            return []
         while found[-1].parent is not found[-1]:
             found.append(found[-1].parent)
         return found
