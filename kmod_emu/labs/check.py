@@ -54,7 +54,7 @@ def run_check(check: Check, lab: Lab, module: Path) -> Verdict:
 def boot(lab: Lab, module: Path) -> Kernel:
     """A machine for a module, with the lab's limits."""
     choice = profile_for(str(module))
-    kernel = Kernel(choice.profile if choice else lab.release)
+    kernel = Kernel(choice.profile if choice else lab.release, sanitize=lab.sanitize)
     lab.bounds.machine.impose(kernel)
     return kernel
 
@@ -165,6 +165,7 @@ def _pytest(check: Check, lab: Lab, module: Path) -> Verdict:
     choice = profile_for(str(module))
     release = choice.profile.release if choice else lab.release
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull, f"--rootdir={folder}"]
+    options += [f"--kmod-sanitize={lab.sanitize}"]
     options += ["--import-mode=importlib", f"--kmod-dir={module.parent}", f"--kmod-release={release}"]
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         status = pytest.main([*options, f"{folder}/{check.pytest}"], plugins=[outcome])

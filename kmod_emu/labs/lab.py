@@ -99,6 +99,7 @@ class Lab(NamedTuple):
         module: The name of the module that is handed in.
         title: For people.
         release: The kernel's.
+        sanitize: What machines check: "default", "all" or "off".
         ko: Whether a built module may be handed in.
         files: Names that count, as patterns; others are left out.
         bounds: Its limits.
@@ -109,6 +110,7 @@ class Lab(NamedTuple):
     module: str
     title: str
     release: str
+    sanitize: str
     ko: bool
     files: tuple[str, ...]
     bounds: Bounds
@@ -154,10 +156,13 @@ def read_lab(path: Path) -> Lab:
         raise LabError(f"{where}: two tests have one name")
     files = given.get("files", ("*.c", "*.h"))
     title, release = given.get("title", module), given.get("release", "6.1")
-    return Lab(path.resolve(), module, title, release, given.get("ko", True), files, bounds, checks)
+    sanitize = given.get("sanitize", "default")
+    if sanitize not in ("default", "all", "off"):
+        raise LabError(f"{where}: sanitize has to be default, all or off")
+    return Lab(path.resolve(), module, title, release, sanitize, given.get("ko", True), files, bounds, checks)
 
 
-_TOP: dict[str, Any] = {"module": "", "title": "", "release": "", "ko": True, "files": ()}
+_TOP: dict[str, Any] = {"module": "", "title": "", "release": "", "sanitize": "", "ko": True, "files": ()}
 
 
 def _fields(where: str, table: Any, defaults: dict[str, Any]) -> dict[str, Any]:

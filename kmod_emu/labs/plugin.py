@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MARKERS = (
     "release(name): the kernel release of the machine, such as '5.10'",
+    "sanitizers(level): the machine's checks, 'default', 'all' or 'off'",
     "module(file, params=''): load this module before the test begins: a .ko, a .c or a sample's name",
     "limits(time=None, memory=None, virtual=None, dmesg=None): processor seconds that a call may take, "
     "bytes of free memory ('16M'), seconds that may pass on the machine, bytes in its log",
@@ -32,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this plugin."""
     group = parser.getgroup("kmod-emu")
     group.addoption("--kmod-release", metavar="RELEASE", help="kernel release of machines, such as 6.1")
+    group.addoption("--kmod-sanitize", metavar="LEVEL", default="default", help="default, all or off")
     group.addoption("--kmod-dir", metavar="DIR", help="where modules are looked for first")
 
 
@@ -46,7 +48,9 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     """A machine that has just booted; with the modules of the test's `module` marks."""
     from kmod_emu.api import Kernel
 
-    machine = Kernel(_release(request))
+    sanitizers = request.node.get_closest_marker("sanitizers")
+    level = sanitizers.args[0] if sanitizers else request.config.getoption("--kmod-sanitize")
+    machine = Kernel(_release(request), sanitize=level)
     limits = request.config.stash.get(LIMITS, None)
     if mark := request.node.get_closest_marker("limits"):
         limits = _limits(mark)

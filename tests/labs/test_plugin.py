@@ -66,9 +66,13 @@ def test_fixtures(pytester):
         @pytest.mark.release("5.10")
         def test_release(kernel):
             assert kernel.profile.series == "5.10"
+
+        @pytest.mark.sanitizers("all")
+        def test_sanitizers(kernel):
+            assert kernel._sanitize.value == "all"
         """,
     )
-    result.assert_outcomes(passed=5)
+    result.assert_outcomes(passed=6)
 
 
 def test_a_failure_shows_the_log_and_what_was_found(pytester):
