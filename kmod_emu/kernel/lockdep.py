@@ -140,19 +140,32 @@ class LockChecker:
     def might_sleep(self, what: str, place: int) -> None:
         """Something that may sleep is done: is it allowed here? (include/linux/kernel.h: might_sleep)."""
         kernel = self._kernel
-        if not preempt_count(kernel) and kernel.cpu.read("eflags") & EFLAGS_IF:
-            return
+        task = kernel.sched.current
         if in_interrupt(kernel):
             why = "in an interrupt or softirq"
         elif preempt_count(kernel):
             why = "with preemption off"
-        else:
+        elif not kernel.cpu.read("eflags") & EFLAGS_IF:
             why = "with interrupts off"
-        spinning = [h for h in self._held.get(kernel.sched.current.pid, ()) if h.kind not in _SLEEPING]
-        if spinning:
-            why += f"; {self._name(spinning[-1])} is held since {self._where(spinning[-1].place)}"
-        sentence = f"{self._where(place)} uses a {what}, which may sleep, {why}"
+        elif kernel.rcu.inside(task):
+            why = "between rcu_read_lock() and rcu_read_unlock()"
+        else:
+            return
+        sentence = f"{self._where(place)} uses a {what}, which may sleep, {why}{self.spinning(task)}"
         self._tell("sleeping in atomic context", place, sentence)
+
+    def spinning(self, task: Task) -> str:
+        """The end of a sentence: which spinlock it holds, if any, and since where."""
+        spinning = [held for held in self._held.get(task.pid, ()) if held.kind not in _SLEEPING]
+        if not spinning:
+            return ""
+        return f"; {self._name(spinning[-1])} is held since {self._where(spinning[-1].place)}"
+
+    def sleeps_with_irqs_off(self, task: Task) -> None:
+        """It works, since others have interrupts on: what the task wanted to keep out comes meanwhile."""
+        line = self._kernel.faults.caller_of(task)
+        at = f" at {line}" if line else ""
+        self._kernel.faults.note("sleeping in atomic context", f"{task.comm} sleeps{at} with interrupts off")
 
     def check_idle(self, task: Task, when: str) -> None:
         """A task goes where it must not hold locks: to user space, or away."""

@@ -150,7 +150,7 @@ def _spin(kernel: KernelCore, lock: int, kind: int) -> None:
     """The lock is taken, and who has it cannot run."""
     holder = kernel.lockdep.holder(lock)
     kernel.lockdep.acquire(kernel.sched.current, lock, kind, _caller(kernel))
-    since = f"{holder[0]} holds it since {kernel.describe(holder[1].place)}" if holder else ""
+    since = f"{holder[0]} holds it since {kernel.faults.call_place(holder[1].place)}" if holder else ""
     kernel.faults.deadlock(lock, since)
 
 

@@ -54,12 +54,15 @@ class Rcu:
         memory, offset = self._kernel.memory, self._nesting.offset
         return any(memory.read_u32(task.address + offset) for task in tasks if not task.dead)
 
+    def inside(self, task: Task) -> bool:
+        """Whether a task is inside a read-side section."""
+        if self._nesting is None:
+            return False
+        return to_int(self._kernel.memory.read_u32(task.address + self._nesting.offset)) > 0
+
     def note_context_switch(self, task: Task) -> None:
         """A task that gives up the processor must not be inside a section (rcu_note_context_switch)."""
-        if self._nesting is None:
-            return
-        place = task.address + self._nesting.offset
-        if to_int(self._kernel.memory.read_u32(place)) > 0:
+        if self.inside(task):
             text = "Voluntary context switch within RCU read-side critical section!"
             where = "rcu_note_context_switch+0x4ee/0x650"
             self._kernel.faults.warn_once("kernel/rcu/tree_plugin.h", 320, text, where)

@@ -53,7 +53,9 @@ def schedule_debug(kernel: KernelCore, task: Task) -> None:
     kernel.faults.print([(3, head), (4, f"Modules linked in:{kernel.modules_text()}")])
     kernel.faults.print(report.stack_lines(kernel, task))
     kernel.taint.add(Taint.WARN)
-    kernel.faults.note("scheduling while atomic", f"{task.comm} sleeps {_why_atomic(count)}")
+    line = kernel.faults.caller_of(task) or kernel.faults.line_of(kernel.sched.called)  # it may end in a jump
+    sentence = f"{task.comm} sleeps{f' at {line}' if line else ''} {_why_atomic(count)}"
+    kernel.faults.note("scheduling while atomic", sentence + kernel.lockdep.spinning(task))
     if not in_interrupt(kernel):
         preempt_count_reset(kernel)
 
@@ -77,8 +79,11 @@ def schedule(kernel: KernelCore) -> None:
         _sleep_in_interrupt(kernel, task)
         return
     kernel.rcu.note_context_switch(task)
-    kernel.cpu.write("eflags", kernel.cpu.read("eflags") | EFLAGS_IF)  # whatever they were before
-    state = task_state(kernel, task)
+    state, flags = task_state(kernel, task), kernel.cpu.read("eflags")
+    if not flags & EFLAGS_IF:
+        if state:
+            kernel.lockdep.sleeps_with_irqs_off(task)
+        kernel.cpu.write("eflags", flags | EFLAGS_IF)
     if state and not signal_pending_state(kernel, state, task):
         kernel.clock.advance(SWITCH_NS)
         sched.leave(Away.ASLEEP)

@@ -95,6 +95,25 @@ def test_interrupts_are_held_off_while_a_lock_is_held(kernel, guest, mutex):
     assert kernel.call(code) == 0b10
 
 
+def test_sleeping_with_interrupts_off_is_told(kernel, guest):
+    """The real kernel says nothing, and turns them on."""
+    guest.call("push rbx; cli; mov edi, 1; call {msleep}; pop rbx; ret")
+    assert [(report["kind"], report["text"]) for report in kernel.faults.reports] == [
+        ("sleeping in atomic context", "kmod-emu sleeps with interrupts off")
+    ]
+    assert not [line for line in kernel.dmesg() if "BUG" in line]
+
+
+def test_mutex_in_an_rcu_section_is_told(kernel, guest, mutex):
+    code = "push rbx; call {__rcu_read_lock}; mov rdi, {lock}; call {mutex_lock}; "
+    guest.call(
+        code + "mov rdi, {lock}; call {mutex_unlock}; call {__rcu_read_unlock}; pop rbx; ret", lock=mutex
+    )
+    (report,) = kernel.faults.reports
+    assert report["kind"] == "sleeping in atomic context"
+    assert report["text"].endswith("which may sleep, between rcu_read_lock() and rcu_read_unlock()")
+
+
 def test_findings_are_told_by_the_commands(tmp_path):
     ran = CliRunner().invoke(main, ["run", "--quiet", "heldlock"])
     sentence = "insmod holds the mutex `kept` of heldlock, taken at heldlock_init+0x11/0x1000 [heldlock]"
