@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ RECORDINGS = Path(__file__).parent / "recordings"
 # Started in the background, the suite is deaf to Ctrl-C, and so would be the programs whose Ctrl-C is tested.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-os.environ["XDG_DATA_HOME"] = os.devnull  # kernel profiles that whoever runs the tests has built are not seen
+# Nothing that whoever runs the tests has at home is seen or changed: profiles, the kept machine, histories.
+_HOME = tempfile.TemporaryDirectory(prefix="kmod-emu-tests-")
+for _name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+    os.environ[_name] = f"{_HOME.name}/{_name.lower()}"
 
 
 def recording(name: str) -> list[dict]:

@@ -40,8 +40,8 @@ def try_to_load(machine, image: bytes, name: str = "") -> None:
     before = traces(kernel, name)
     try:
         kernel.insmod(image)
-    except Killed:
-        return  # a task that an oops killed holds on to what it had
+    except (Killed, SleepsForever):
+        return  # a task that an oops killed, or whose init never comes back, holds on to what it had
     except KernelError:
         assert traces(kernel, name) == before
     with suppress(Killed):  # a relocation may have hit the base kernel
