@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kmod_emu import Kernel, KernelError, Killed, samples
+from kmod_emu.errors import SleepsForever
 from kmod_emu.fs.vfs import Vfs
 from tests.module.mutate import EDGES, Fields, patched
 from tests.module.replay import CASES
