@@ -136,14 +136,15 @@ class Cpu(Registers):
             raise RuntimeError(
                 "guest code cannot be called from inside a trap handler: make the handler async"
             )
-        self._attach_new_arenas()
+        if self._mapped < len(self.memory.arenas):
+            self._attach_new_arenas()
         if (count > 0) is not self._counting:  # translated code counts, or does not (unicorn issue 2200)
             self._counting = count > 0
             self._uc.ctl_flush_tb()
         stop = self._run(rip, count, patience)
         if self._broken_off:
             stop = self._complete(stop)
-        while _translated_ahead(stop):
+        while stop.fault is not None and _translated_ahead(stop):
             again = self._run_to_page_end(stop, count)
             if again.fault is not None and again.rip == stop.rip:  # one instruction reaches over the end
                 return again

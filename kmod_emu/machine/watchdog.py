@@ -38,8 +38,9 @@ class Watchdog:
         """A run begins, which may take `patience` seconds if that is less than the limit."""
         if not _watched:
             _launch()
-        self.since = self.now()
-        self.deadline = self.since + min(patience, math.inf if self.limit is None else self.limit)
+        self.since = since = time.process_time() - self.forgiven
+        limit = self.limit
+        self.deadline = since + (patience if limit is None or patience < limit else limit)
         _running.add(self)
 
     def now(self) -> float:
