@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.debug.c.values import DebugError
 from kmod_emu.debug.debugger import Debugger
@@ -52,15 +52,10 @@ _BUSYBOX = "/bin/busybox"
 )
 @click.option("--plain", is_flag=True, help="No panels, also on a terminal.")
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
-@click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
-@click.option(
-    "--modules",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Where request_module() finds modules: a directory with modules.dep.",
-)
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@PERMISSIVE
+@NO_SMAP
+@MODULES
+@RELEASE
 def debug(
     module: str,
     params: tuple[str, ...],

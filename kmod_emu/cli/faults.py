@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.steps import show
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("module", shell_complete=complete_sample)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@RELEASE
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
 @reports_errors

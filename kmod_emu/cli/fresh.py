@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from kmod_emu import samples
 from kmod_emu.api import Kernel
 from kmod_emu.cli.main import USAGE_ERROR
-from kmod_emu.debug.recording import MAGIC, Recording, from_bytes, is_recording
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
+
+if TYPE_CHECKING:
+    from kmod_emu.debug.recording import Recording
+
+# What commands that begin so take, each where it makes sense.
+RELEASE = click.option(
+    "--release", help="The kernel release to boot. [default: the one the module was built for]"
+)
+PERMISSIVE = click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+NO_SMAP = click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
+MODULES = click.option(
+    "--modules",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Where request_module() finds modules: a directory with modules.dep.",
+)
 
 
 class Fresh(NamedTuple):
@@ -80,6 +95,11 @@ def recording_at(path: str) -> Recording | None:
     if not os.path.isfile(path) or not os.access(path, os.R_OK):
         return None
     with open(path, "rb") as file:
+        if file.read(4) == b"\x7fELF":  # nearly always: what reads recordings is not even imported
+            return None
+        from kmod_emu.debug.recording import MAGIC, from_bytes, is_recording
+
+        file.seek(0)
         if not is_recording(file.read(len(MAGIC))):
             return None
         file.seek(0)

@@ -8,7 +8,7 @@ import click
 
 from kmod_emu import atomic
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import MODULES, PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.gdb.server import Server
 from kmod_emu.debug.gdb.symbols import kernel_file
@@ -42,14 +42,9 @@ from kmod_emu.observe.steps import show
     metavar=f"FILE{SUFFIX}",
     help="When the server ends, keep the run in a recording, with what gdb changed in it.",
 )
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
-@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
-@click.option(
-    "--modules",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Where request_module() finds modules: a directory with modules.dep.",
-)
+@RELEASE
+@PERMISSIVE
+@MODULES
 def gdbserver(
     module: str,
     params: tuple[str, ...],

@@ -9,7 +9,7 @@ import click
 
 from kmod_emu.api import Kernel
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import fresh_machine, recording_at
+from kmod_emu.cli.fresh import NO_SMAP, PERMISSIVE, RELEASE, fresh_machine, recording_at
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.debug.debugger import Debugger, Place, Reason
 from kmod_emu.debug.recording import SUFFIX, Recording
@@ -32,9 +32,9 @@ from kmod_emu.observe.steps import show
     help="Where the recording goes.",
 )
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
-@click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@PERMISSIVE
+@NO_SMAP
+@RELEASE
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0.1, max=1e6),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import UID
 
@@ -27,7 +27,7 @@ _OPTIONS = (
     click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
                  help="Let virtual time pass before rmmod, for threads and timers."),
     click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod."),
-    click.option("--release", help="The kernel release to boot. [default: the one the module was built for]"),
+    RELEASE,
     click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
                  metavar="SECONDS", help="End code that never returns."),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import Killed, SleepsForever, Unimplemented
@@ -40,18 +40,13 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
     "--uid", type=UID, default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules."
 )
 @click.option("--explain", is_flag=True, help="After an error, also name modules that would help.")
-@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
-@click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
-@click.option(
-    "--modules",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Where request_module() finds modules: a directory with modules.dep.",
-)
+@PERMISSIVE
+@NO_SMAP
+@MODULES
 @SANITIZE
 @click.option("--fail-nth", type=click.IntRange(min=1), metavar="ALLOC",
               help="Let this one of init's allocations, registrations and copies fail.")  # fmt: skip
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@RELEASE
 @click.option(
     "--for",
     "seconds",

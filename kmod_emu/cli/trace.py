@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import fresh_machine
+from kmod_emu.cli.fresh import PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import KernelError
@@ -56,9 +56,9 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
               help="Let virtual time pass before rmmod, for threads and timers.")  # fmt: skip
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
+@PERMISSIVE
 @SANITIZE
-@click.option("--release", help="The kernel release to boot. [default: the one the module was built for]")
+@RELEASE
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
 @reports_errors
