@@ -26,6 +26,10 @@ _HOME = tempfile.TemporaryDirectory(prefix="kmod-emu-tests-")
 for _name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_name] = f"{_HOME.name}/{_name.lower()}"
 
+# Under continuous integration pytest shortens nothing: what the tests' own pytest runs print is what a user sees.
+for _name in ("CI", "BUILD_NUMBER"):
+    os.environ.pop(_name, None)
+
 
 def recording(name: str) -> list[dict]:
     """A recording of a real Debian 6.1 kernel (see recordings/README.md)."""
