@@ -26,7 +26,7 @@ _HOME = tempfile.TemporaryDirectory(prefix="kmod-emu-tests-")
 for _name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
     os.environ[_name] = f"{_HOME.name}/{_name.lower()}"
 
-# Under continuous integration pytest shortens nothing: what the tests' own pytest runs print is what a user sees.
+# Under continuous integration pytest shortens nothing: the tests' own pytest runs print what a user sees.
 for _name in ("CI", "BUILD_NUMBER"):
     os.environ.pop(_name, None)
 
