@@ -1,7 +1,8 @@
 # One word per habit. `make run` needs python3 and make, nothing else; `make help` lists the words.
 #
 # Variables: PYTHON, the interpreter for .venv (default: the newest of 3.11 and later on PATH);
-# VENV, where it goes; WORKERS, how many processes run the tests; ARGS, more arguments for pytest.
+# VENV, where it goes; WORKERS, how many processes run the tests; ARGS, more arguments for pytest;
+# SECONDS, how long `make fuzz` gives each target (600: a night's work on one core), TARGETS, which.
 
 VENV ?= .venv
 WORKERS ?= 2
@@ -17,6 +18,7 @@ help:
 	@echo "make test     install what the tests need, and run them"
 	@echo "make check    lint, format and types"
 	@echo "make bench    measure; ratios against bare Unicorn in the same run"
+	@echo "make fuzz     atheris on everything that reads strangers' bytes"
 	@echo "make samples  rebuild the shipped sample modules with kbuild"
 	@echo "make stubs    rebuild the base kernel image"
 	@echo "make lock     resolve the locked development tools anew (requirements-dev.in)"
@@ -43,6 +45,13 @@ check: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks
+
+SECONDS ?= 600
+TARGETS ?=
+
+fuzz: $(DEV_STAMP)
+	@$(PIP) install 'atheris>=3'
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS)
 
 samples:
 	$(MAKE) -C samples
@@ -137,4 +146,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test check bench samples stubs docs clean deps lock
+.PHONY: help run test check bench fuzz samples stubs docs clean deps lock

@@ -514,14 +514,15 @@ class Kernel(KernelCore):
             KernelError: It is no such file, or damaged, or of another version.
             OSError: It cannot be read.
         """
-        from kmod_emu.kernel import state
+        from kmod_emu.kernel import state, statefile
 
         saved = state.Saved(path)
-        kernel = cls._booted_for(saved, permissive)
-        saved.apply(kernel)
-        kernel._end_processes()
-        if kernel[Netlink].orphans:
-            kernel.run(kernel[Netlink].bury())
+        with statefile.understood(path):
+            kernel = cls._booted_for(saved, permissive)
+            saved.apply(kernel)
+            kernel._end_processes()
+            if kernel[Netlink].orphans:
+                kernel.run(kernel[Netlink].bury())
         return kernel
 
     def _end_processes(self) -> None:

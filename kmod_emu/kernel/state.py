@@ -66,16 +66,17 @@ class Saved:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = statefile.StateFile(path)
         tables = file.tables
-        if tables["fingerprint"] != fingerprint():
+        if tables.get("fingerprint") != fingerprint():
             raise KernelError(errno.EINVAL, f"{path} was saved by another version of kmod-emu; boot again")
         self.path = path
         self.notes = file.notes
-        self.release: str = tables["release"]
-        self._subsystems = tables["subsystems"]
+        with statefile.understood(path):
+            self.release: str = tables["release"]
+            self._subsystems = tables["subsystems"]
         self._pages = file.pages
 
     def apply(self, kernel: KernelCore) -> None:
-        """Make the kernel what was saved."""
+        """Make the kernel what was saved; whatever is raised then, the file is not understood."""
         memory, offset = kernel.memory, 0
         for arena in memory.arenas:
             size = len(arena.perms)
@@ -87,9 +88,4 @@ class Saved:
             memory.put_page(memory.arenas[number], index, self._pages[offset : offset + PAGE_SIZE])
             offset += PAGE_SIZE
         kernel.cpu.flush_tlb()
-        try:
-            kernel.load_tables(self._subsystems)
-        except (KeyError, TypeError, ValueError) as error:  # the fingerprint does not cover their form
-            raise KernelError(
-                errno.EINVAL, "it was saved by another version of kmod-emu; boot again"
-            ) from error
+        kernel.load_tables(self._subsystems)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu import atomic
@@ -18,6 +19,7 @@ from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
 
 MAGIC = b"KMODEMU\0"
 VERSION = 4
@@ -36,6 +38,22 @@ def write(path: str | os.PathLike[str], notes: object, tables: object, pages: by
     rest = first + second + third
     header = _HEADER.pack(MAGIC, VERSION, zlib.crc32(rest), len(first), len(second))
     atomic.write(path, header + rest)
+
+
+@contextmanager
+def understood(path: str | os.PathLike[str]) -> Iterator[None]:
+    """While what a file says is believed: whatever goes wrong then is the file's fault.
+
+    Raises:
+        KernelError: EINVAL, the file is not as this program writes it.
+    """
+    try:
+        yield
+    except KernelError:
+        raise
+    except Exception as error:  # the tables of a file are anything that JSON can say
+        why = f"{path} is damaged, or was saved by another version of kmod-emu ({error}); boot again"
+        raise KernelError(errno.EINVAL, why) from error
 
 
 class StateFile:
@@ -65,19 +83,25 @@ class StateFile:
     @property
     def notes(self) -> dict[str, Any]:
         """What `Kernel.save` noted: "release", "now_ns", and "modules" as rows of lsmod."""
-        notes: dict[str, Any] = json.loads(self._section(0))
-        return notes
+        return self._table(0)
 
     @property
     def tables(self) -> dict[str, Any]:
         """What all subsystems saved."""
-        tables: dict[str, Any] = json.loads(self._section(1))
-        return tables
+        return self._table(1)
 
     @property
     def pages(self) -> bytes:
         """Guest memory, as `kernel/state.py` packs it."""
         return self._section(2)
 
+    def _table(self, index: int) -> dict[str, Any]:
+        with understood(self.path):
+            table = json.loads(self._section(index))
+            if isinstance(table, dict):
+                return table
+            raise TypeError(table)
+
     def _section(self, index: int) -> bytes:
-        return zlib.decompress(self._contents[self._ends[index] : self._ends[index + 1]])
+        with understood(self.path):
+            return zlib.decompress(self._contents[self._ends[index] : self._ends[index + 1]])
