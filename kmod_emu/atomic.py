@@ -6,15 +6,20 @@ import os
 
 
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
-    """Write beside the file, then rename over it.
+    """Write beside the file, then rename over it; into devices, pipes and open files such as /dev/stdout.
 
     Raises:
         OSError: The directory is not there, or full, or may not be written.
     """
     import tempfile
 
-    folder, name = os.path.split(os.fspath(path))
-    handle, temporary = tempfile.mkstemp(dir=folder or ".", prefix=f".{name}.")
+    if _is_stream(path):
+        with open(path, "ab") as stream:
+            stream.write(contents)
+        return
+    path = os.path.realpath(path)
+    folder, name = os.path.split(path)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(contents)
@@ -24,3 +29,10 @@ def write(path: str | os.PathLike[str], contents: bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether a path means something that is there to be written to, and not to be replaced."""
+    if os.path.islink(path):
+        return os.path.realpath(os.path.dirname(path)).startswith(("/dev", "/proc"))
+    return os.path.exists(path) and not os.path.isfile(path)
