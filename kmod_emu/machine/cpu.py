@@ -87,7 +87,9 @@ class Cpu(Registers):
         self.ports, self.mmio = IoSpace(), IoSpace()
         self._mmio_base = 0
         self._accessing: tuple[int, int] | None = None  # the instruction that accesses device memory, and
-        self._accesses: list[int] = []  # ... what it got so far
+        self._accesses: dict[
+            tuple[int, bool], int
+        ] = {}  # ... what it got so far, by offset and whether it wrote
         self._answers: list[int] = []  # what it gets when it is run again
         self._broken_off = False
         self.watchdog = Watchdog(self._expire)
@@ -306,7 +308,7 @@ class Cpu(Registers):
             self._uc.mmio_map(base, _IO_END - base, self._mmio_read, None, self._mmio_write, None)
 
     def _mmio_read(self, uc: object, offset: int, size: int, _: object) -> int:
-        return self._access(lambda: self._ask(self.mmio, self._mmio_base + offset, size))
+        return self._access((offset, False), lambda: self._ask(self.mmio, self._mmio_base + offset, size))
 
     def _mmio_write(self, uc: object, offset: int, size: int, value: int, _: object) -> None:
         def tell() -> int:
@@ -317,9 +319,9 @@ class Cpu(Registers):
                 self._uc.emu_stop()
             return 0
 
-        self._access(tell)
+        self._access((offset, True), tell)
 
-    def _access(self, access: Callable[[], int]) -> int:
+    def _access(self, what: tuple[int, bool], access: Callable[[], int]) -> int:
         """One access to device memory; a device sees each once.
 
         A stop that was asked for meanwhile takes effect before the instruction is complete, which then has to
@@ -328,15 +330,15 @@ class Cpu(Registers):
         if self._answers:
             return self._answers.pop(0)
         instruction = self.rip, self.read("rcx")  # the latter counts what `rep` repeats
-        if instruction != self._accessing:
-            self._accessing, self._accesses = instruction, []
-        self._accesses.append(access())
+        if instruction != self._accessing or what in self._accesses:  # the latter: it is executed once more
+            self._accessing, self._accesses = instruction, {}
+        answer = self._accesses[what] = access()
         self._broken_off = self._trapped or self._expired
-        return self._accesses[-1]
+        return answer
 
     def _complete(self, stop: Stop) -> Stop:
         """Run the rest of an instruction that a stop broke off."""
-        self._broken_off, self._answers = False, self._accesses
+        self._broken_off, self._answers = False, list(self._accesses.values())
         if not self._counting:
             self._counting = True
             self._uc.ctl_flush_tb()
