@@ -9,9 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kernel.exports import export
-from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
+from kmod_emu.kernel.preempt import (
+    EFLAGS_IF,
+    in_hardirq,
+    in_interrupt,
+    in_serving_softirq,
+    preempt_count,
+    softirqs_off,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
@@ -36,6 +45,7 @@ class LockChecker:
         self._kernel = kernel
         self._held: dict[int, list[Held]] = {}  # by pid
         self._after: dict[int, dict[int, list[int]]] = {}  # lock -> lock taken while it is held -> places
+        self._taken: dict[int, dict[str, tuple[int, int]]] = {}  # lock -> context -> kind, place
         self._told: set[tuple[str, int]] = set()
 
     # --- telling ------------------------------------------------------------------------------------
@@ -104,6 +114,54 @@ class LockChecker:
                     seen.add(following)
                     ways.append((following, way))
         return None
+
+    def takes_spinning(self, lock: int, kind: int, place: int, count: int) -> None:
+        """A spinlock of a module is taken: what interrupts take as well has to keep them away elsewhere.
+
+        Args:
+            lock: Its address.
+            kind: Its kind.
+            place: Where.
+            count: What taking it adds to the preempt count.
+        """
+        contexts = list(self._contexts(count))
+        taken = self._taken.get(lock)
+        if not contexts or (taken is not None and all(context in taken for context, _ in contexts)):
+            return
+        location = self._kernel.locate(lock)
+        if location is None or location.module is None:  # memory may become another lock unnoticed
+            return
+        taken = self._taken.setdefault(lock, {})
+        for context, opposite in contexts:
+            taken.setdefault(context, (kind, place))
+            other, there = taken.get(opposite, (kind, 0))
+            if there and not (kind in _SHARED and other in _SHARED):
+                (_, inside), (_, outside) = sorted([(context, place), (opposite, there)])
+                self._tell_inconsistent(Held(lock, kind, place), min(context, opposite), inside, outside)
+
+    def _contexts(self, count: int) -> Iterator[tuple[str, str]]:
+        """Contexts in which code runs, as far as locks care, and those that must not take the same lock."""
+        kernel = self._kernel
+        if in_hardirq(kernel):
+            yield "in an interrupt", "with interrupts on"
+        elif in_serving_softirq(kernel):
+            yield "in a softirq", "with softirqs on"
+        if kernel.cpu.read("eflags") & EFLAGS_IF:
+            yield "with interrupts on", "in an interrupt"
+            if not softirqs_off(kernel, count):
+                yield "with softirqs on", "in a softirq"
+
+    def _tell_inconsistent(self, held: Held, context: str, inside: int, outside: int) -> None:
+        instead = "spin_lock_irqsave()" if context == "in an interrupt" else "spin_lock_bh()"
+        sentence = (
+            f"{self._name(held)} is taken {context} at {self._where(inside)}, but with those on at "
+            f"{self._where(outside)}: one that comes there waits for ever; {instead} keeps it away"
+        )
+        self._tell("inconsistent lock state", outside, sentence)
+
+    def forget_modules(self) -> None:
+        """A module goes: at its locks' addresses there may be others (lockdep_free_key_range)."""
+        self._taken.clear()
 
     def acquired(self, task: Task, lock: int, kind: int, place: int) -> None:
         """It has it."""
@@ -179,6 +237,7 @@ class LockChecker:
         return {
             "held": [[pid, [list(item) for item in held]] for pid, held in self._held.items()],
             "after": [[lock, list(later.items())] for lock, later in self._after.items()],
+            "taken": [[lock, list(taken.items())] for lock, taken in self._taken.items()],
             "told": [list(item) for item in sorted(self._told)],
         }
 
@@ -186,6 +245,10 @@ class LockChecker:
         """Put saved state back."""
         self._held = {pid: [Held(*item) for item in held] for pid, held in state["held"]}
         self._after = {lock: {inner: list(p) for inner, p in later} for lock, later in state["after"]}
+        self._taken = {
+            lock: {context: (kind, place) for context, (kind, place) in taken}
+            for lock, taken in state.get("taken", ())
+        }
         self._told = {(kind, place) for kind, place in state["told"]}
 
 

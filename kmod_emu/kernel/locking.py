@@ -142,6 +142,7 @@ def _take(kernel: KernelCore, lock: int, kind: int, count: int, *, trying: bool 
     place, task = _caller(kernel), kernel.sched.current
     if not trying:
         kernel.lockdep.acquire(task, lock, kind, place)
+        kernel.lockdep.takes_spinning(lock, kind, place, count)
     kernel.lockdep.acquired(task, lock, kind, place)
     preempt_count_add(kernel, count)
 

@@ -44,3 +44,13 @@ def in_interrupt(kernel: KernelCore) -> bool:
 def in_hardirq(kernel: KernelCore) -> bool:
     """Whether an interrupt is served."""
     return bool(preempt_count(kernel) & _HARDIRQ_MASK)
+
+
+def in_serving_softirq(kernel: KernelCore) -> bool:
+    """Whether a softirq is served."""
+    return bool(preempt_count(kernel) & SOFTIRQ_OFFSET)
+
+
+def softirqs_off(kernel: KernelCore, added: int = 0) -> bool:
+    """Whether no softirq can come, with so much added to the count."""
+    return bool(preempt_count(kernel) + added & (_SOFTIRQ_MASK | _HARDIRQ_MASK | _NMI_MASK))

@@ -82,6 +82,7 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
 def forget(kernel: KernelCore, module: Module) -> None:
     """Give a module's memory back."""
     kernel.faults.tables.pop(f"{module.address:#x}", None)
+    kernel.lockdep.forget_modules()
     for address in module.owned:
         kernel.heap.kfree(address)
     if module.percpu:
