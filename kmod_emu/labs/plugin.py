@@ -25,6 +25,7 @@ _MARKERS = (
 )
 LIMITS = pytest.StashKey["Limits"]()  # of a run: what a grader imposes
 _MACHINE = pytest.StashKey["Kernel"]()
+_EXHAUSTED = pytest.StashKey[bool]()  # of a test: its machine used more than it may, and is of no use
 _BUILT = pytest.StashKey[dict[tuple[Path, str], Path]]()
 _MOST_LINES = 60
 
@@ -73,10 +74,12 @@ def insmod(request: pytest.FixtureRequest, kernel: Kernel) -> Callable[..., Modu
 
 
 @pytest.fixture
-def process(kernel: Kernel) -> Iterator[Process]:
-    """A process of the machine, of root."""
-    with kernel.process(uid=0, comm="test") as found:
-        yield found
+def process(request: pytest.FixtureRequest, kernel: Kernel) -> Iterator[Process]:
+    """A process of the machine, of root; it exits at the end."""
+    found = kernel.process(uid=0, comm="test")
+    yield found
+    if not request.node.stash.get(_EXHAUSTED, False):
+        found.exit()
 
 
 @pytest.fixture
@@ -98,11 +101,14 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """A failure shows what the machine said."""
     report = yield
     machine = item.stash.get(_MACHINE, None)
     if machine is not None and report.failed:
+        from kmod_emu.labs.limits import LimitExceeded
+
+        item.stash[_EXHAUSTED] = call.excinfo is not None and call.excinfo.errisinstance(LimitExceeded)
         lines = machine.dmesg()
         skipped = [f"... {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
         report.sections.append(("dmesg", _shown(skipped + lines[-_MOST_LINES:])))
