@@ -14,12 +14,26 @@ from kmod_emu.labs.lab import read_lab
 
 LABS = Path(__file__).parents[2] / "samples/labs"
 NAMES = sorted(path.parent.name for path in LABS.glob("*/LAB.toml"))
-WRONG = sorted(f"{path.parts[-3]}/{path.stem}" for path in LABS.glob("*/wrong/*.c"))
+WRONG = sorted(f"{path.parts[-3]}/{path.stem}" for path in LABS.glob("*/wrong/*.patch"))
 
 pytestmark = [
     pytest.mark.skipif(find_headers("6.1.*") is None, reason="no kernel headers"),
     pytest.mark.skipif(not os.path.exists(BUSYBOX), reason="no busybox"),
 ]
+
+
+def patched(text, patch):
+    """A text with a unified diff applied whose context fits to the letter."""
+    lines, done = text.splitlines(keepends=True), 0
+    out = []
+    for hunk in re.split(r"^(?=@@ )", patch, flags=re.MULTILINE)[1:]:
+        head, *body = hunk.splitlines(keepends=True)
+        start, count = re.match(r"@@ -(\d+),(\d+) ", head).groups()
+        begin, end = int(start) - 1, int(start) - 1 + int(count)
+        assert lines[begin:end] == [line[1:] for line in body if line[0] in " -"]
+        out += lines[done:begin] + [line[1:] for line in body if line[0] in " +"]
+        done = end
+    return "".join(out + lines[done:])
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +45,12 @@ def modules(tmp_path_factory):
     top, headers = tmp_path_factory.mktemp("labs"), find_headers("6.1.*")
     folders = {}
     for lab in NAMES:
-        sources = [LABS / lab / kind / f"{lab}.c" for kind in ("solution", "starter")]
-        for source in (*sources, *sorted((LABS / lab / "wrong").glob("*.c"))):
-            kind = source.stem if source.parent.name == "wrong" else source.parent.name
+        texts = {kind: (LABS / lab / kind / f"{lab}.c").read_text() for kind in ("solution", "starter")}
+        for patch in (LABS / lab / "wrong").glob("*.patch"):
+            texts[patch.stem] = patched(texts["solution"], patch.read_text())
+        for kind, text in texts.items():
             shutil.copytree(LABS / lab / "solution", top / lab / kind)
-            shutil.copyfile(source, top / lab / kind / f"{lab}.c")
+            (top / lab / kind / f"{lab}.c").write_text(text)
             name = f"{lab}_{kind}"
             (top / lab / kind / "Kbuild").write_text(f"obj-m := {name}.o\n{name}-objs := {lab}.o\n")
             folders[f"{lab}/{kind}"] = name
@@ -67,8 +82,8 @@ def test_the_solution_has_full_marks(modules, lab):
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_solution_loses_what_it_should(modules, name):
     lab, _, variant = name.partition("/")
-    head = (LABS / lab / "wrong" / f"{variant}.c").read_text()
-    expected = set(re.match(r"/\* Loses: (.*) \*/", head)[1].split("; "))
+    head = (LABS / lab / "wrong" / f"{variant}.patch").read_text()
+    expected = set(re.match(r"Loses: (.*)", head)[1].split("; "))
     assert set(lost(lab, modules[name])) == expected
 
 
