@@ -224,6 +224,8 @@ class Btf:
                     yield from self._members(inner, base + where // 8, depth + 1)
                 continue
             size = self.size(kind)
+            if bits and not size:
+                raise BadBtf(f"a bit-field in BTF type {number} is of a type without a size")
             if bits:
                 unit = where // (8 * size) * size
                 yield self._string(name_at), Member(base + unit, size, where - 8 * unit, bits), kind

@@ -411,6 +411,7 @@ class Faults:
     def _soft_lockup(self, task: Task, stop: Stop) -> int:
         """Code that never returns: the kernel only complains for ever, here the task is ended."""
         stop = self._loop_head(stop)
+        self._kernel.events.emit("lockup")
         limit = self._kernel.cpu.watchdog.limit or 0
         seconds = max(int(limit), 1)
         head = f"watchdog: BUG: soft lockup - CPU#0 stuck for {seconds}s! [{task.comm}:{task.pid}]"

@@ -158,6 +158,15 @@ def test_json_objects_pair_and_carry_the_documented_fields():
     assert [item["clock"] for item in objects] == sorted(item["clock"] for item in objects)
 
 
+def test_a_repeated_instruction_counts_once():
+    """Unicorn tells of each round, except where it runs one instruction at a time."""
+    lines, *_ = traced("i2c", form=JsonSink)
+    [call] = [
+        item for item in map(json.loads, lines) if item.get("call", "").startswith("i2c_register_driver")
+    ]
+    assert call["clock"] == 20  # objdump's number of it, with two `rep stos` in front of it
+
+
 def test_json_limit_leaves_json():
     lines, *_ = traced("kprobe", form=JsonSink, limit=3)
     assert json.loads(lines[-1])["event"] == "dropped"

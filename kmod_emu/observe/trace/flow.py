@@ -63,13 +63,15 @@ class Flow:
     Attributes:
         counts: How often each instruction was executed, by address.
         followed: How many that were.
+        told: How many that were when something was last told. Code that never returns is ended by chance, so
+            what it did since then is not counted.
         modules: By name, the file that each was loaded from and where its sections were, init's too.
     """
 
     def __init__(self, kernel: KernelCore, listener: FlowListener) -> None:
         self._kernel, self._listener = kernel, listener
         self.counts: dict[int, int] = {}
-        self.followed = 0
+        self.followed = self.told = 0
         self.modules: dict[str, tuple[bytes, list[tuple[str, int, int]]]] = {}
         self._stacks: dict[int, tuple[Task, list[Frame]]] = {}  # by pid
         self._calling: dict[int, Frame] = {}  # by pid: a call of a function that is followed, not entered yet
@@ -77,6 +79,7 @@ class Flow:
         self._starts: dict[int, str] = {}
         self._returns: set[int] = set()
         self._hooks: dict[str, list[Callable[[], None]]] = {}
+        self._last = 0  # the instruction that was executed last
         kernel.events.listen(self._event)
 
     # --- which code ---------------------------------------------------------------------------------
@@ -91,7 +94,10 @@ class Flow:
                 remove()
             self._sites.clear()
         elif event.name == "guest_return":
+            self._last = 0
             self._returned(event.detail["value"])
+        elif event.name == "lockup":
+            self.followed = self.told
         elif event.name in ("oops", "soft lockup", "unimplemented", "panic"):
             self._abandon(self._kernel.sched.current)
 
@@ -109,6 +115,9 @@ class Flow:
     # --- each instruction ---------------------------------------------------------------------------
 
     def _step(self, address: int) -> None:
+        if address == self._last:  # the next round of a `rep`, which may be told or not
+            return
+        self._last = address
         self.followed += 1
         self.counts[address] = self.counts.get(address, 0) + 1
         if address in self._returns:
@@ -174,6 +183,7 @@ class Flow:
 
     def _push(self, task: Task, stack: list[Frame], frame: Frame) -> None:
         stack.append(frame)
+        self.told = self.followed
         self._listener.entered(task, frame)
 
     def _pop(self, task: Task, stack: list[Frame], result: int | None) -> None:

@@ -263,5 +263,5 @@ class Tracer:
         return None
 
     def _record(self, kind: str, name: str, text: str, task: Task) -> Record:
-        now = self._kernel.clock.now_ns
+        now, self.flow.told = self._kernel.clock.now_ns, self.flow.followed
         return Record(kind, name, text, task.pid, task.comm, now, self.flow.followed)
