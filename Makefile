@@ -57,7 +57,7 @@ samples:
 	$(MAKE) -C samples
 	$(MAKE) -C samples/classic
 
-stubs: $(RUN_STAMP)
+stubs: $(DEV_STAMP)
 	$(MAKE) -C guest_kernel_stubs install
 	$(BIN)/python scripts/build_traps.py kmod_emu/data/base_kernel/traps.bin
 
@@ -108,9 +108,11 @@ APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq i
 # The lock: exact versions and hashes, and no place where they were found.
 lock: $(RUN_STAMP)
 	@$(PIP) install pip-tools
-	$(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe \
-		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header \
-		--output-file requirements-dev.txt requirements-dev.in
+	$(COMPILE) --output-file requirements.txt pyproject.toml
+	$(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+
+COMPILE = $(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
 # The first Python that is new enough, and a way to make an environment with it: venv, or virtualenv,
 # or venv once Debian's split-off package is there.

@@ -1,4 +1,7 @@
-"""Assembling (keystone) and disassembling (capstone), both imported only when used."""
+"""Assembling (keystone) and disassembling (capstone), both imported only when used.
+
+Keystone is a tool for development: no command needs it, and arm64 has no wheel of it.
+"""
 
 from __future__ import annotations
 
