@@ -15,6 +15,7 @@ from mkdocs.structure.files import File
 from kmod_emu.abi import profile
 from kmod_emu.api import Kernel
 from kmod_emu.cli.main import COMMANDS, main
+from kmod_emu.kernel import percpu
 from kmod_emu.kernel.calltext import prototype_of
 from kmod_emu.kernel.exports import registered
 from kmod_emu.kernel.symbols import Origin
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 _CITED = re.compile(r"\(((?:[\w.*-]+/)+[\w.*-]*)")  # (lib/string.c), (kernel/locking/)
 _UNKNOWN = "elsewhere"
+_MADE_BY_MACROS = {  # what names begin with that no source spells out, and the source
+    "__x86_indirect_": "thunks.S",
+    "__SCT__": "thunks.S",
+    "kstrto": "kstrtox.c",
+    "param_": "params.c",
+    "xxh": "xxhash.c",
+}
 _INTRODUCTION = """\
 The {count} functions and variables of the base kernel that a module may import and that are there, by
 the kernel's source file that they are written after. `exact`: behaves as the kernel's, as far as a
@@ -103,9 +111,9 @@ def rows() -> list[Row]:
 
 
 def _row(name: str, origin: Origin, prototype: str, guest: dict[str, tuple[str, str]]) -> Row:
-    handler = registered().get(name)
+    handler = registered().get(name) or registered().get(name.removesuffix("_noprof"))
     if origin is Origin.IMAGE or handler is None:
-        file, place = guest.get(name, ("", "guest_kernel_stubs"))
+        file, place = _guest_place(name, guest)
         return Row(name, prototype or name, "guest code", file or _UNKNOWN, place, "")
     module = handler.function.__module__
     own = handler.function.__doc__ or ""
@@ -133,6 +141,17 @@ def _guest_files() -> dict[str, tuple[str, str]]:
                     name, (cited[1].rstrip("/") if cited else "", f"guest_kernel_stubs/{path.name}")
                 )
     return found
+
+
+def _guest_place(name: str, guest: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    """The kernel's file and ours of what is neither a handler of its own nor exported data."""
+    if name in percpu.MAINTAINED:
+        cited = _CITED.search(percpu.__doc__ or "")
+        return cited[1] if cited else "", "kmod_emu/kernel/percpu.py"
+    made = next((file for start, file in _MADE_BY_MACROS.items() if name.startswith(start)), None)
+    if name not in guest and made:
+        return next(place for place in guest.values() if place[1].endswith(f"/{made}"))
+    return guest.get(name, ("", "guest_kernel_stubs"))
 
 
 def exports_page() -> str:

@@ -30,14 +30,14 @@ def __warn_printk(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
 async def panic(kernel: KernelCore, fmt: bytes, args: Arguments) -> None:
     """Stop the machine (kernel/panic.c)."""
     text = vsnprintf(fmt, args, kernel.format_context).decode("utf-8", "backslashreplace")
-    await kernel.faults.panic_told(text.removesuffix("\n"))
+    await kernel.panics.panic_told(text.removesuffix("\n"))
 
 
 @export("void __stack_chk_fail(void)")
 def __stack_chk_fail(kernel: KernelCore) -> None:
     """The compiler's check found a stack overwritten (kernel/panic.c)."""
     caller = kernel.memory.read_u64(kernel.traps.stack_pointer)
-    kernel.faults.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
+    kernel.panics.panic(f"stack-protector: Kernel stack is corrupted in: {kernel.describe(caller - 1)}")
 
 
 # include/linux/refcount.h: enum refcount_saturation_type -> line in lib/refcount.c, offset, text
@@ -56,13 +56,13 @@ def refcount_warn_saturate(kernel: KernelCore, r: int, t: int) -> None:
     """A reference count went wrong: it is kept where it does no harm (lib/refcount.c)."""
     kernel.memory.write_u32(r, _REFCOUNT_SATURATED)
     line, offset, text = _REFCOUNT_BUGS.get(t, (34, 0xE1, "refcount_t: unknown saturation event!?."))
-    kernel.faults.warn_once("lib/refcount.c", line, text, f"refcount_warn_saturate+{offset:#x}/0x110")
+    kernel.warnings.warn_once("lib/refcount.c", line, text, f"refcount_warn_saturate+{offset:#x}/0x110")
 
 
 @export("void __copy_overflow(int size, unsigned long count)", Fidelity.APPROXIMATE)
 def __copy_overflow(kernel: KernelCore, size: int, count: int) -> None:
     """A copy between kernel and user would overflow its buffer, and is not made (mm/maccess.c)."""
-    kernel.faults.warn(
+    kernel.warnings.warn(
         "mm/maccess.c", 234, f"Buffer overflow detected ({size} < {count})!", "__copy_overflow"
     )
 
@@ -70,7 +70,7 @@ def __copy_overflow(kernel: KernelCore, size: int, count: int) -> None:
 @export("void list_corruption(int line)")
 def list_corruption(kernel: KernelCore, line: int) -> None:
     """A check of a list failed, and has been printed (guest_kernel_stubs/list_debug.c)."""
-    kernel.faults.bug(
+    kernel.oopses.bug(
         "a linked list is damaged: an entry was added or deleted twice, or freed while on it",
         ("lib/list_debug.c", line),
     )
@@ -80,7 +80,7 @@ def list_corruption(kernel: KernelCore, line: int) -> None:
 def fortify_panic(kernel: KernelCore, name: str) -> None:
     """A checked string function would overflow its buffer (lib/string_helpers.c)."""
     kernel.printk.emit(f"detected buffer overflow in {name}\n", 0)
-    kernel.faults.bug(f"detected buffer overflow in {name}", ("lib/string_helpers.c", 1027))
+    kernel.oopses.bug(f"detected buffer overflow in {name}", ("lib/string_helpers.c", 1027))
 
 
 # include/linux/fortify-string.h: the functions that are checked, by the number that callers pass
@@ -100,14 +100,14 @@ def _fortify_text(reason: int, avail: int, size: int) -> str:
 def __fortify_report(kernel: KernelCore, reason: int, avail: int, size: int) -> None:
     """A checked string function would overflow its buffer: warn (lib/string_helpers.c)."""
     text = _fortify_text(reason, avail, size)
-    kernel.faults.warn("lib/string_helpers.c", 1032, text, "__fortify_report+0x45/0x50")
+    kernel.warnings.warn("lib/string_helpers.c", 1032, text, "__fortify_report+0x45/0x50")
 
 
 @export("void __fortify_panic(const u8 reason, const size_t avail, const size_t size)")
 def __fortify_panic(kernel: KernelCore, reason: int, avail: int, size: int) -> None:
     """Warn and stop: fortify_panic's successor (lib/string_helpers.c)."""
     __fortify_report(kernel, reason, avail, size)
-    kernel.faults.bug(_fortify_text(reason, avail, size), ("lib/string_helpers.c", 1040))
+    kernel.oopses.bug(_fortify_text(reason, avail, size), ("lib/string_helpers.c", 1040))
 
 
 def _define_field_checks() -> None:
@@ -125,7 +125,7 @@ _define_field_checks()
 @export("void dump_stack(void)")
 def dump_stack(kernel: KernelCore) -> None:
     """Print CPU, hardware and call trace (lib/dump_stack.c)."""
-    kernel.faults.dump_stack()
+    report.dump_stack(kernel)
 
 
 def random_bytes(kernel: KernelCore, size: int) -> bytes:
@@ -207,7 +207,7 @@ def phys_base(kernel: KernelCore, address: int) -> None:
 
 
 def _one_cpu(kernel: KernelCore, address: int) -> None:
-    """A mask with the machine's one processor in it."""
+    """A mask with the machine's one processor in it (kernel/cpu.c)."""
     kernel.memory.write_u64(address, 1)
 
 
