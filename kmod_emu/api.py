@@ -124,7 +124,7 @@ class Kernel(KernelCore):
 
     def _install(self, modules: str | None) -> Procfs:
         """Add what modules belong to: their own subsystem, and those that they register with; /proc."""
-        self.faults.source_line = self._source_line
+        self.findings.source_line = self._source_line
         self.add(Modules(self))
         self.add(Unloaded(self))
         self.add(Sanitizer(self, self._sanitize))

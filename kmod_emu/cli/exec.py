@@ -74,7 +74,7 @@ def exec_(
         path = _find(kernel, program)
         env = ENVIRONMENT | dict(word.split("=", 1) for word in environment)
         result = _run(kernel, path, [program, *arguments], env, uid, time_limit)
-    for report in kernel.faults.reports:
+    for report in kernel.findings.reports:
         click.echo(f"kmod-emu: {report['text']}", err=True)
     if result.timed_out:
         click.echo(f"kmod-emu: ended after {time_limit:g} s of processor time", err=True)

@@ -84,7 +84,7 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
 
 def _tell(kernel: Kernel) -> None:
     """Warnings and what checkers found during the command, a sentence each."""
-    for finding in kernel.faults.findings:
+    for finding in kernel.findings.lines:
         from kmod_emu.text import tame
 
         click.echo(f"kmod-emu: {tame(finding)}", err=True)

@@ -161,7 +161,7 @@ def _tell_outcome(result: Run) -> None:
 
 def _complain(result: Run, *, explain: bool) -> None:
     """What checkers found, the tools' own messages, then the reason in a sentence."""
-    for finding in result.kernel.faults.findings:
+    for finding in result.kernel.findings.lines:
         click.echo(f"kmod-emu: {show(finding)}", err=True)
     error = result.error
     if error is not None and not isinstance(error, Killed):

@@ -103,7 +103,7 @@ def trace(
             opened(options["lcov"]).writelines(
                 f"{line}\n" for line in tracefile(line_counts(tracer.flow), result.name)
             )
-    for report in kernel.faults.reports:
+    for report in kernel.findings.reports:
         click.echo(f"kmod-emu: {report['text']}", err=True)
     sys.exit(result.status)
 

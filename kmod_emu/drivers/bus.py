@@ -209,7 +209,7 @@ class Buses:
         bus = self.buses.get(view.bus)
         if bus is None or driver not in bus.drivers:
             text = "Unexpected driver unregister!"
-            kernel.faults.warn("drivers/base/driver.c", 270, text, "driver_unregister+0x38/0x40")
+            kernel.warnings.warn("drivers/base/driver.c", 270, text, "driver_unregister+0x38/0x40")
             return
         kobj = bus.drivers.pop(driver)
         if view.groups:

@@ -325,7 +325,7 @@ async def device_release(kernel: KernelCore, kobj: int) -> None:
         return
     name = kernel.kobjects.name(kobj)
     text = f"Device '{name}' does not have a release() function, it is broken and must be fixed."
-    kernel.faults.warn(
+    kernel.warnings.warn(
         "drivers/base/core.c", 2332, f"{text} See Documentation/core-api/kobject.rst.", "device_release"
     )
 

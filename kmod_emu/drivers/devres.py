@@ -120,7 +120,7 @@ def devres_free(kernel: KernelCore, res: int) -> None:
     """Free a resource that no device has (drivers/base/devres.c)."""
     if res:
         if not lists.empty(kernel.memory, res - _DATA):
-            kernel.faults.bug("devres_free() of a resource that a device has", (_FILE, 225))
+            kernel.oopses.bug("devres_free() of a resource that a device has", (_FILE, 225))
         kernel.heap.kfree(res - _DATA)
 
 
@@ -128,7 +128,7 @@ def devres_free(kernel: KernelCore, res: int) -> None:
 def devres_add(kernel: KernelCore, dev: int, res: int) -> None:
     """Give a resource to a device (drivers/base/devres.c)."""
     if not lists.empty(kernel.memory, res - _DATA):
-        kernel.faults.bug("devres_add() of a resource that a device has", (_FILE, 132))
+        kernel.oopses.bug("devres_add() of a resource that a device has", (_FILE, 132))
     lists.add_tail(kernel.memory, res - _DATA, _head(kernel, dev))
 
 
@@ -237,7 +237,7 @@ def devres_close_group(kernel: KernelCore, dev: int, id: int) -> None:
     if group := _find_group(kernel, dev, id):
         devres_add(kernel, dev, kernel.memory.read_u64(group + _GROUP_OTHER) + _DATA)
     else:
-        kernel.faults.warn(_FILE, 618, "", "devres_close_group+0x8e/0xa0")
+        kernel.warnings.warn(_FILE, 618, "", "devres_close_group+0x8e/0xa0")
 
 
 def _members(kernel: KernelCore, dev: int, group: int) -> list[int]:
@@ -265,7 +265,7 @@ def devres_remove_group(kernel: KernelCore, dev: int, id: int) -> None:
     if group := _find_group(kernel, dev, id):
         _drop_marks(kernel, group)
     else:
-        kernel.faults.warn(_FILE, 646, "", "devres_remove_group+0xe5/0x150")
+        kernel.warnings.warn(_FILE, 646, "", "devres_remove_group+0xe5/0x150")
 
 
 @export("int devres_release_group(struct device *dev, void *id)")
@@ -273,7 +273,7 @@ async def devres_release_group(kernel: KernelCore, dev: int, id: int) -> int:
     """Release what is in a group, newest first; how many that was (drivers/base/devres.c)."""
     group = _find_group(kernel, dev, id)
     if not group:
-        kernel.faults.warn(_FILE, 695, "", "devres_release_group+0xf7/0x110")
+        kernel.warnings.warn(_FILE, 695, "", "devres_release_group+0xf7/0x110")
         return 0
     members = _members(kernel, dev, group)
     _drop_marks(kernel, group)
@@ -325,7 +325,7 @@ def __devm_add_action(kernel: KernelCore, dev: int, action: int, data: int, name
 async def devm_remove_action(kernel: KernelCore, dev: int, action: int, data: int) -> None:
     """Do not call it after all (drivers/base/devres.c)."""
     if not await _take_action(kernel, dev, action, data):
-        kernel.faults.warn(_FILE, 771, "", "devm_remove_action+0x68/0x80")
+        kernel.warnings.warn(_FILE, 771, "", "devm_remove_action+0x68/0x80")
 
 
 @export("int devm_remove_action_nowarn(struct device *dev, void (*action)(void *), void *data)")
@@ -340,7 +340,7 @@ async def devm_release_action(kernel: KernelCore, dev: int, action: int, data: i
     if await _take_action(kernel, dev, action, data):
         await kernel.call_guest(action, data)
     else:
-        kernel.faults.warn(_FILE, 793, "", "devm_release_action+0x79/0x90")
+        kernel.warnings.warn(_FILE, 793, "", "devm_release_action+0x79/0x90")
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -379,7 +379,7 @@ async def devm_kfree(kernel: KernelCore, dev: int, p: int) -> None:
     if p <= ZERO_SIZE_PTR or kernel.symbols.is_rodata(p):
         return
     if not await _take(kernel, dev, "devm_kmalloc_release", p, itself=True):
-        kernel.faults.warn(_FILE, 1073, "", "devm_kfree+0x4a/0x60")
+        kernel.warnings.warn(_FILE, 1073, "", "devm_kfree+0x4a/0x60")
 
 
 @export("void *devm_krealloc(struct device *dev, void *ptr, size_t new_size, gfp_t gfp)")
@@ -393,7 +393,7 @@ async def devm_krealloc(kernel: KernelCore, dev: int, ptr: int, new_size: int, g
     node, release = ptr - _DATA, kernel.symbol("devm_kmalloc_release")
     if node not in _nodes(kernel, dev) or _release_of(kernel, node) != release:
         text = "Memory chunk not managed or managed by a different device."
-        kernel.faults.warn(_FILE, 924, text, "devm_krealloc+0x126/0x240")
+        kernel.warnings.warn(_FILE, 924, text, "devm_krealloc+0x126/0x240")
         return 0
     usable = kernel.heap.ksize(node) - _DATA
     if new_size <= usable:
@@ -474,7 +474,7 @@ async def devm_free_pages(kernel: KernelCore, dev: int, addr: int) -> None:
     if await _take(kernel, dev, "devm_pages_release", addr):
         kernel.pages.free(addr)
     else:
-        kernel.faults.warn(_FILE, 1169, "", "devm_free_pages+0x7c/0x90")
+        kernel.warnings.warn(_FILE, 1169, "", "devm_free_pages+0x7c/0x90")
 
 
 @export("void devm_percpu_release(struct device *dev, void *res)")
@@ -498,4 +498,4 @@ async def devm_free_percpu(kernel: KernelCore, dev: int, pdata: int) -> None:
     if await _take(kernel, dev, "devm_percpu_release", pdata):
         free_percpu(kernel, pdata)
     else:
-        kernel.faults.warn(_FILE, 1238, "", "devm_free_percpu+0x3f/0x50")
+        kernel.warnings.warn(_FILE, 1238, "", "devm_free_percpu+0x3f/0x50")

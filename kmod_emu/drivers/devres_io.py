@@ -71,7 +71,7 @@ def devm_request_threaded_irq(
 async def devm_free_irq(kernel: KernelCore, dev: int, irq: int, dev_id: int) -> None:
     """Free it earlier (kernel/irq/devres.c)."""
     if not await _take(kernel, dev, "devm_irq_release", irq, dev_id):
-        kernel.faults.warn("kernel/irq/devres.c", 143, "", "devm_free_irq+0x6f/0x80")
+        kernel.warnings.warn("kernel/irq/devres.c", 143, "", "devm_free_irq+0x6f/0x80")
     await free_irq(kernel, irq, dev_id)
 
 
@@ -109,7 +109,7 @@ _define_maps()
 async def devm_iounmap(kernel: KernelCore, dev: int, addr: int) -> None:
     """Unmap it earlier (lib/devres.c)."""
     if not await _take(kernel, dev, "devm_ioremap_release", addr):
-        kernel.faults.warn("lib/devres.c", 115, "", "devm_iounmap+0x27/0x40")
+        kernel.warnings.warn("lib/devres.c", 115, "", "devm_iounmap+0x27/0x40")
     kernel.io_mappings.unmap(addr)
 
 
@@ -158,7 +158,7 @@ async def __devm_release_region(kernel: KernelCore, dev: int, parent: int, start
     """Give it back earlier (kernel/resource.c)."""
     release_region(kernel, parent, start, n)
     if not await _take(kernel, dev, "devm_region_release", parent, start, n):
-        kernel.faults.warn("kernel/resource.c", 1636, "", "__devm_release_region+0x70/0x80")
+        kernel.warnings.warn("kernel/resource.c", 1636, "", "__devm_release_region+0x70/0x80")
 
 
 # --- DMA memory -----------------------------------------------------------------------------------------
@@ -188,4 +188,4 @@ async def dmam_free_coherent(kernel: KernelCore, dev: int, size: int, vaddr: int
     """Free it earlier (kernel/dma/mapping.c)."""
     dma_free_attrs(kernel, dev, size, vaddr, dma_handle, 0)
     if not await _take(kernel, dev, "dmam_release", size, vaddr, dma_handle):
-        kernel.faults.warn("kernel/dma/mapping.c", 68, "", "dmam_free_coherent+0x9b/0xa0")
+        kernel.warnings.warn("kernel/dma/mapping.c", 68, "", "dmam_free_coherent+0x9b/0xa0")

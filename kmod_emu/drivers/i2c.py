@@ -63,7 +63,7 @@ class I2c:
         kernel, dev = self._kernel, adapter.addressof("dev")
         name = adapter.text("name")
         if not name or not adapter.algo:
-            kernel.faults.warn("drivers/i2c/i2c-core-base.c", 1472, "i2c adapter has no name")
+            kernel.warnings.warn("drivers/i2c/i2c-core-base.c", 1472, "i2c adapter has no name")
             return -errno.EINVAL
         if number in self.adapters:
             return -errno.EBUSY

@@ -26,7 +26,7 @@ async def transfer(kernel: KernelCore, adapter: StructView, msgs: int, num: int)
     if not xfer:
         return -errno.EOPNOTSUPP
     if not msgs or num < 1:
-        kernel.faults.warn("drivers/i2c/i2c-core-base.c", 2137, "", "__i2c_transfer+0x4a1/0x750")
+        kernel.warnings.warn("drivers/i2c/i2c-core-base.c", 2137, "", "__i2c_transfer+0x4a1/0x750")
         return -errno.EINVAL
     result = 0
     for _ in range(adapter.retries + 1):

@@ -14,6 +14,7 @@ from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.dev_printk import prefix
 from kmod_emu.drivers.input_bits import CODES, EV_ABS, EV_CNT, EV_KEY, EV_PWR, KEY_RESERVED, Bits
 from kmod_emu.drivers.input_events import input_handle_event, start_softrepeat
+from kmod_emu.kernel import report
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.locking import init_lock
 from kmod_emu.kernel.timer import init_timer_key
@@ -353,11 +354,11 @@ def input_set_capability(kernel: KernelCore, dev: StructView, type: int, code: i
     member, last = CODES.get(type, ("", 0))
     if type < EV_CNT and last and code > last:
         kernel.printk.emit(f"input: input_set_capability: invalid code {code} for type {type}\n", 3)
-        kernel.faults.dump_stack()
+        report.dump_stack(kernel)
         return
     if not member and type != EV_PWR:
         kernel.printk.emit(f"input: input_set_capability: unknown type {type} (code {code})\n", 3)
-        kernel.faults.dump_stack()
+        report.dump_stack(kernel)
         return
     if type == EV_ABS and not alloc_absinfo(kernel, dev):
         return

@@ -147,7 +147,7 @@ async def misc_deregister(kernel: KernelCore, misc: int) -> None:
     """Remove a device."""
     devices = kernel[Misc]
     if misc not in devices.list:
-        kernel.faults.warn("drivers/char/misc.c", 252, "")
+        kernel.warnings.warn("drivers/char/misc.c", 252, "")
         return
     devices.list.remove(misc)
     await device_destroy(kernel, devices.cls, mkdev(MISC_MAJOR, devices.view(misc).minor))

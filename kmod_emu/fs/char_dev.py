@@ -378,7 +378,7 @@ def cdev_add(kernel: KernelCore, p: int, dev: int, count: int) -> int:
     view = kernel.view("cdev", p)
     view.dev, view.count = dev, count
     if dev == 0:
-        kernel.faults.warn("fs/char_dev.c", 479, "", "cdev_add+0x5b/0x70")
+        kernel.warnings.warn("fs/char_dev.c", 479, "", "cdev_add+0x5b/0x70")
         return -errno.EBUSY
     kernel[CharDevices].add(p, dev, count)
     kernel.kobjects.get(kernel.view("kobject", p).parent)
@@ -397,7 +397,7 @@ async def cdev_del(kernel: KernelCore, p: int) -> None:
 def cdev_set_parent(kernel: KernelCore, p: int, kobj: int) -> None:
     """Let the cdev keep a reference on what contains it (fs/char_dev.c)."""
     if not kernel.view("kobject", kobj).bit("state_initialized"):
-        kernel.faults.warn("fs/char_dev.c", 510, "", "cdev_set_parent+0x14/0x20")
+        kernel.warnings.warn("fs/char_dev.c", 510, "", "cdev_set_parent+0x14/0x20")
     kernel.view("kobject", p).parent = kobj
 
 

@@ -169,7 +169,7 @@ async def do_dentry_open(file: File) -> None:
     inode.check_open(file.flags)
     result = await file.op.open(file)
     if result > 0:
-        kernel.faults.warn_once("fs/open.c", 937, "", "do_dentry_open+0x36b/0x410")
+        kernel.warnings.warn_once("fs/open.c", 937, "", "do_dentry_open+0x36b/0x410")
         result = -errno.EINVAL
     if result:
         raise KernelError(-result, "the driver's open refused")

@@ -85,7 +85,7 @@ class ProcTree:
 
     def warn(self, text: str, line: int, function: str) -> None:
         """WARN() where the real kernel has it."""
-        self._kernel.faults.warn(_SOURCE, line, text, function)
+        self._kernel.warnings.warn(_SOURCE, line, text, function)
 
     def create(self, path: str, parent: int, mode: int, kind: str) -> ProcEntry | None:
         """A new entry (__proc_create, proc_register); None, and a warning, if it cannot be."""

@@ -87,7 +87,7 @@ def _report_excess(file: GuestFile, method: str, result: int, count: int) -> Non
     place = kernel.describe(kernel.sched.called)
     sentence = f"{place} returned {result} for a {method} of {count} bytes"
     kernel.events.emit("driver_returned_more", sentence=sentence)
-    kernel.faults.note("driver", sentence)
+    kernel.findings.note("driver", sentence)
 
 
 def file_position(file: File) -> Position:

@@ -265,7 +265,7 @@ def seq_file_of(kernel: KernelCore, file: StructView) -> SeqFile:
 def seq_open(kernel: KernelCore, file: StructView, op: int) -> int:
     """Make an open file a sequential one; it takes `private_data` (fs/seq_file.c)."""
     if file.private_data:
-        kernel.faults.warn("fs/seq_file.c", 61, "", "seq_open+0x67/0x80")
+        kernel.warnings.warn("fs/seq_file.c", 61, "", "seq_open+0x67/0x80")
     address = kernel.heap.kmalloc(kernel.profile.struct("seq_file").size)
     if not address:
         return -errno.ENOMEM

@@ -14,6 +14,7 @@ from kmod_emu.fs.select import WaitQueue
 from kmod_emu.fs.sysfs_group import create_groups, sysfs_create_files
 from kmod_emu.fs.tree import Node, NodeOperations, directory
 from kmod_emu.fs.uevent import send_uevent
+from kmod_emu.kernel import report
 from kmod_emu.kernel.activation import to_long
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.uapi import errno
@@ -164,7 +165,7 @@ class Sysfs:
     def warn_dup(self, path: str) -> None:
         """Say that a name is taken, and who wanted it (fs/sysfs/dir.c: sysfs_warn_dup)."""
         self._kernel.printk.emit(f"sysfs: cannot create duplicate filename '{path}'\n", 4)
-        self._kernel.faults.dump_stack()
+        report.dump_stack(self._kernel)
 
     def _refuse_duplicate(self, place: Directory, name: str) -> None:
         """EEXIST, with the warning, if a directory has a name already."""

@@ -40,7 +40,7 @@ def _pointers(kernel: KernelCore, array: int) -> Iterator[int]:
 def sysfs_create_file_ns(kernel: KernelCore, kobj: int, attr: int, ns: int) -> int:
     """Show an attribute (fs/sysfs/file.c)."""
     if not kobj or not attr or kobj not in _sysfs(kernel).of:
-        kernel.faults.warn("fs/sysfs/file.c", 355, "", "sysfs_create_file_ns+0x8b/0xa0")
+        kernel.warnings.warn("fs/sysfs/file.c", 355, "", "sysfs_create_file_ns+0x8b/0xa0")
         return -errno.EINVAL
     _sysfs(kernel).add_file(kobj, attr)
     return 0
@@ -97,7 +97,7 @@ def sysfs_chmod_file(kernel: KernelCore, kobj: int, attr: int, mode: int) -> int
 def sysfs_create_bin_file(kernel: KernelCore, kobj: int, attr: int) -> int:
     """Show a binary attribute (fs/sysfs/file.c)."""
     if not kobj or not attr or kobj not in _sysfs(kernel).of:
-        kernel.faults.warn("fs/sysfs/file.c", 570, "", "sysfs_create_bin_file+0x84/0xa0")
+        kernel.warnings.warn("fs/sysfs/file.c", 570, "", "sysfs_create_bin_file+0x84/0xa0")
         return -errno.EINVAL
     _sysfs(kernel).add_file(kobj, attr, binary=True)
     return 0
@@ -124,12 +124,12 @@ async def create_group(kernel: KernelCore, kobj: int, group: StructView, *, upda
     sysfs = _sysfs(kernel)
     place = sysfs.of.get(kobj)
     if place is None:
-        kernel.faults.warn("fs/sysfs/group.c", 115, "", "internal_create_group+0x27e/0x3a0")
+        kernel.warnings.warn("fs/sysfs/group.c", 115, "", "internal_create_group+0x27e/0x3a0")
         return -errno.EINVAL
     name = _group_name(kernel, group)
     if not group.attrs and not group.bin_attrs:
         text = f"sysfs: (bin_)attrs not set by subsystem for group: {kernel.kobjects.name(kobj)}/{name}"
-        kernel.faults.warn("fs/sysfs/group.c", 122, text, "internal_create_group+0x27a/0x3a0")
+        kernel.warnings.warn("fs/sysfs/group.c", 122, text, "internal_create_group+0x27a/0x3a0")
         return -errno.EINVAL
     if name and not update:
         if place.has(name):
@@ -160,7 +160,7 @@ async def _create_files(
                 continue
         if mode & _MODE_MASK & ~_ALLOWED_MODE:
             text = f"Attribute {sysfs.attribute_name(attr)}: Invalid permissions 0{mode:o}"
-            kernel.faults.warn("fs/sysfs/group.c", 59, text, "internal_create_group+0x2f5/0x3a0")
+            kernel.warnings.warn("fs/sysfs/group.c", 59, text, "internal_create_group+0x2f5/0x3a0")
         sysfs.add_file(kobj, attr, mode & _ALLOWED_MODE, name, binary=binary)
 
 
@@ -192,7 +192,7 @@ def remove_group(kernel: KernelCore, kobj: int, group: StructView) -> None:
     if name:
         if place.groups.pop(name, None) is None:
             text = f"sysfs group '{name}' not found for kobject '{kernel.kobjects.name(kobj)}'"
-            kernel.faults.warn("fs/sysfs/group.c", 278, text, "sysfs_remove_group+0x71/0x80")
+            kernel.warnings.warn("fs/sysfs/group.c", 278, text, "sysfs_remove_group+0x71/0x80")
         return
     for array in (group.attrs, group.bin_attrs):
         for attr in _pointers(kernel, array):
@@ -315,7 +315,7 @@ def sysfs_remove_link(kernel: KernelCore, kobj: int, name: str) -> None:
 def sysfs_emit(kernel: KernelCore, buf: int, fmt: bytes, args: Arguments) -> int:
     """Sprintf for a show(): never more than its page (fs/sysfs/file.c)."""
     if not buf or buf % PAGE_SIZE:
-        kernel.faults.warn(
+        kernel.warnings.warn(
             "fs/sysfs/file.c", 740, f"invalid sysfs_emit: buf:{buf:016x}", "sysfs_emit+0xa7/0xc0"
         )
         return 0
@@ -327,7 +327,7 @@ def sysfs_emit_at(kernel: KernelCore, buf: int, at: int, fmt: bytes, args: Argum
     """sysfs_emit behind what is there (fs/sysfs/file.c)."""
     if not buf or buf % PAGE_SIZE or not 0 <= at < PAGE_SIZE:
         text = f"invalid sysfs_emit_at: buf:{buf:016x} at:{at}"
-        kernel.faults.warn("fs/sysfs/file.c", 768, text, "sysfs_emit_at+0x64/0xc0")
+        kernel.warnings.warn("fs/sysfs/file.c", 768, text, "sysfs_emit_at+0x64/0xc0")
         return 0
     return _emit(kernel, buf, at, fmt, args)
 

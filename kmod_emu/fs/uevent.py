@@ -150,7 +150,9 @@ def add_variable(kernel: KernelCore, env: StructView, text: bytes) -> int:
     if index >= members["envp"].size // 8 or length + len(text) > members["buf"].size:
         what = "too many keys" if index >= members["envp"].size // 8 else "buffer size too small"
         line, where = (675, "+0x103/0x130") if what == "too many keys" else (686, "+0x118/0x130")
-        kernel.faults.warn("lib/kobject_uevent.c", line, f"add_uevent_var: {what}", f"add_uevent_var{where}")
+        kernel.warnings.warn(
+            "lib/kobject_uevent.c", line, f"add_uevent_var: {what}", f"add_uevent_var{where}"
+        )
         return -errno.ENOMEM
     place = env.addressof("buf") + length
     kernel.memory.write(place, text)

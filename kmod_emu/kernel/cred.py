@@ -116,7 +116,7 @@ def prepare_kernel_cred(kernel: KernelCore, daemon: int) -> int:
     if daemon:
         return copy_cred(kernel, kernel.view("task_struct", daemon).real_cred)
     if not kernel.profile.offset("cred", "cap_inheritable") % 8:
-        kernel.faults.warn_once("kernel/cred.c", 634, "", "prepare_kernel_cred+0x1ae/0x1f0")
+        kernel.warnings.warn_once("kernel/cred.c", 634, "", "prepare_kernel_cred+0x1ae/0x1f0")
         return 0
     return copy_cred(kernel, kernel.symbols.address(INIT_CRED))
 

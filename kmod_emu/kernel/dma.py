@@ -33,7 +33,7 @@ def dma_alloc_attrs(kernel: KernelCore, dev: int, size: int, dma_handle: int, fl
     """Memory that a device and the processor share; NULL beyond the device's coherent mask."""
     mask = kernel.view("device", dev).coherent_dma_mask
     if not mask:
-        kernel.faults.warn_once(_FILE, 499, "", "dma_alloc_attrs+0x45/0x60")
+        kernel.warnings.warn_once(_FILE, 499, "", "dma_alloc_attrs+0x45/0x60")
     address = kernel.pages.allocate((max(size - 1, 0) >> PAGE_SHIFT).bit_length())
     paddr = address - kernel.direct_address(0)
     if address and paddr + size - 1 > mask:
@@ -70,7 +70,7 @@ def dma_map_page_attrs(
 ) -> int:
     """The bus address of a part of a page."""
     if not kernel.view("device", dev).dma_mask:
-        kernel.faults.warn_once(_FILE, 152, "", "dma_map_page_attrs+0x1d0/0x270")
+        kernel.warnings.warn_once(_FILE, 152, "", "dma_map_page_attrs+0x1d0/0x270")
         return _MAPPING_ERROR
     paddr = (page - VMEMMAP_START) // STRUCT_PAGE_SIZE << PAGE_SHIFT
     return _map(kernel, dev, paddr + offset, size)

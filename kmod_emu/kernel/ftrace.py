@@ -80,7 +80,7 @@ def register_ftrace_function(kernel: KernelCore, ops: StructView) -> int:
 def unregister_ftrace_function(kernel: KernelCore, ops: StructView) -> int:
     """Call it no longer (kernel/trace/ftrace.c)."""
     if ops.address not in kernel.ftrace.active:
-        kernel.faults.warn("kernel/trace/ftrace.c", 355, "", "__unregister_ftrace_function+0x93/0xb0")
+        kernel.warnings.warn("kernel/trace/ftrace.c", 355, "", "__unregister_ftrace_function+0x93/0xb0")
         return -errno.EBUSY
     kernel.ftrace.active.remove(ops.address)
     ops.set("flags", ops.get("flags") & ~_ENABLED)

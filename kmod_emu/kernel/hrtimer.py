@@ -169,7 +169,7 @@ def hrtimer_start_range_ns(kernel: KernelCore, timer: int, tim: int, delta_ns: i
     """
     view = kernel.view("hrtimer", timer)
     if not view.base:
-        kernel.faults.bug("an hrtimer was started that hrtimer_init() has not prepared")
+        kernel.oopses.bug("an hrtimer was started that hrtimer_init() has not prepared")
     if mode & _MODE_REL:
         tim += kernel.clock.now_ns + kernel.hrtimers.offset(kernel.hrtimers.clock(view))
     kernel.hrtimers.set_expires(timer, min(tim + delta_ns, _KTIME_MAX))

@@ -21,7 +21,7 @@ _UNINTERRUPTIBLE, _WAKEKILL, _NOLOAD = 2, 0x100, 0x400
 def check(kernel: KernelCore) -> None:
     """Time passes until khungtaskd has seen the same tasks asleep twice; it reports each."""
     timeout = kernel.sysctl["hung_task_timeout_secs"]
-    told = [report["text"] for report in kernel.faults.reports if report["kind"] == "hung task"]
+    told = [report["text"] for report in kernel.findings.reports if report["kind"] == "hung task"]
     hung = [task for task in kernel.tasks.by_pid.values() if _is_hung(kernel, task)]
     hung = [task for task in hung if _sentence(kernel, task) not in told]
     if not hung or not timeout:
@@ -47,17 +47,17 @@ def _report(kernel: KernelCore, task: Task, seconds: int) -> None:
     who = (
         f"task:{task.comm:<15.15} state:D stack:{0:<5} pid:{task.pid:<5} ppid:{parent:<6} flags:{flags:#010x}"
     )
-    kernel.faults.print([
+    kernel.printk.say([
         (3, f"INFO: task {task.comm}:{task.pid} blocked for more than {seconds} seconds."),
         (3, f"      {kernel.taint} {profile.release} {version}"),
         (3, '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.'),
         (6, who),
         *((6, line) for _, line in report.trace_lines(kernel, task)),
     ])  # fmt: skip
-    kernel.faults.note("hung task", _sentence(kernel, task))
+    kernel.findings.note("hung task", _sentence(kernel, task))
 
 
 def _sentence(kernel: KernelCore, task: Task) -> str:
     """For a person, with the innermost line of source."""
-    line = kernel.faults.caller_of(task)
+    line = kernel.findings.caller_of(task)
     return f"{task.comm}[{task.pid}] waits for something that never comes{f', at {line}' if line else ''}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.kernel import report
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.layout import RAM_SIZE
 from kmod_emu.machine.memory import PAGE_MASK, PAGE_SHIFT, PAGE_SIZE, page_align
@@ -36,7 +37,7 @@ class IoMappings:
             return 0
         if paddr < max(RAM_SIZE, kernel.memory.ram_end) and last >= _LOW_MEMORY:
             text = f"ioremap on RAM at {paddr:#018x} - {last:#018x}"
-            kernel.faults.warn("arch/x86/mm/ioremap.c", 211, text, "__ioremap_caller+0x345/0x360")
+            kernel.warnings.warn("arch/x86/mm/ioremap.c", 211, text, "__ioremap_caller+0x345/0x360")
             return 0
         first = paddr & PAGE_MASK
         length = page_align(last + 1 - first)
@@ -130,7 +131,7 @@ def iounmap(kernel: KernelCore, addr: int) -> None:
     if addr <= RAM_SIZE or kernel.io_mappings.unmap(addr):
         return
     kernel.printk.emit(f"iounmap: bad address {kernel.format_context.hash_pointer(addr) or 0:016x}\n", 3)
-    kernel.faults.dump_stack()
+    report.dump_stack(kernel)
 
 
 @export("void *ioport_map(unsigned long port, unsigned int nr)")

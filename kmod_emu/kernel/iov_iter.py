@@ -88,7 +88,7 @@ class IovIter:
         elif kind == "discard":
             yield 0, left, entry
         elif kind not in ("iovec", "kvec", "bvec"):
-            self._kernel.faults.note("unimplemented", f"an iov_iter of the kind {kind}")
+            self._kernel.findings.note("unimplemented", f"an iov_iter of the kind {kind}")
         else:
             for _ in range(view.nr_segs):
                 if kind == "bvec":

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel import report
 from kmod_emu.kernel.activation import Block
 from kmod_emu.kernel.preempt import EFLAGS_IF, HARDIRQ_OFFSET, preempt_count_add
 from kmod_emu.uapi import errno
@@ -186,7 +187,7 @@ class Irqs:
             result = await kernel.call_guest(action.handler, number, action.dev_id) & 0xFFFF_FFFF
         if kernel.cpu.read("eflags") & EFLAGS_IF:
             text = f"irq {number} handler {kernel.describe(action.handler)} enabled interrupts"
-            kernel.faults.warn("kernel/irq/handle.c", 161, text, "__handle_irq_event_percpu+0x150/0x190")
+            kernel.warnings.warn("kernel/irq/handle.c", 161, text, "__handle_irq_event_percpu+0x150/0x190")
         if result == IRQ_WAKE_THREAD:
             self.wake_thread(number, action)
         return result
@@ -251,7 +252,7 @@ class Irqs:
     def _report(self, text: str, line: Line) -> None:
         kernel = self._kernel
         kernel.printk.emit(f"{text}\n", 3)
-        kernel.faults.dump_stack()
+        report.dump_stack(kernel)
         kernel.printk.emit("handlers:\n", 3)
         for action in line.actions:
             kernel.printk.emit("".join(self._functions(action)) + "\n", 3)

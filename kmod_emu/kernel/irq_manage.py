@@ -99,11 +99,11 @@ async def free_irq(kernel: KernelCore, irq: int, dev_id: int) -> int:
         return 0
     if in_interrupt(kernel):
         text = f"Trying to free IRQ {irq} from IRQ context!"
-        kernel.faults.warn("kernel/irq/manage.c", 1872, text, "free_irq+0x2b7/0x340")
+        kernel.warnings.warn("kernel/irq/manage.c", 1872, text, "free_irq+0x2b7/0x340")
     action = next((a for a in line.actions if a.dev_id == dev_id and not a.built_in), None)
     if action is None:
         text = f"Trying to free already-free IRQ {irq}"
-        kernel.faults.warn("kernel/irq/manage.c", 1887, text, "free_irq+0x1d3/0x340")
+        kernel.warnings.warn("kernel/irq/manage.c", 1887, text, "free_irq+0x1d3/0x340")
         return 0
     line.actions.remove(action)
     if not line.actions:
@@ -148,7 +148,7 @@ async def enable_irq(kernel: KernelCore, irq: int) -> None:
         return
     if not line.depth:
         text = f"Unbalanced enable for IRQ {irq}"
-        kernel.faults.warn("kernel/irq/manage.c", 781, text, "__enable_irq+0x37/0x60")
+        kernel.warnings.warn("kernel/irq/manage.c", 781, text, "__enable_irq+0x37/0x60")
         return
     line.depth -= 1
     kernel.irqs.resend(irq)

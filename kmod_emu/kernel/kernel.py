@@ -16,7 +16,9 @@ from kmod_emu.kernel.clock import Clock
 from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.events import EventBus
 from kmod_emu.kernel.exports import Convention, Fidelity, Handler, registered, symbol_name
+from kmod_emu.kernel.faults import Faults
 from kmod_emu.kernel.filemap import PhysicalPages
+from kmod_emu.kernel.findings import Findings
 from kmod_emu.kernel.format_context import FormatContext
 from kmod_emu.kernel.ftrace import Ftrace
 from kmod_emu.kernel.hrtimer import HrTimers
@@ -33,8 +35,9 @@ from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
 from kmod_emu.kernel.mempool import Mempools
 from kmod_emu.kernel.notifier import Notifiers
-from kmod_emu.kernel.oops import Faults
+from kmod_emu.kernel.oops import Oopses
 from kmod_emu.kernel.pages import PageAllocator
+from kmod_emu.kernel.panic import Panics
 from kmod_emu.kernel.percpu import PerCpu
 from kmod_emu.kernel.printk import Printk
 from kmod_emu.kernel.probes import Probes
@@ -51,6 +54,7 @@ from kmod_emu.kernel.tracing import Tracing
 from kmod_emu.kernel.uaccess import UserMemory
 from kmod_emu.kernel.vmalloc import AreaAllocator
 from kmod_emu.kernel.vmap import Vmaps
+from kmod_emu.kernel.warnings import Warnings
 from kmod_emu.kernel.workqueue import Workqueues
 from kmod_emu.kernel.xarray import IndexedStores
 from kmod_emu.machine.cpu import Cpu
@@ -152,6 +156,10 @@ class KernelCore:
         self.rcu = Rcu(self)
         self.workqueues = Workqueues(self)
         self.printk = Printk(self)
+        self.findings = Findings(self)
+        self.warnings = Warnings(self)
+        self.panics = Panics(self)
+        self.oopses = Oopses(self)
         self.faults = Faults(self)
         self.faults.permissive = permissive
         self.notifiers = Notifiers(self)
@@ -383,6 +391,9 @@ class KernelCore:
             "workqueues": self.workqueues,
             "printk": self.printk,
             "faults": self.faults,
+            "oopses": self.oopses,
+            "warnings": self.warnings,
+            "panics": self.panics,
             "notifiers": self.notifiers,
             "probes": self.probes,
             "kretprobes": self.kretprobes,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel import report
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.vsprintf import vsnprintf
 from kmod_emu.uapi import errno
@@ -206,7 +207,7 @@ class Kobjects:
             self._not_initialized(address, "kobject_put")
         count = view.get("kref")
         if not 0 < count < 1 << 31:
-            self._kernel.faults.warn(
+            self._kernel.warnings.warn(
                 "lib/refcount.c",
                 28,
                 "refcount_t: underflow; use-after-free.",
@@ -237,12 +238,12 @@ class Kobjects:
         self._warn(text, line, function + place)
 
     def _warn(self, text: str, line: int, function: str) -> None:
-        self._kernel.faults.warn("lib/kobject.c", line, text, function)
+        self._kernel.warnings.warn("lib/kobject.c", line, text, function)
 
     def complain(self, address: int, text: str) -> None:
         """An error line with a call trace."""
         self._kernel.printk.emit(f"{text}\n", 3)
-        self._kernel.faults.dump_stack()
+        report.dump_stack(self._kernel)
 
 
 def _named(kernel: KernelCore, kobj: int, fmt: int, args: Arguments) -> int:

@@ -60,7 +60,7 @@ def arm(kernel: KernelCore, probe: StructView, kind: str, hook: int) -> None:
     address = probe_address(kernel, probe)
     probe.addr = address
     if (kind, hook) in kernel.probes.hooks.get(address, ()):
-        kernel.faults.warn("kernel/kprobes.c", 1532, "", "register_kprobe+0x47f/0x660")
+        kernel.warnings.warn("kernel/kprobes.c", 1532, "", "register_kprobe+0x47f/0x660")
         raise KernelError(errno.EINVAL, "this kprobe is registered already")
     _check_boundary(kernel, address)
     probe.set("flags", probe.get("flags") & KPROBE_FLAG_DISABLED)

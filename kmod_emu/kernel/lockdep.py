@@ -54,7 +54,7 @@ class LockChecker:
         """One report for each kind and place."""
         if (kind, place) not in self._told:
             self._told.add((kind, place))
-            self._kernel.faults.note(kind, sentence)
+            self._kernel.findings.note(kind, sentence)
 
     def _name(self, held: Held) -> str:
         location = self._kernel.locate(held.lock)
@@ -65,7 +65,7 @@ class LockChecker:
         return f"the {KINDS[held.kind]} `{location.name}{offset}`{module}"
 
     def _where(self, place: int) -> str:
-        return self._kernel.faults.call_place(place)
+        return self._kernel.findings.call_place(place)
 
     # --- events -------------------------------------------------------------------------------------
 
@@ -221,9 +221,11 @@ class LockChecker:
 
     def sleeps_with_irqs_off(self, task: Task) -> None:
         """It works, since others have interrupts on: what the task wanted to keep out comes meanwhile."""
-        line = self._kernel.faults.caller_of(task)
+        line = self._kernel.findings.caller_of(task)
         at = f" at {line}" if line else ""
-        self._kernel.faults.note("sleeping in atomic context", f"{task.comm} sleeps{at} with interrupts off")
+        self._kernel.findings.note(
+            "sleeping in atomic context", f"{task.comm} sleeps{at} with interrupts off"
+        )
 
     def check_idle(self, task: Task, when: str) -> None:
         """A task goes where it must not hold locks: to user space, or away."""
@@ -231,6 +233,9 @@ class LockChecker:
             taken = self._where(held.place)
             sentence = f"{task.comm} holds {self._name(held)}, taken at {taken}, {when}"
             self._tell(f"lock held {when}", held.place, sentence)
+        if self._kernel.rcu.inside(task):
+            sentence = f"{task.comm} is between rcu_read_lock() and rcu_read_unlock() {when}"
+            self._tell(f"lock held {when}", task.pid, sentence)
 
     def save(self) -> Any:
         """State for a snapshot or file."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
+from kmod_emu.kernel import watchdog
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.lockdep import MUTEX, READ_LOCK, SPINLOCK, WRITE_LOCK, caller
 from kmod_emu.kernel.preempt import EFLAGS_IF, SOFTIRQ_DISABLE_OFFSET, preempt_count_add
@@ -151,8 +152,8 @@ def _spin(kernel: KernelCore, lock: int, kind: int) -> None:
     """The lock is taken, and who has it cannot run."""
     holder = kernel.lockdep.holder(lock)
     kernel.lockdep.acquire(kernel.sched.current, lock, kind, _caller(kernel))
-    since = f"{holder[0]} holds it since {kernel.faults.call_place(holder[1].place)}" if holder else ""
-    kernel.faults.deadlock(lock, since)
+    since = f"{holder[0]} holds it since {kernel.findings.call_place(holder[1].place)}" if holder else ""
+    watchdog.deadlock(kernel, lock, since)
 
 
 def _free(kernel: KernelCore, lock: int, kind: int) -> bool:

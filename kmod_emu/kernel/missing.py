@@ -76,7 +76,7 @@ def report(kernel: KernelCore, name: str, user: int, *, called: bool) -> dict[st
     verb = "calls" if called else "uses the variable"
     place, location = kernel.describe(user), kernel.locate(user)
     starts = location is not None and not location.offset  # a call that ends a function: the place is lost
-    line = kernel.faults.line_of(user - (called and not starts))
+    line = kernel.findings.line_of(user - (called and not starts))
     where = f"{place} ({line})" if line else place
     declaration = prototype.text if prototype else f"long {name}(...)" if called else name
     entry: dict[str, Any] = {

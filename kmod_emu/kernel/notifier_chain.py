@@ -40,7 +40,7 @@ def join_chain(kernel: KernelCore, kind: str, place: int, block: int, *, unique:
         if other == block:
             function = kernel.describe(memory.read_u64(block)).partition("+")[0]
             text = f"notifier callback {function} already registered"
-            kernel.faults.warn("kernel/notifier.c", 28, text, _WARNS.get(kind, _WARN))
+            kernel.warnings.warn("kernel/notifier.c", 28, text, _WARNS.get(kind, _WARN))
             return -errno.EEXIST
         if own > _priority(kernel, other):
             break

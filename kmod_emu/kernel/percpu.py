@@ -161,4 +161,4 @@ def __alloc_percpu_gfp(kernel: KernelCore, size: int, align: int, gfp: int) -> i
 def free_percpu(kernel: KernelCore, ptr: int) -> None:
     """Free a per-CPU variable (mm/percpu.c)."""
     if ptr and not kernel.percpu.free(ptr):
-        kernel.faults.bad_free("free_percpu", ptr)
+        kernel.oopses.bad_free("free_percpu", ptr)

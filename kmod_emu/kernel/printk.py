@@ -10,7 +10,7 @@ from kmod_emu.kernel.logbuffer import LogBuffer, Record
 from kmod_emu.kernel.vsprintf import VaList, parse_prefix, vsnprintf
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.vsprintf import Arguments
@@ -59,6 +59,11 @@ class Printk(LogBuffer):
         self.news()
         self._kernel.events.emit("printk", level=prefix, text=body)
         return len(body)
+
+    def say(self, lines: Iterable[tuple[int, str]]) -> None:
+        """Log whole lines with their levels."""
+        for level, line in lines:
+            self.emit(line + "\n", level)
 
     def console_off(self) -> None:
         """`dmesg -D`: SYSLOG_ACTION_CONSOLE_OFF."""

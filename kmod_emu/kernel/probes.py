@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel import ptregs
 from kmod_emu.kernel.preempt import preempt_count_add
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import EXEC
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 INT3 = 0xCC
-_KERNEL_CS, _KERNEL_DS = 0x10, 0x18
-# Register -> member of struct pt_regs.
-_MEMBERS = {"rax": "ax", "rbx": "bx", "rcx": "cx", "rdx": "dx", "rsi": "si", "rdi": "di", "rbp": "bp",
-            "r8": "r8", "r9": "r9", "r10": "r10", "r11": "r11", "r12": "r12", "r13": "r13", "r14": "r14",
-            "r15": "r15", "eflags": "flags"}  # fmt: skip
 
 
 class Kind(Protocol):
@@ -115,33 +111,21 @@ class Probes:
         """Call the hooks, preemption off; where the guest goes on."""
         kernel = self._kernel
         regs = kernel.view("pt_regs", kernel.sched.current.activations[-1].rsp)
-        self._fill(regs, place + 1)
+        ptregs.fill(kernel, regs, place + 1)
         preempt_count_add(kernel, 1)
         for kind, hook in list(self.hooks.get(place, ())):
             if await self.kinds[kind].before(hook, place, regs):
                 preempt_count_add(kernel, -1)
-                self._apply(regs)
+                ptregs.apply(kernel, regs)
                 return regs.ip
-        self._apply(regs)
+        ptregs.apply(kernel, regs)
         rip = self._step(place)
-        self._fill(regs, rip)
+        ptregs.fill(kernel, regs, rip)
         for kind, hook in list(self.hooks.get(place, ())):
             await self.kinds[kind].after(hook, place, regs)
         preempt_count_add(kernel, -1)
-        self._apply(regs)
+        ptregs.apply(kernel, regs)
         return rip
-
-    def _fill(self, regs: StructView, rip: int) -> None:
-        registers = self._kernel.cpu.registers()
-        for register, member in _MEMBERS.items():
-            regs.set(member, registers[register])
-        regs.ip, regs.sp, regs.orig_ax = rip, registers["rsp"], (1 << 64) - 1
-        regs.cs, regs.ss = _KERNEL_CS, _KERNEL_DS
-
-    def _apply(self, regs: StructView) -> None:
-        for register, member in _MEMBERS.items():
-            self._kernel.cpu.write(register, regs.get(member))
-        self._kernel.cpu.write("rsp", regs.sp)
 
     def _step(self, place: int) -> int:
         """Execute the instruction under the mark; the address behind it."""

@@ -65,7 +65,7 @@ class Rcu:
         if self.inside(task):
             text = "Voluntary context switch within RCU read-side critical section!"
             where = "rcu_note_context_switch+0x4ee/0x650"
-            self._kernel.faults.warn_once("kernel/rcu/tree_plugin.h", 320, text, where)
+            self._kernel.warnings.warn_once("kernel/rcu/tree_plugin.h", 320, text, where)
 
     async def _callback(self, payload: Any) -> None:
         if self._read_sides():
@@ -77,7 +77,7 @@ class Rcu:
         if self._read_sides():
             self.after_grace_period("kfree_rcu", address)
         elif not self._kernel.vmalloc.free(address) and not self._kernel.heap.kfree(address):
-            self._kernel.faults.bad_free("kfree_rcu", address)
+            self._kernel.oopses.bad_free("kfree_rcu", address)
 
     async def _srcu_callback(self, payload: Any) -> None:
         if self._readers.get(payload[2]):
@@ -136,7 +136,7 @@ def init_srcu_struct(kernel: KernelCore, ssp: int) -> int:
 def cleanup_srcu_struct(kernel: KernelCore, ssp: int) -> None:
     """The end of an srcu_struct; readers inside are a bug (kernel/rcu/srcutree.c)."""
     if kernel.rcu.readers(ssp):
-        kernel.faults.warn("kernel/rcu/srcutree.c", 652, "")
+        kernel.warnings.warn("kernel/rcu/srcutree.c", 652, "")
 
 
 @export("int __srcu_read_lock(struct srcu_struct *ssp)")

@@ -21,8 +21,8 @@ _PROLOGUE, _EPILOGUE = 42, 21  # bytes of code shown before and after RIP
 _CR0 = 0x8005_0033
 
 
-def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int, number: int) -> list[Line]:
-    """The lines above the processor state."""
+def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int) -> tuple[list[Line], int]:
+    """The lines above the one that counts the oops, and the processor's error code."""
     code = (1 if fault.present else 0) | {Access.READ: 0, Access.WRITE: 2, Access.FETCH: 0x10}[fault.access]
     access = {Access.READ: "read access", Access.WRITE: "write access", Access.FETCH: "instruction fetch"}
     lines: list[Line] = []
@@ -35,8 +35,7 @@ def page_fault_lines(kernel: KernelCore, fault: PageFault, address: int, number:
     reason = "permissions violation" if fault.present else "not-present page"
     lines.append((1, f"#PF: error_code(0x{code:04x}) - {reason}"))
     lines.append((6, "PGD 0 P4D 0 "))
-    lines.append(die_line(kernel, "Oops", number, code))
-    return lines
+    return lines, code
 
 
 def die_line(kernel: KernelCore, what: str, number: int, code: int = 0) -> Line:
@@ -71,21 +70,23 @@ def state_lines(
     kernel: KernelCore,
     task: Task,
     stop: Stop,
-    cr2: int | None = None,
-    register: int | None = None,
+    cr2: int = 0,
     *,
     first_modules: bool = False,
 ) -> list[Line]:
     """CPU, RIP, code, registers, call trace, modules; `first_modules` as WARN orders them."""
     modules = [(4, f"Modules linked in:{kernel.modules_text()}")]
     lines: list[Line] = modules if first_modules else []
-    lines = [*lines, *_machine_lines(kernel, task), *register_lines(kernel, stop, cr2 or register or 0)]
+    lines = [*lines, *_machine_lines(kernel, task), *register_lines(kernel, stop, cr2)]
     lines += trace_lines(kernel, task)
     if not first_modules:
         lines += modules
-        if cr2 is not None:
-            lines.append((4, f"CR2: {cr2:016x}"))
     return lines
+
+
+def dump_stack(kernel: KernelCore) -> None:
+    """Print the CPU and call trace of the task that runs (lib/dump_stack.c)."""
+    kernel.printk.say(stack_lines(kernel, kernel.sched.current))
 
 
 def stack_lines(kernel: KernelCore, task: Task) -> list[Line]:

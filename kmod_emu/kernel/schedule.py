@@ -50,12 +50,14 @@ def schedule_debug(kernel: KernelCore, task: Task) -> None:
         return
     # the kernel counts itself in here, with preemption off
     head = f"BUG: scheduling while atomic: {task.comm}/{task.pid}/0x{count + 1 & 0x7FFF_FFFF:08x}"
-    kernel.faults.print([(3, head), (4, f"Modules linked in:{kernel.modules_text()}")])
-    kernel.faults.print(report.stack_lines(kernel, task))
+    kernel.printk.say([(3, head), (4, f"Modules linked in:{kernel.modules_text()}")])
+    kernel.printk.say(report.stack_lines(kernel, task))
     kernel.taint.add(Taint.WARN)
-    line = kernel.faults.caller_of(task) or kernel.faults.line_of(kernel.sched.called)  # it may end in a jump
+    line = kernel.findings.caller_of(task) or kernel.findings.line_of(
+        kernel.sched.called
+    )  # it may end in a jump
     sentence = f"{task.comm} sleeps{f' at {line}' if line else ''} {_why_atomic(count)}"
-    kernel.faults.note("scheduling while atomic", sentence + kernel.lockdep.spinning(task))
+    kernel.findings.note("scheduling while atomic", sentence + kernel.lockdep.spinning(task))
     if not in_interrupt(kernel):
         preempt_count_reset(kernel)
 
@@ -96,7 +98,7 @@ def _sleep_in_interrupt(kernel: KernelCore, task: Task) -> None:
     """Nothing can run meanwhile: all that can happen is that time passes."""
     due = kernel.sched.agenda.next_ns
     if due is None:
-        kernel.faults.panic("Attempted to kill the idle task!")
+        kernel.panics.panic("Attempted to kill the idle task!")
     set_task_state(kernel, task, TASK_RUNNING)
     kernel.clock.jump(due)
 

@@ -316,7 +316,7 @@ def kfree(kernel: KernelCore, object: int) -> None:
     if kernel.heap.slab_of(object) is None and kernel.pages.free(object):
         not_from_a_cache(kernel, object)
     else:
-        kernel.faults.bad_free("kfree", object)
+        kernel.oopses.bad_free("kfree", object)
 
 
 @export("void kfree_sensitive(const void *p)")
@@ -416,7 +416,7 @@ def kmem_cache_free(kernel: KernelCore, s: int, x: int) -> None:
     if own is not None and given is not None and own is not given:
         wrong_cache(kernel, given.name, own.name)
     if not heap.kfree(x):
-        kernel.faults.bad_free("kmem_cache_free", x)
+        kernel.oopses.bad_free("kmem_cache_free", x)
 
 
 @export("void kmem_cache_destroy(struct kmem_cache *s)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.kernel import report
 from kmod_emu.kernel.pages import MAX_ORDER
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.memory import PAGE_SIZE
@@ -39,29 +40,29 @@ def objects_remain(kernel: KernelCore, cache: Cache, slabs: dict[int, list[int]]
             f"Slab {pointer(slab)} objects={cache.slab_size // cache.stride} used={len(objects)} "
             f"fp={pointer(free)} flags={flags}"
         )
-        kernel.faults.print([(3, "=" * 77), (3, text), (3, "-" * 77 + "\n"), (3, info)])
-        kernel.faults.dump_stack()
+        kernel.printk.say([(3, "=" * 77), (3, text), (3, "-" * 77 + "\n"), (3, info)])
+        report.dump_stack(kernel)
         kernel.taint.add(Taint.BAD_PAGE)
-        kernel.faults.print([(3, f"Object {pointer(place)} @offset={place - slab}") for place in objects])
+        kernel.printk.say([(3, f"Object {pointer(place)} @offset={place - slab}") for place in objects])
     where = kernel.describe(caller)
     text = f"kmem_cache_destroy {cache.name}: Slab cache still has objects when called from {where}"
-    kernel.faults.warn("mm/slab_common.c", 493, text, "kmem_cache_destroy+0x141/0x150")
+    kernel.warnings.warn("mm/slab_common.c", 493, text, "kmem_cache_destroy+0x141/0x150")
 
 
 def wrong_cache(kernel: KernelCore, given: str, own: str) -> None:
     """An object is given back to another cache than its own, which it then goes to."""
     text = f"cache_from_obj: Wrong slab cache. {given} but object is from {own}"
-    kernel.faults.warn("mm/slab.h", 665, text, "cache_from_obj+0xa1/0x120")
+    kernel.warnings.warn("mm/slab.h", 665, text, "cache_from_obj+0xa1/0x120")
 
 
 def not_from_a_cache(kernel: KernelCore, address: int) -> None:
     """kfree() of whole pages that kmalloc() did not give; they are freed."""
-    kernel.faults.warn("mm/slab_common.c", 904, "", "free_large_kmalloc+0x3c/0x70")
+    kernel.warnings.warn("mm/slab_common.c", 904, "", "free_large_kmalloc+0x3c/0x70")
     hashed = kernel.format_context.hash_pointer(address)
-    kernel.faults.print([(4, f"object pointer: 0x{hashed:016x}")])
+    kernel.printk.say([(4, f"object pointer: 0x{hashed:016x}")])
 
 
 def warn_of_order(kernel: KernelCore, size: int, flags: int) -> None:
     """More is asked for than the page allocator ever has in one piece (mm/page_alloc.c: __alloc_pages)."""
     if size > PAGE_SIZE << MAX_ORDER and not flags & _GFP_NOWARN:
-        kernel.faults.warn_once("mm/page_alloc.c", 5634, "", "__alloc_pages+0x2a9/0x330")
+        kernel.warnings.warn_once("mm/page_alloc.c", 5634, "", "__alloc_pages+0x2a9/0x330")

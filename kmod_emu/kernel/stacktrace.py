@@ -54,4 +54,4 @@ def dump_stack_lvl(kernel: KernelCore, log_lvl: str) -> None:
     """dump_stack() at a level (lib/dump_stack.c)."""
     level = int(log_lvl[1:2]) if log_lvl[1:2].isdigit() else 4
     lines = report.stack_lines(kernel, kernel.sched.current)
-    kernel.faults.print([(level, text) for _, text in lines])
+    kernel.printk.say([(level, text) for _, text in lines])

@@ -334,9 +334,9 @@ class Tasks:
     def died(self, task: Task) -> None:
         """An oops ended a task; in an interrupt it ends the machine (kernel/exit.c: make_task_dead)."""
         kernel = self._kernel
-        if in_interrupt(kernel) and task.is_oopsed and not kernel.faults.panicked:
+        if in_interrupt(kernel) and task.is_oopsed and not kernel.panics.text:
             with suppress(Killed):
-                kernel.faults.panic("Fatal exception in interrupt")
+                kernel.panics.panic("Fatal exception in interrupt")
         preempt_count_reset(kernel)
         if kernel.kthreads.find(task.address):
             kernel.kthreads.ended(task, SIGKILL)

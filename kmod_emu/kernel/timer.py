@@ -124,8 +124,8 @@ def _has_function(kernel: KernelCore, timer: int) -> bool:
         "a timer was armed that has no function: timer_setup() has not prepared it, or it was shut down"
     )
     if "timer_shutdown_sync" not in kernel.profile.exports:
-        kernel.faults.bug(sentence)
-    kernel.faults.note("timer without function", sentence)
+        kernel.oopses.bug(sentence)
+    kernel.findings.note("timer without function", sentence)
     return False
 
 
@@ -133,7 +133,7 @@ def _has_function(kernel: KernelCore, timer: int) -> bool:
 def add_timer(kernel: KernelCore, timer: int) -> None:
     """Arm a timer for its `expires` (kernel/time/timer.c)."""
     if kernel.timers.pending(timer):
-        kernel.faults.bug("add_timer() of a timer that is armed: use mod_timer()")
+        kernel.oopses.bug("add_timer() of a timer that is armed: use mod_timer()")
     if _has_function(kernel, timer):
         kernel.timers.arm(timer, kernel.timers.expires(timer))
 

@@ -20,7 +20,7 @@ def _abort(kernel: KernelCore, what: str, to_user: bool, offset: int, size: int)
     attempt = "exposure attempt detected from" if to_user else "overwrite attempt detected to"
     text = f"Kernel memory {attempt} {what} (offset {offset & _MASK64}, size {size})!"
     kernel.printk.emit(f"usercopy: {text}\n", 0)
-    kernel.faults.bug(text.removesuffix("!"), ("mm/usercopy.c", 101))
+    kernel.oopses.bug(text.removesuffix("!"), ("mm/usercopy.c", 101))
 
 
 @export("void __check_object_size(const void *ptr, unsigned long n, bool to_user)")

@@ -109,7 +109,7 @@ def wild_area(kernel: KernelCore, address: int) -> None:
         text, line, place = f"Trying to vfree() bad address ({hashed})", 2752, 0x31A
     else:
         text, line, place = f"Trying to vfree() nonexistent vm area ({hashed})", 2758, 0x7E
-    kernel.faults.warn("mm/vmalloc.c", line, text, f"__vunmap+{place:#x}/0x340")
+    kernel.warnings.warn("mm/vmalloc.c", line, text, f"__vunmap+{place:#x}/0x340")
 
 
 @export("bool is_vmalloc_addr(const void *x)")

@@ -95,7 +95,7 @@ class Workqueues:
             return False
         self._kernel.memory.write_u64(work, data | _PENDING)
         if self._kernel.memory.read_u64(work + _ENTRY) != work + _ENTRY:  # INIT_WORK() makes it empty
-            self._kernel.faults.warn("kernel/workqueue.c", 1502, "", "__queue_work+0x33c/0x440")
+            self._kernel.warnings.warn("kernel/workqueue.c", 1502, "", "__queue_work+0x33c/0x440")
         else:
             self.insert(queue, work)
         return True
@@ -107,7 +107,7 @@ class Workqueues:
             PageFault: There is no such workqueue.
         """
         if queue not in self._queues:
-            self._kernel.faults.bad_free("queue_work", queue)
+            self._kernel.oopses.bad_free("queue_work", queue)
         self._tickets += 1
         self._pending.append(Item(self._tickets, work, queue))
         self._kick(self._queues[queue].pool)

@@ -340,7 +340,7 @@ def ida_alloc_range(kernel: KernelCore, ida: int, first: int, last: int, gfp: in
 def ida_free(kernel: KernelCore, ida: int, id: int) -> None:
     """Free a number; one that is free is a bug of the caller's (lib/idr.c)."""
     if not kernel.indexed.put(ida, id, 0):
-        kernel.faults.warn("lib/idr.c", 525, f"ida_free called for id={id} which is not allocated.")
+        kernel.warnings.warn("lib/idr.c", 525, f"ida_free called for id={id} which is not allocated.")
 
 
 @export("void ida_destroy(struct ida *ida)")

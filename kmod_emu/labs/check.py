@@ -53,7 +53,7 @@ def run_check(check: Check, lab: Lab, module: Path) -> Verdict:
     except LimitExceeded as error:
         problems.append(str(error))
     if not check.reports:
-        problems += [report["text"] for report in kernel.faults.reports if report["text"] not in problems]
+        problems += [report["text"] for report in kernel.findings.reports if report["text"] not in problems]
     return Verdict(problems, kernel.dmesg()[-_LOG_LINES:])
 
 

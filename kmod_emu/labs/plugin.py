@@ -94,7 +94,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     result = yield
     machine = item.stash.get(_MACHINE, None)
     if machine is not None and not item.get_closest_marker("reports_expected"):
-        texts = [report["text"] for report in machine.faults.reports]
+        texts = [report["text"] for report in machine.findings.reports]
         if texts:
             pytest.fail("the machine reports: " + _shown(texts), pytrace=False)
     return result
@@ -112,7 +112,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         lines = machine.dmesg()
         skipped = [f"... {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
         report.sections.append(("dmesg", _shown(skipped + lines[-_MOST_LINES:])))
-        if found := machine.faults.reports:
+        if found := machine.findings.reports:
             report.sections.append(("reports", _shown([entry["text"] for entry in found])))
     if machine is not None and report.when == "teardown":
         del item.stash[_MACHINE]

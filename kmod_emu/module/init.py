@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel import report
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_init, free_module
 from kmod_emu.module.modules import Modules, ModuleState
@@ -60,7 +61,7 @@ def _complain(kernel: KernelCore, name: str, result: int, traits: Traits) -> Non
         kernel.printk.emit(f"{name}: {text}", 4)
         return
     kernel.printk.emit(f"do_init_module: '{name}'->{text}do_init_module: loading module anyway...\n", 4)
-    kernel.faults.dump_stack()
+    report.dump_stack(kernel)
 
 
 async def do_one_initcall(kernel: KernelCore, function: int) -> int:
@@ -82,7 +83,7 @@ async def do_one_initcall(kernel: KernelCore, function: int) -> int:
         kernel.cpu.write("eflags", flags | _IF)
     if complaint:
         text = f"initcall {kernel.describe(function)} returned with {complaint}"
-        kernel.faults.warn("init/main.c", 1284, text, "do_one_initcall+0x1d7/0x220")
+        kernel.warnings.warn("init/main.c", 1284, text, "do_one_initcall+0x1d7/0x220")
     return result
 
 

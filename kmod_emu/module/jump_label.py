@@ -71,7 +71,7 @@ def static_key_slow_dec(kernel: KernelCore, key: int) -> None:
     """One less who wants it on; the last one turns it off."""
     count = kernel.memory.read_u32(key)
     if not count:
-        kernel.faults.warn("kernel/jump_label.c", 266, "jump label: negative count!")
+        kernel.warnings.warn("kernel/jump_label.c", 266, "jump label: negative count!")
         return
     kernel.memory.write_u32(key, count - 1)
     if count == 1:

@@ -128,7 +128,7 @@ async def load_module(kernel: KernelCore, copy: Copy, uargs: int, flags: int) ->
     try:
         module = await _load(info, uargs)
     except KernelWouldCrash as crash:
-        kernel.faults.kernel_crash("load_module", crash.address, write=crash.write)
+        kernel.oopses.kernel_crash("load_module", crash.address, write=crash.write)
     except KernelError as error:
         kernel.events.emit("load_failed", errno=error.errno, explanation=error.explanation)
         raise

@@ -90,7 +90,7 @@ def _warn_once(kernel: KernelCore, where: tuple[str, int, str], text: str) -> No
     told = kernel[Modules].told
     if function not in told:
         told.add(function)
-        kernel.faults.warn(file, line, text, function)
+        kernel.warnings.warn(file, line, text, function)
 
 
 def patch_branches(info: LoadInfo, module: Module) -> None:

@@ -38,7 +38,7 @@ def module_put(kernel: KernelCore, module: int) -> None:
 
 def _put(kernel: KernelCore, module: Module) -> None:
     if not kernel[Modules].put(module):
-        kernel.faults.warn("kernel/module/main.c", 857, "", "module_put+0x8b/0x90")
+        kernel.warnings.warn("kernel/module/main.c", 857, "", "module_put+0x8b/0x90")
 
 
 @export("int module_refcount(struct module *mod)")
@@ -69,7 +69,7 @@ def __symbol_put(kernel: KernelCore, symbol: str) -> None:
     """Give back what __symbol_get() took."""
     found = find_symbol(kernel, symbol, gplok=True)
     if found is None:
-        kernel.faults.bug(f"__symbol_put({symbol}): nobody exports that")
+        kernel.oopses.bug(f"__symbol_put({symbol}): nobody exports that")
     if found.owner is not None:
         _put(kernel, found.owner)
 
@@ -81,4 +81,4 @@ def symbol_put_addr(kernel: KernelCore, addr: int) -> None:
     if owner is not None:
         _put(kernel, owner)
     elif kernel.locate(addr) is None:
-        kernel.faults.bug(f"symbol_put_addr({addr:#x}): that is no module's")
+        kernel.oopses.bug(f"symbol_put_addr({addr:#x}): that is no module's")

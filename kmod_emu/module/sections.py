@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.oops import Tables
+from kmod_emu.kernel.faults import Tables
 from kmod_emu.module.elf import SHT_NOTE
 from kmod_emu.module.errors import LoadError
 from kmod_emu.module.modules import Exported, Modules

@@ -224,7 +224,7 @@ def trace_event_raw_init(kernel: KernelCore, call: StructView) -> int:
 async def trace_event_reg(kernel: KernelCore, call: StructView, type: int, data: int) -> int:
     """Register or unregister an event's probe (kernel/trace/trace_events.c)."""
     if not call.flags & TRACEPOINT:
-        kernel.faults.warn("kernel/trace/trace_events.c", 491, "", "trace_event_reg+0xa8/0xb0")
+        kernel.warnings.warn("kernel/trace/trace_events.c", 491, "", "trace_event_reg+0xa8/0xb0")
     probe = kernel.view("trace_event_class", call.get("class")).probe
     tp = kernel.view("tracepoint", call.tp)
     if type == _REGISTER:

@@ -98,7 +98,7 @@ async def _register(kernel: KernelCore, tp: StructView, new: Probe, *, may_exist
     probes = probes_of(kernel, tp)
     if any(probe[:2] == new[:2] for probe in probes):
         if not may_exist:
-            kernel.faults.warn_once("kernel/tracepoint.c", 342, "", "tracepoint_add_func+0xbe/0x3f0")
+            kernel.warnings.warn_once("kernel/tracepoint.c", 342, "", "tracepoint_add_func+0xbe/0x3f0")
         return -errno.EEXIST
     at = next((i for i, probe in enumerate(probes) if probe.prio < new.prio), len(probes))
     probes.insert(at, new)
@@ -143,7 +143,7 @@ async def tracepoint_probe_unregister(kernel: KernelCore, tp: StructView, probe:
     """Call it no longer: unregister_trace_NAME() (kernel/tracepoint.c)."""
     probes = probes_of(kernel, tp)
     if not probes:
-        kernel.faults.warn_once("kernel/tracepoint.c", 406, "", "tracepoint_probe_unregister+0x27b/0x390")
+        kernel.warnings.warn_once("kernel/tracepoint.c", 406, "", "tracepoint_probe_unregister+0x27b/0x390")
         return -errno.ENOENT
     left = [other for other in probes if other[:2] != (probe, data)]
     if not left:
@@ -214,4 +214,4 @@ async def tracepoint_module_notify(kernel: KernelCore, module: Module, state: Mo
     if state is ModuleState.GOING:
         for address in tracepoints(kernel, module):
             if kernel.view("tracepoint", address).funcs:
-                kernel.faults.warn_once("kernel/tracepoint.c", 639, "", _NOTIFY)
+                kernel.warnings.warn_once("kernel/tracepoint.c", 639, "", _NOTIFY)

@@ -126,7 +126,7 @@ class Genetlink:
 
     def _warn(self, line: int, offset: int) -> int:
         place = f"genl_register_family+{offset:#x}/0x740"
-        self._kernel.faults.warn("net/netlink/genetlink.c", line, "", place)
+        self._kernel.warnings.warn("net/netlink/genetlink.c", line, "", place)
         return -errno.EINVAL
 
     def _add(self, family: Family) -> int:

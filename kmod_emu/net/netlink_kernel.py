@@ -33,7 +33,7 @@ def _sock(kernel: KernelCore, address: int) -> NetlinkSock:
     sock = kernel[Netlink].by_address(address)
     if sock is None:
         kernel.view("sock", address).sk_protocol  # noqa: B018 - NULL faults here
-        kernel.faults.bug(f"{address:#x} is no netlink socket: it was released, or never was one")
+        kernel.oopses.bug(f"{address:#x} is no netlink socket: it was released, or never was one")
     return sock
 
 

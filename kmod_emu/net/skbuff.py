@@ -127,7 +127,7 @@ async def free(kernel: KernelCore, skb: int) -> None:
     if users != 1:
         skb_view.users = users - 1
         if not 0 < users < 1 << 31:
-            kernel.faults.warn(
+            kernel.warnings.warn(
                 "lib/refcount.c",
                 28,
                 "refcount_t: underflow; use-after-free.",
@@ -150,7 +150,7 @@ async def free(kernel: KernelCore, skb: int) -> None:
 
 def _free_block(kernel: KernelCore, address: int) -> None:
     if not kernel.heap.kfree(address):
-        kernel.faults.bad_free("kfree_skb", address)
+        kernel.oopses.bad_free("kfree_skb", address)
 
 
 # --- queues -----------------------------------------------------------------------------------------
@@ -320,4 +320,4 @@ def skb_panic(kernel: KernelCore, skb: int, size: int, addr: int, under: bool) -
         0,
     )
     sentence = f"{size} bytes more do not fit into a socket buffer of {skb_view.end}"
-    kernel.faults.bug(sentence, ("net/core/skbuff.c", 120))
+    kernel.oopses.bug(sentence, ("net/core/skbuff.c", 120))

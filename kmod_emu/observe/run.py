@@ -96,7 +96,7 @@ class Run:
             "rmmod_rc": self.rmmod_rc,
             "steps": [{"name": step.name, "detail": step.detail} for step in recorder.steps],
             "unimplemented": list(self.kernel.faults.unimplemented),
-            "reports": list(self.kernel.faults.reports),
+            "reports": list(self.kernel.findings.reports),
         }
 
 

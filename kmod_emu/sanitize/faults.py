@@ -47,13 +47,13 @@ def explore(kernel: Kernel, image: bytes, name: str, params: str) -> Iterator[Ca
     known: list[object] = []
     nth = 0
     while True:
-        kernel.faults.reports.clear()
+        kernel.findings.reports.clear()
         injector.arm(nth)
         outcome, place = _run(kernel, image, name, params)
         fault = injector.fault
         if nth and fault is None:
             return
-        found = [report for report in kernel.faults.reports if report["kind"] not in _WARNED_OF]
+        found = [report for report in kernel.findings.reports if report["kind"] not in _WARNED_OF]
         if fault is None:
             known = [_essence(report) for report in found]
             yield Case(0, "", "", "", outcome, found)

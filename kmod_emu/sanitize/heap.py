@@ -157,7 +157,7 @@ class HeapChecker:
     def _note(self, kind: str, text: str, **stacks: tuple[Site, ...]) -> None:
         show = self._ledger.sites.show
         told = {what: [show(site) for site in stack] for what, stack in stacks.items() if stack}
-        self._kernel.faults.note(kind, text, told)
+        self._kernel.findings.note(kind, text, told)
 
     def _freed_before(self, address: int) -> tuple[str, dict[str, list[str]]] | None:
         """What is known of an address that is freed though nothing is there."""

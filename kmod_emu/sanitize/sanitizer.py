@@ -91,7 +91,7 @@ class Sanitizer:
         place = sites.place(first.stack[0], module)
         text = f"{when} leaves {things} behind, from {place}: {who} must call {resource.undo}"
         stack = [sites.show(site, module) for site in first.stack]
-        self._kernel.faults.note("leak", text, {"allocation": stack})
+        self._kernel.findings.note("leak", text, {"allocation": stack})
 
     def _things(self, records: list[Record]) -> str:
         """How many of what, and of which size."""
@@ -112,7 +112,9 @@ class Sanitizer:
         takes = " or ".join(f"{take}()" for take in resource.takes)
         what = f"{name}() at {sites.place(stack[0])} ends a {resource.kind} that is not there"
         text = f"{what}: {takes} was not called for it, or it has ended since"
-        self._kernel.faults.note("double unregister", text, {"access": [sites.show(site) for site in stack]})
+        self._kernel.findings.note(
+            "double unregister", text, {"access": [sites.show(site) for site in stack]}
+        )
 
     def save(self) -> Any:
         """State for a snapshot or file."""

@@ -81,14 +81,14 @@ class Machine:
         kernel, began = self.kernel, time.perf_counter()
         kernel.restore(self._booted)
         kernel.faults.unimplemented.clear()
-        kernel.faults.reports.clear()
+        kernel.findings.reports.clear()
         deps, error = self._load_needs(target)
         row = blank(target)
         if isinstance(error, ToolError):
             row |= {"outcome": UNREADABLE, "reason": str(error)}
         elif isinstance(error, (Killed, SleepsForever)):
-            faults = kernel.faults
-            row |= {"unimplemented": list(faults.unimplemented), "reports": list(faults.reports)}
+            row |= {"unimplemented": list(kernel.faults.unimplemented)}
+            row |= {"reports": list(kernel.findings.reports)}
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
             row |= self._load(target)
@@ -139,11 +139,11 @@ class Machine:
             stop()
 
     def _outcome(self, error: KernelError | None) -> str:
-        faults = self.kernel.faults
-        if faults.unimplemented:
+        reports = self.kernel.findings.reports
+        if self.kernel.faults.unimplemented:
             return UNIMPLEMENTED
         if isinstance(error, Killed):
-            return TIME_LIMIT if faults.reports and faults.reports[-1]["kind"] == "soft lockup" else OOPS
+            return TIME_LIMIT if reports and reports[-1]["kind"] == "soft lockup" else OOPS
         if isinstance(error, SleepsForever):
             return SLEEPS
         return REFUSED if error is not None else LOADED

@@ -44,7 +44,7 @@ def test_a_missing_function_is_reported_with_the_call_and_how_to_supply_it():
     name = next(name for name in names if (kernel.profile.prototype(name) or "").startswith("int "))
     with pytest.raises(Unimplemented) as caught:
         guest.call(f"sub rsp, 8; mov edi, 7; call {{{name}}}; ud2")
-    entry = kernel.faults.reports[-1]
+    entry = kernel.findings.reports[-1]
     assert entry["prototype"] == kernel.profile.prototype(name)
     assert entry["arguments"].startswith(f"{name}(")
     lines = caught.value.recipe.splitlines()
@@ -65,7 +65,7 @@ def test_the_recipe_of_a_function_works_when_pasted():
     call = "sub rsp, 8; mov edi, 7; mov esi, 0; call {__register_blkdev}; add rsp, 8; ret"
     with pytest.raises(Unimplemented) as caught:
         guest.call(call)
-    assert "block devices are left to a distribution's own kernel" in kernel.faults.reports[-1]["text"]
+    assert "block devices are left to a distribution's own kernel" in kernel.findings.reports[-1]["text"]
     supplied(kernel, caught.value.recipe)
     assert guest.call(call) == 0
 
@@ -76,7 +76,7 @@ def test_the_recipe_of_a_variable_works_when_pasted():
     look = "lea rax, [{pci_root_buses}]; mov rax, [rax]; ret"
     with pytest.raises(Unimplemented) as caught:
         guest.call(look)
-    text = kernel.faults.reports[-1]["text"]
+    text = kernel.findings.reports[-1]["text"]
     assert text.endswith('uses the variable pci_root_buses, which this base kernel does not implement; '
                          'supply it with @kernel.export("pci_root_buses")')  # fmt: skip
     supplied(kernel, caught.value.recipe)

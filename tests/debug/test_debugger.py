@@ -160,4 +160,4 @@ def test_an_oops_is_caught_before_it_happens(debugger):
     assert (stop.reason, stop.detail) == (Reason.CATCHPOINT, "the code writes a NULL pointer")
     assert "Oops" not in "".join(debugger.kernel.dmesg())
     assert debugger.continue_().reason is Reason.ENDED
-    assert "oops" in debugger.kernel.faults.reports[0]["kind"]
+    assert "oops" in debugger.kernel.findings.reports[0]["kind"]

@@ -74,7 +74,7 @@ def test_spinlock_taken_twice_is_a_lockup_that_says_where(kernel, guest, mutex):
     with pytest.raises(Killed) as death:
         guest.call(code, lock=mutex)
     assert "holds it since" in death.value.explanation
-    assert kernel.faults.reports[0]["kind"] == "self-deadlock"
+    assert kernel.findings.reports[0]["kind"] == "self-deadlock"
 
 
 def test_interrupts_are_held_off_while_a_lock_is_held(kernel, guest, mutex):
@@ -98,7 +98,7 @@ def test_interrupts_are_held_off_while_a_lock_is_held(kernel, guest, mutex):
 def test_sleeping_with_interrupts_off_is_told(kernel, guest):
     """The real kernel says nothing, and turns them on."""
     guest.call("push rbx; cli; mov edi, 1; call {msleep}; pop rbx; ret")
-    assert [(report["kind"], report["text"]) for report in kernel.faults.reports] == [
+    assert [(report["kind"], report["text"]) for report in kernel.findings.reports] == [
         ("sleeping in atomic context", "kmod-emu sleeps with interrupts off")
     ]
     assert not [line for line in kernel.dmesg() if "BUG" in line]
@@ -109,9 +109,18 @@ def test_mutex_in_an_rcu_section_is_told(kernel, guest, mutex):
     guest.call(
         code + "mov rdi, {lock}; call {mutex_unlock}; call {__rcu_read_unlock}; pop rbx; ret", lock=mutex
     )
-    (report,) = kernel.faults.reports
+    (report,) = kernel.findings.reports
     assert report["kind"] == "sleeping in atomic context"
     assert report["text"].endswith("which may sleep, between rcu_read_lock() and rcu_read_unlock()")
+
+
+def test_an_rcu_section_that_is_taken_to_user_space_is_told(kernel, guest):
+    reader = kernel.tasks.create("reader")
+    guest.as_task(reader, "__rcu_read_lock")
+    kernel.lockdep.check_idle(reader, "on return to user space")
+    (report,) = kernel.findings.reports
+    assert report["kind"] == "lock held on return to user space"
+    assert report["text"].startswith("reader is between rcu_read_lock() and rcu_read_unlock()")
 
 
 def test_findings_are_told_by_the_commands(tmp_path):

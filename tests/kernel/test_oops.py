@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from kmod_emu import Killed
-from kmod_emu.kernel.oops import SIGKILL, SIGSEGV, Tables
+from kmod_emu.kernel.faults import Tables
+from kmod_emu.kernel.oops import SIGKILL, SIGSEGV
 from kmod_emu.kernel.taint import Taint
 
 
@@ -108,7 +109,7 @@ def ends_the_machine(kernel, guest, source):
     ]
     assert not [line for line in lines if line.startswith("note: ")]
     assert lines.count("Call Trace:") == 1  # none of the panic's own
-    assert [report["kind"] for report in kernel.faults.reports] == ["oops", "panic"]
+    assert [report["kind"] for report in kernel.findings.reports] == ["oops", "panic"]
     return lines
 
 
@@ -133,7 +134,7 @@ def test_a_fault_without_a_stack_is_a_double_fault(kernel, guest, stack):
     assert lines[0] == "traps: PANIC: double fault, error_code: 0x0"
     assert lines[1] == "double fault: 0000 [#1] PREEMPT SMP NOPTI"
     assert f"CR2: {(stack & ~15) - 8:016x} CR3" in "\n".join(lines)
-    assert f"the stack pointer leads to {(stack & ~15) - 8:#x}" in kernel.faults.reports[0]["text"]
+    assert f"the stack pointer leads to {(stack & ~15) - 8:#x}" in kernel.findings.reports[0]["text"]
 
 
 def test_recursion_without_end_hits_the_guard_page(kernel, guest):
@@ -143,7 +144,7 @@ def test_recursion_without_end_hits_the_guard_page(kernel, guest):
         lines[0],
     )
     assert lines[1] == "stack guard page: 0000 [#1] PREEMPT SMP NOPTI"
-    assert "the kernel stack of 16 KiB is used up" in kernel.faults.reports[0]["text"]
+    assert "the kernel stack of 16 KiB is used up" in kernel.findings.reports[0]["text"]
 
 
 @pytest.mark.parametrize("source", ["sub rsp, 8; call {panic}", "mov rsp, 0x1000; push rax"])
@@ -164,16 +165,57 @@ def test_notifiers_are_told_of_a_panic(kernel, guest, source):
     assert kernel.dmesg()[-1] == f"---[ end Kernel panic - not syncing: {text.decode()} ]---"
 
 
+@pytest.fixture
+def die_chain(kernel, guest):
+    """What a notifier is told, and the events at which it says stop, to go on behind two bytes."""
+    told, stops_at = [], []
+
+    @kernel.export("int dying(struct notifier_block *nb, unsigned long action, void *data)")
+    def dying(kernel, nb: int, action: int, data: int) -> int:
+        regs, text, error, vector, signal = struct.unpack("<QQqii", kernel.memory.read(data, 32))
+        told.append((action, kernel.memory.read_text(text), error, vector, signal))
+        if action not in stops_at:
+            return 0
+        kernel.view("pt_regs", regs).ip += 2
+        return 0x8001
+
+    block = guest.data(struct.pack("<QQQ", kernel.symbol("dying"), 0, 0))
+    guest.export("register_die_notifier", block)
+    return told, stops_at
+
+
+@pytest.mark.parametrize(
+    ("source", "events"),
+    [  # as recorded from a module that registers a notifier and then does this
+        ("mov [rdi], eax; ret", [(1, "Oops", 2, 0, 11)]),
+        ("ud2", [(8, "invalid opcode", 0, 6, 4), (1, "invalid opcode", 0, 6, 11)]),
+        ("xor eax, eax; div eax", [(8, "divide error", 0, 0, 8), (1, "divide error", 0, 0, 11)]),
+        ("int3", [(2, "int3", 0, 3, 5), (1, "int3", 0, 3, 11)]),
+    ],
+)
+def test_die_notifiers_are_told_before_and_in_an_oops(kernel, guest, die_chain, source, events):
+    dies(guest, source)
+    assert die_chain[0] == events
+    assert kernel.dmesg().count("---[ end trace 0000000000000000 ]---") == 1
+
+
+@pytest.mark.parametrize(("event", "oopses"), [(8, 0), (1, 1)])
+def test_a_die_notifier_saves_the_task(kernel, guest, die_chain, event, oopses):
+    die_chain[1].append(event)
+    assert guest.call("mov ebx, 5; ud2; lea eax, [rbx + 2]; ret") == 7
+    assert kernel.oopses.count == oopses
+
+
 def test_oopses_are_counted_and_taint_once(kernel, guest):
     for _ in range(3):
         dies(guest, "ud2")
     lines = kernel.dmesg()
     heads = [line for line in lines if "invalid opcode" in line]
     assert [line.split()[3] for line in heads] == ["[#1]", "[#2]", "[#3]"]
-    assert kernel.faults.count == 3
+    assert kernel.oopses.count == 3
     assert kernel.taint.test(Taint.DIE)
     assert "Tainted: G      D" in next(line for line in reversed(lines) if line.startswith("CPU: "))
-    assert [report["kind"] for report in kernel.faults.reports] == ["oops"] * 3
+    assert [report["kind"] for report in kernel.findings.reports] == ["oops"] * 3
 
 
 def test_only_the_task_dies(kernel, guest):
@@ -215,7 +257,7 @@ def test_exception_table_goes_on_at_the_fixup(kernel, guest, address):
     table = entry_table(kernel, guest, "<iii", (place, place + 4, 3))
     kernel.faults.tables["test"] = Tables((0, 0), table)
     assert kernel.call(place, address) == 14
-    assert kernel.faults.count == 0
+    assert kernel.oopses.count == 0
 
 
 def bug(kernel, guest, flags):
@@ -237,7 +279,7 @@ def test_warn_goes_on(kernel, guest):
     assert lines[1].startswith(f"WARNING: CPU: 0 PID: {kernel.tasks.worker().pid} at file.c:7 ")
     assert lines[-1] == "---[ end trace 0000000000000000 ]---"
     assert kernel.taint.test(Taint.WARN)
-    assert kernel.faults.count == 0
+    assert kernel.oopses.count == 0
 
 
 def test_warn_once(kernel, guest):
@@ -273,11 +315,13 @@ def test_panic_stops_the_caller(kernel, guest):
 def test_state_survives(kernel, guest):
     kernel.faults.tables["test"] = Tables((1, 0), (3, 0))
     dies(guest, "ud2")
-    state = kernel.faults.save()
+    parts = (kernel.faults, kernel.oopses)
+    states = [part.save() for part in parts]
     kernel.faults.tables.clear()
     dies(guest, "ud2")
-    kernel.faults.load(state)
-    assert kernel.faults.count == 1
+    for part, state in zip(parts, states, strict=True):
+        part.load(state)
+    assert kernel.oopses.count == 1
     assert kernel.faults.tables == {"test": Tables((1, 0), (3, 0))}
 
 

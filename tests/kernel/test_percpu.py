@@ -85,7 +85,7 @@ def test_alloc_percpu_is_reached_through_gs(kernel, guest):
 def test_freeing_what_is_not_allocated_is_an_oops(kernel, guest):
     with pytest.raises(Killed):
         guest.export("free_percpu", 0x12345)
-    assert kernel.faults.count == 1
+    assert kernel.oopses.count == 1
 
 
 def test_state_survives(kernel):

@@ -272,12 +272,12 @@ def test_work_that_was_not_prepared_is_not_queued(kernel, guest):
     assert guest.export("queue_work_on", 0, kernel.memory.read_u64(kernel.symbol("system_wq")), work) & 1
     assert any("kernel/workqueue.c:1502 __queue_work+0x33c/0x440" in line for line in kernel.dmesg())
     kernel.advance(1)
-    assert not kernel.faults.count
+    assert not kernel.oopses.count
 
 
 def test_a_timer_without_function_is_not_armed(kernel, guest):
     timer = guest.data(bytes(64))
     assert guest.export("mod_timer", timer, kernel.clock.jiffies + 5) == 0
     kernel.advance(1)
-    assert not kernel.faults.count
-    assert kernel.faults.reports[0]["kind"] == "timer without function"
+    assert not kernel.oopses.count
+    assert kernel.findings.reports[0]["kind"] == "timer without function"

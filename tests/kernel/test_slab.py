@@ -94,7 +94,7 @@ def test_bad_free_is_an_oops_and_the_heap_lives_on(kernel, kmalloc, kfree, wild)
     victim = {"twice": freed, "inside": live + 8, "elsewhere": 0xDEAD_BEEF}[wild]
     with pytest.raises(Killed):
         kfree(victim)
-    assert kernel.faults.reports[-2]["kind"] == "bad free"
+    assert kernel.findings.reports[-2]["kind"] == "bad free"
     assert kmalloc(64)
 
 

@@ -51,7 +51,7 @@ def test_the_sentence_under_an_oops_names_the_source_line(kernel):
         n for n, text in enumerate(source.read_text().splitlines(), 1) if "(volatile int *)NULL" in text
     )
     assert caught.value.explanation.endswith(f"(samples/backtrace/backtrace.c:{line})")
-    assert kernel.faults.reports[-1]["text"] == caught.value.explanation
+    assert kernel.findings.reports[-1]["text"] == caught.value.explanation
 
 
 def test_a_call_through_a_wild_pointer_keeps_its_caller(kernel, guest_code):

@@ -206,8 +206,8 @@ def test_sleeping_with_preemption_off_is_reported(kernel, guest):
     assert log[0].endswith("/0x00000002")
     assert log[1] == "Modules linked in:"
     assert "Call Trace:" in log
-    assert kernel.faults.reports[-1]["kind"] == "scheduling while atomic"
-    assert "spinlock" in kernel.faults.reports[-1]["text"]
+    assert kernel.findings.reports[-1]["kind"] == "scheduling while atomic"
+    assert "spinlock" in kernel.findings.reports[-1]["text"]
 
 
 def test_sleep_survives_in_a_snapshot(kernel, guest):

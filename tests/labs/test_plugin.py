@@ -107,7 +107,7 @@ def test_a_finding_that_is_expected(pytester):
         @pytest.mark.reports_expected
         def test_warned(insmod, kernel):
             insmod("warn")
-            assert kernel.faults.reports
+            assert kernel.findings.reports
         """,
     )
     result.assert_outcomes(passed=1)

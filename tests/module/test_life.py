@@ -91,4 +91,4 @@ def test_memory_is_freed_after_a_grace_period():
         "the module is off the list when the thread runs, its code is there"
     )
     assert thread.finished
-    assert not kernel.faults.reports
+    assert not kernel.findings.reports

@@ -38,7 +38,7 @@ def replay(path):
             elif words[0] == "cat":
                 text += kernel.cat(words[1]).decode().splitlines()
             else:
-                text += [f"{report['kind']}: {report['text']}" for report in kernel.faults.reports]
+                text += [f"{report['kind']}: {report['text']}" for report in kernel.findings.reports]
         except KernelError as error:
             text.append(f"{words[0]}: {error.strerror}")
         log = kernel.dmesg()

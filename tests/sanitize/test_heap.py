@@ -12,7 +12,7 @@ def found(name, level, params=""):
         kernel.rmmod(name)
     except KernelError:
         pass
-    return kernel.faults.reports
+    return kernel.findings.reports
 
 
 def test_a_write_behind_an_object_is_found_when_it_is_freed():
@@ -57,8 +57,8 @@ def test_guarded_objects_are_in_snapshots_and_saved_machines(tmp_path):
     loaded = Kernel.load(tmp_path / "machine")
     for machine in (kernel, loaded):
         machine.rmmod("useafterfree")
-        assert [report["kind"] for report in machine.faults.reports] == ["use after free"] * 2
+        assert [report["kind"] for report in machine.findings.reports] == ["use after free"] * 2
     kernel.restore(before)
-    kernel.faults.reports.clear()
+    kernel.findings.reports.clear()
     kernel.rmmod("useafterfree")
-    assert len(kernel.faults.reports) == 2
+    assert len(kernel.findings.reports) == 2

@@ -25,7 +25,7 @@ def test_correct_samples_draw_no_report(level):
             kernel.rmmod(name)
         except KernelError:  # samples that are refused, or crash
             pass
-        found = [report["text"] for report in kernel.faults.reports if report["kind"] in KINDS]
+        found = [report["text"] for report in kernel.findings.reports if report["kind"] in KINDS]
         assert found == [], name
 
 
@@ -33,14 +33,14 @@ def test_nothing_is_checked_where_that_is_asked_for():
     kernel = Kernel(sanitize="off")
     kernel.insmod(samples.path("leak"))
     kernel.rmmod("leak")
-    assert kernel.faults.reports == []
+    assert kernel.findings.reports == []
 
 
 def test_a_failed_init_is_told_that_its_error_path_forgets():
     kernel = Kernel()
     with pytest.raises(KernelError):
         kernel.insmod(samples.path("initleak"), "late=1")
-    texts = [report["text"] for report in kernel.faults.reports]
+    texts = [report["text"] for report in kernel.findings.reports]
     assert texts[0] == (
         "init of initleak failed (EIO) and leaves a heap object of 256 bytes behind,"
         " from samples/initleak/initleak.c:27: the error path must call kfree()"
@@ -53,8 +53,10 @@ def test_all_keeps_whole_stacks():
     kernel = Kernel(sanitize="all")
     kernel.insmod(samples.path("leak"))
     kernel.rmmod("leak")
-    assert [report["kind"] for report in kernel.faults.reports] == ["leak"] * 9
-    assert all(report["stacks"]["allocation"][0].startswith("leak_init+") for report in kernel.faults.reports)
+    assert [report["kind"] for report in kernel.findings.reports] == ["leak"] * 9
+    assert all(
+        report["stacks"]["allocation"][0].startswith("leak_init+") for report in kernel.findings.reports
+    )
 
 
 def test_records_are_in_saved_machines(tmp_path):
@@ -63,7 +65,7 @@ def test_records_are_in_saved_machines(tmp_path):
     kernel.save(tmp_path / "machine")
     loaded = Kernel.load(tmp_path / "machine")
     loaded.rmmod("leak")
-    assert [report["kind"] for report in loaded.faults.reports] == ["leak"] * 9
+    assert [report["kind"] for report in loaded.findings.reports] == ["leak"] * 9
 
 
 def test_run_prints_the_stacks():

@@ -212,7 +212,7 @@ def test_a_driver_that_returns_more_than_it_was_asked_for_is_named(process):
     box = process.open("/dev/mailbox0", os.O_RDWR)
     process.write(box, b"abc")
     assert process.syscall("read", box, process.memory.map(4096), 3) == 13  # as Linux does
-    report = kernel.faults.reports[-1]
+    report = kernel.findings.reports[-1]
     assert report["kind"] == "driver"
     assert report["text"].startswith("mailbox_read+0x0/")
     assert report["text"].endswith("[mailbox] returned 13 for a read of 3 bytes")

@@ -43,7 +43,7 @@ def test_using_what_an_exit_function_left_behind(path):
     with pytest.raises(KernelError) as error:
         kernel.process().read_file(path)
     assert "of the module noowner, which was unloaded" in error.value.explanation
-    assert kernel.faults.count > 0
+    assert kernel.oopses.count > 0
     kernel.insmod(samples.path("hello"))  # the machine survives
 
 

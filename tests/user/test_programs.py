@@ -222,7 +222,7 @@ def test_faults_are_signals(shell, compile_c, kind, signal, told):
         result = shell.run("/faults", kind, "handle")
         assert result.status == 9
         assert text(result).startswith(told)
-    assert shell.kernel.faults.count == 0
+    assert shell.kernel.oopses.count == 0
 
 
 @needs_gcc

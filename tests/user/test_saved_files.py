@@ -104,7 +104,7 @@ def test_the_driver_s_release_runs(kernel, tmp_path):
     process.unlink("/dev/echo")
     kernel.save(tmp_path / "m")
     loaded = Kernel.load(tmp_path / "m")
-    assert not loaded.faults.reports
+    assert not loaded.findings.reports
     assert [module.refcnt for module in loaded.modules] == [0] * 4
     for module in loaded.modules:
         loaded.rmmod(module.name)

@@ -258,7 +258,7 @@ class Collector:
                 for what in self.held[0]
                 if len({state[what] for state in self.held}) > 1
             ],
-            "reports": [report["text"] for report in self._kernel.faults.reports],
+            "reports": [report["text"] for report in self._kernel.findings.reports],
         }
 
     def _space(self) -> list[dict[str, Any]]:

@@ -1,0 +1,114 @@
+"""The machine stops for good (kernel/panic.c)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from kmod_emu.errors import Killed
+from kmod_emu.kernel import report
+from kmod_emu.kernel.notifier_chain import call_chain, chain_place
+from kmod_emu.kernel.taint import Taint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.tasks import Task
+
+SIGKILL = 9
+_PANIC_TEXT = 1024
+
+
+class GuestFirst(Exception):
+    """Guest code has to run before the task ends.
+
+    Attributes:
+        work: The coroutine that runs it, and ends the task or returns where guest code goes on.
+    """
+
+    def __init__(self, work: Coroutine[Any, Any, int]) -> None:
+        self.work = work
+
+
+class Panics:
+    """The last thing that happens on a machine.
+
+    Attributes:
+        text: Why it stopped; "" while it runs.
+        deferring: Whether whoever handles a fault can run a coroutine (`GuestFirst`).
+    """
+
+    def __init__(self, kernel: KernelCore) -> None:
+        self._kernel = kernel
+        self.text = ""
+        self.deferring = False
+
+    def deferred(self, step: Callable[[], int]) -> int | Coroutine[Any, Any, int]:
+        """Do a step of handling a fault: what it returns, or the coroutine that is to run first."""
+        self.deferring = True
+        try:
+            return step()
+        except GuestFirst as first:
+            return first.work
+        finally:
+            self.deferring = False
+
+    def panic(self, text: str) -> NoReturn:
+        """Stop. Notifiers of modules are called where guest code can be.
+
+        Raises:
+            Killed: Always; for every later system call too.
+            GuestFirst: In a deferred step, when there are notifiers.
+        """
+        kernel = self._kernel
+        self.text = text
+        kernel.printk.say([(0, f"Kernel panic - not syncing: {text}")])
+        if not kernel.taint.test(Taint.DIE):
+            report.dump_stack(kernel)
+        kernel.printk.say([(0, "Kernel Offset: disabled")])
+        if self.deferring and kernel.memory.read_u64(chain_place(kernel, "panic")):
+            raise GuestFirst(self._tell())
+        self._end()
+
+    async def panic_told(self, text: str) -> int:
+        """As `panic`, from a coroutine."""
+        return await self.finish(lambda: self.panic(text))
+
+    async def finish(self, step: Callable[[], int]) -> int:
+        """Do a last step from a coroutine."""
+        work = self.deferred(step)
+        return work if isinstance(work, int) else await work
+
+    async def _tell(self) -> int:
+        kernel = self._kernel
+        words = kernel.heap.kmalloc(_PANIC_TEXT)
+        if words:
+            text = self.text.encode("utf-8", "surrogateescape")[: _PANIC_TEXT - 1]
+            kernel.memory.write(words, text + b"\0")
+        await call_chain(kernel, chain_place(kernel, "panic"), 0, words)
+        self._end()
+
+    def _end(self) -> NoReturn:
+        kernel, text = self._kernel, self.text
+        kernel.printk.say([(0, f"---[ end Kernel panic - not syncing: {text} ]---")])
+        die(kernel, kernel.sched.current, SIGKILL, "panic", f"kernel panic: {text}")
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return self.text
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self.text = state
+
+
+def die(kernel: KernelCore, task: Task, signal: int, kind: str, sentence: str) -> NoReturn:
+    """End a task, with a sentence for a person.
+
+    Raises:
+        Killed: Always.
+    """
+    task.dead = True
+    kernel.findings.note(kind, sentence)
+    kernel.events.emit(kind, text=sentence)
+    raise Killed(signal, sentence)
