@@ -1,8 +1,10 @@
 """Building one module from sources that nobody has looked at.
 
 Only C sources and headers take part; the Kbuild file is ours, and what a Makefile beside them says is never
-run. What the compiler says is passed on only as far as it speaks of these sources: text of other files that
-they try to include stays where it is. The compiler is limited in time, memory and output.
+run. The compiler is limited in time, memory and output, but sees the file system. So it tells which files it
+read (-H), and so does the assembler, in whose place it finds a script that adds --MD: whatever macros made of
+`#include` and `.incbin`, also in what modpost writes, a module into which another file went is refused, and
+nothing of what was said about it is passed on.
 """
 
 from __future__ import annotations
@@ -19,20 +21,23 @@ from typing import TYPE_CHECKING
 from kmod_emu.kbuild.headers import advice, find_headers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 SOURCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*\.[ch]")
 _MOST_LINES, _MOST_CHARACTERS = 20, 200
+_TOOLS = ".tools"
 _MEMORY, _FILE, _LOG = 2 << 30, 256 << 20, 1 << 20
-_TOOLCHAIN = ("/usr/src/", "/usr/lib", "/lib/modules/", "/usr/bin/", "/usr/libexec/")
+_TOOLCHAIN = ("/usr/src", "/usr/lib", "/lib/modules", "/usr/libexec")
 _SAID = re.compile(r"(?:\S*/)?([\w-]+\.[ch]):(\d+):(?:\d+:)? ((?:fatal )?error|warning): (.*)")
 _MISSING = re.compile(r"(?:ERROR|WARNING): modpost: (.*)")
 _SPLICE = re.compile(r"\\\s*\n")
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _INCLUDE = re.compile(r"^\s*(?:#|%:)\s*(?:include|include_next|import|embed)\b\s*(.*)$", re.MULTILINE)
 _PLACE = re.compile(r"[<\"]([\w./+-]+)[>\"]")
-_READS = re.compile(rb"^\s*\.(?:incbin|include)\b", re.MULTILINE)
+_INCLUDED = re.compile(r"^\.+ (.+)$", re.MULTILINE)  # gcc -H: a dot for each level
+_SPACE = re.compile(r"(?<!\\)\s+")
+_NOT_ITS_OWN = "it includes a file that is neither its own nor the kernel's"
 
 
 class CompileError(Exception):
@@ -94,10 +99,13 @@ def compile_module(
         shutil.copyfile(path, folder / path.name, follow_symlinks=False)
     (folder / "Kbuild").write_text(_kbuild(name, units, folder))
     said = _make(folder, headers, seconds)
-    _check_what_was_read(folder, headers)
+    allowed = [os.path.realpath(place) + "/" for place in (folder, headers, *_TOOLCHAIN)]
+    for read in _files_read(said, folder):
+        if not os.path.realpath(headers / read).startswith(tuple(allowed)):
+            raise CompileError(_NOT_ITS_OWN)
     module = folder / f"{name}.ko"
     if not module.is_file():
-        raise CompileError("it does not build", _of_these(said, {path.name for path in sources}))
+        raise CompileError("it does not build", _of_these(said[:_LOG], {path.name for path in sources}))
     return module
 
 
@@ -108,7 +116,7 @@ def _kbuild(name: str, units: Sequence[str], folder: Path) -> str:
             raise CompileError(f"none of several .c files may be called {name}.c: {name}.o is of them all")
         lines.append(f"{name}-objs := {' '.join(f'{unit}.o' for unit in units)}")
     flags = f"-ffile-prefix-map={folder.resolve()}/= -fno-diagnostics-show-caret -fdiagnostics-color=never"
-    return "\n".join([*lines, f"ccflags-y := -save-temps=obj {flags}", ""])
+    return "\n".join([*lines, f"ccflags-y := {flags}", ""])
 
 
 def _check_includes(path: Path) -> None:
@@ -118,25 +126,26 @@ def _check_includes(path: Path) -> None:
     for match in _INCLUDE.finditer(text):
         place = _PLACE.match(match[1])
         if place is None or place[1].startswith("/") or ".." in place[1].split("/"):
-            raise CompileError(f"{path.name} includes a file that is neither its own nor the kernel's")
-    if ".incbin" in text:
-        raise CompileError(f"{path.name} reads a file with .incbin")
+            raise CompileError(_NOT_ITS_OWN)
 
 
-def _check_what_was_read(folder: Path, headers: Path) -> None:
-    """Refuse a module into which another file went: by a macro, or by the assembler."""
-    allowed = (str(folder.resolve()), str(headers.resolve()), *_TOOLCHAIN)
-    for path in folder.glob(".*.o.cmd"):
-        for word in path.read_text(errors="replace").split():
-            if (
-                word.startswith("/")
-                and not os.path.realpath(word).startswith(allowed)
-                and os.path.isfile(word)
-            ):
-                raise CompileError("it includes a file that is neither its own nor the kernel's")
-    for path in folder.glob("*.s"):
-        if _READS.search(path.read_bytes()):
-            raise CompileError("its assembly reads a file")
+def _files_read(said: str, folder: Path) -> Iterator[str]:
+    """What went into the module, as compiler and assembler tell."""
+    yield from _INCLUDED.findall(said)
+    for path in (folder / _TOOLS).glob("*.d"):
+        for word in _SPACE.split(path.read_text(errors="replace")):
+            if word.startswith("/"):
+                yield word
+
+
+def _put_assembler(folder: Path) -> Path:
+    """A directory in which gcc finds an assembler that tells what it reads."""
+    tools = folder / _TOOLS
+    tools.mkdir()
+    script = tools / "as"
+    script.write_text(f'#!/bin/sh\nexec {shutil.which("as")} --MD "{tools.resolve()}/$$.d" "$@"\n')
+    script.chmod(0o755)
+    return tools
 
 
 def _make(folder: Path, headers: Path, seconds: float) -> str:
@@ -149,10 +158,15 @@ def _make(folder: Path, headers: Path, seconds: float) -> str:
         ):
             resource.setrlimit(what, (value, value))
 
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": str(folder)}
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "TMPDIR": str(folder),
+        "COMPILER_PATH": str(_put_assembler(folder).resolve()),
+    }
     with (folder / "make.log").open("wb") as log:
         process = subprocess.Popen(
-            ["make", "-s", "-C", str(headers), f"M={folder.resolve()}", "modules"],
+            ["make", "-s", "-C", str(headers), f"M={folder.resolve()}", "KCFLAGS=-H", "modules"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -166,7 +180,7 @@ def _make(folder: Path, headers: Path, seconds: float) -> str:
             raise CompileError(f"it takes more than {seconds:g} s to build") from None
         finally:
             _end_group(process)
-    return (folder / "make.log").read_bytes()[:_LOG].decode("utf-8", "replace")
+    return (folder / "make.log").read_text(encoding="utf-8", errors="replace")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

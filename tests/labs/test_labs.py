@@ -1,5 +1,6 @@
 """The labs: their solutions get full marks, wrong ones lose what their first line says, starters build."""
 
+import fcntl
 import os
 import re
 import shutil
@@ -37,13 +38,23 @@ def patched(text, patch):
 
 
 @pytest.fixture(scope="module")
-def modules(tmp_path_factory):
-    """LAB/solution, LAB/starter and LAB/WRONG -> the built module.
+def modules(tmp_path_factory, worker_id):
+    """LAB/solution, LAB/starter and LAB/WRONG -> the built module; built once for all xdist workers."""
+    base = tmp_path_factory.getbasetemp()
+    top = (base if worker_id == "master" else base.parent) / "labs"
+    with open(f"{top}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not top.exists():
+            built = base / "building"
+            built.mkdir()
+            build_all(built)
+            built.rename(top)
+    return {f"{path.parts[-4]}/{path.parts[-3]}": path for path in top.glob("*/*/ready/*.ko")}
 
-    All by one make, to which names of modules must differ: so each is given its real one afterwards.
-    """
-    top, headers = tmp_path_factory.mktemp("labs"), find_headers("6.1.*")
-    folders = {}
+
+def build_all(top):
+    """Build all by one make. To it names of modules must differ: each is given its real one afterwards."""
+    headers, folders = find_headers("6.1.*"), {}
     for lab in NAMES:
         texts = {kind: (LABS / lab / kind / f"{lab}.c").read_text() for kind in ("solution", "starter")}
         for patch in (LABS / lab / "wrong").glob("*.patch"):
@@ -56,14 +67,12 @@ def modules(tmp_path_factory):
             folders[f"{lab}/{kind}"] = name
     (top / "Kbuild").write_text("".join(f"obj-m += {folder}/\n" for folder in folders))
     build(top, headers, ["-j2", "-s", "KCFLAGS=-g0", "CONFIG_DEBUG_INFO_BTF_MODULES="])
-    modules = {}
     for folder, name in folders.items():
         lab = folder.partition("/")[0]
-        modules[folder] = top / folder / f"{lab}.ko"
         image = (top / folder / f"{name}.ko").read_bytes()
         renamed = image.replace(name.encode() + b"\0", lab.encode().ljust(len(name) + 1, b"\0"))
-        modules[folder].write_bytes(renamed)
-    return modules
+        (top / folder / "ready").mkdir()
+        (top / folder / "ready" / f"{lab}.ko").write_bytes(renamed)
 
 
 def lost(lab, module):
