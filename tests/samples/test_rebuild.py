@@ -99,9 +99,10 @@ def test_the_sources_build_what_is_shipped(tmp_path: Path) -> None:
     }
     wrong = {name: what for name, what in found.items() if what}
     assert not wrong, f"run `make samples`, and commit what it changes (built {was}, here {now})"
-    for name, image in built.items():
-        if now["release"].startswith("6.1."):
-            assert behaviour(image) == behaviour(samples.path(name).read_bytes()), name
+    if now["release"].startswith("6.1."):
+        for name, image in built.items():
+            shipped = samples.path(name).read_bytes()
+            assert image == shipped or behaviour(image) == behaviour(shipped), name
 
 
 def test_a_change_of_the_source_is_seen_with_the_recorded_tools_and_with_others() -> None:
