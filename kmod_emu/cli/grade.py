@@ -14,7 +14,7 @@ from kmod_emu import atomic
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import INTERRUPTED
 from kmod_emu.labs import outputs
-from kmod_emu.labs.grade import Results, in_processes, jobs_of, on_cluster
+from kmod_emu.labs.grade import Results, file_name, in_processes, jobs_of, on_cluster
 from kmod_emu.labs.lab import LabError, read_lab
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def grade(
     rest = [job for job in todo if job["name"] not in found]
     if found:
         click.echo(f"{len(found)} were judged before", err=True)
-    _follow(_judged(rest, jobs, dask), len(rest), kept, found)
+    _follow(_judged(rest, jobs, dask), len(todo), kept, found)
     rows = [found[job["name"]] for job in todo if job["name"] in found]
     for line in outputs.table(rows) if rows else ():
         click.echo(line)
@@ -134,14 +134,20 @@ def _follow(
     kept: Results,
     found: dict[str, dict[str, Any]],
 ) -> None:
-    """Take rows as they come, until Ctrl-C."""
-    bar = click.progressbar(length=count, file=sys.stderr, show_pos=True) if sys.stderr.isatty() else None
+    """Take rows as they come, until Ctrl-C, and say how far it is."""
+    terminal = sys.stderr.isatty()
+    bar = click.progressbar(length=count, file=sys.stderr, show_pos=True) if terminal else None
     try:
         with closing(judged), bar or nullcontext():
+            if bar is not None:
+                bar.update(len(found))
             for job, row in judged:
                 found[job["name"]] = kept.keep(job, row)
                 if bar is not None:
                     bar.update(1)
+                else:
+                    marks = f"{row['points']:g}/{row['of']:g}"
+                    click.echo(f"[{len(found)}/{count}] {outputs.one_line(job['name'])}: {marks}", err=True)
     except KeyboardInterrupt:
         pass
 
@@ -152,4 +158,4 @@ def _gradescope(path: Path, rows: list[dict[str, Any]]) -> None:
         return
     path.mkdir(parents=True, exist_ok=True)
     for row in rows:
-        atomic.write(path / f"{row['name']}.json", outputs.gradescope(row))
+        atomic.write(path / file_name(row["name"]), outputs.gradescope(row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _GLANCE = 0.5  # seconds
-_CPU = (signal.SIGXCPU, signal.SIGKILL)  # beyond the soft and the hard limit of processor time
+_LONGEST_NAME = 200  # bytes, so that something can be added
 
 
 def jobs_of(lab: Lab, folder: Path) -> list[dict[str, str]]:
@@ -68,7 +69,7 @@ def judge(job: dict[str, str], stop: threading.Event | None = None) -> Row:
     reason = row["reason"] or "not tested"
     missing = lab.checks[len(row["tests"]) :]
     row["tests"] += [
-        {"name": check.name, "points": 0, "of": check.points, "problems": [reason], "dmesg": []}
+        {"name": check.name, "points": 0, "of": check.points, "seconds": 0, "problems": [reason], "dmesg": []}
         for check in missing
     ]
     points: float = sum(test["points"] for test in row["tests"])
@@ -92,10 +93,11 @@ def _run(job: dict[str, str], lab: Lab, stop: threading.Event) -> str:
         start_new_session=True,
     )
     limit = lab.bounds.build + lab.bounds.wall
+    assert process.stdin is not None
     try:
-        assert process.stdin is not None
-        with process.stdin, contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(job).encode())
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(job).encode() + b"\n")
+            process.stdin.flush()
         end = time.monotonic() + limit
         while not _ended(process):
             if stop.is_set() or time.monotonic() > end:
@@ -104,7 +106,9 @@ def _run(job: dict[str, str], lab: Lab, stop: threading.Event) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if -process.returncode in _CPU:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+    if -process.returncode == signal.SIGXCPU:
         return f"more than {lab.bounds.processor:g} s of processor time"
     if process.returncode < 0:
         return f"signal {signal.Signals(-process.returncode).name}"
@@ -116,6 +120,12 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_GLANCE)
     return process.returncode is not None
+
+
+def file_name(name: str) -> str:
+    """What the file with the result of a submission is called."""
+    raw = os.fsencode(name)
+    return f"{name if len(raw) <= _LONGEST_NAME else hashlib.sha256(raw).hexdigest()}.json"
 
 
 class Results:
@@ -140,7 +150,7 @@ class Results:
         return row
 
     def _path(self, job: dict[str, str]) -> Path:
-        return self._folder / f"{job['name']}.json"
+        return self._folder / file_name(job["name"])
 
 
 def in_processes(jobs: Iterable[dict[str, str]], count: int) -> Iterator[tuple[dict[str, str], Row]]:

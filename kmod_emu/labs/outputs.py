@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 def table(rows: Sequence[Row]) -> Iterator[str]:
     """A line for each submission, and one for all."""
-    names = [tame(row["name"]) for row in rows]
+    names = [one_line(row["name"]) for row in rows]
     width = max(map(len, (*names, "submission")))
     yield f"{'submission':{width}}  points"
     for name, row in zip(names, rows, strict=True):
@@ -28,13 +28,21 @@ def table(rows: Sequence[Row]) -> Iterator[str]:
     yield f"{len(rows)} submissions, {full} with full marks"
 
 
+def one_line(text: str) -> str:
+    """Text that may be anything, for a place where only one line may be."""
+    return tame(text).replace("\n", " ")
+
+
 def why(row: Row) -> str:
     """What it lost marks for, in a line."""
     if row["reason"]:
         first = f": {row['said'][0]}" if row["said"] else ""
-        return tame(row["reason"] + first)
-    lost = [f"{test['name']}: {test['problems'][0]}" for test in row["tests"] if test["problems"]]
-    return tame("; ".join(lost)).replace("\n", " ")
+        return one_line(row["reason"] + first)
+    return one_line("; ".join(f"{test['name']}: {test['problems'][0]}" for test in _failed(row)))
+
+
+def _failed(row: Row) -> list[Row]:
+    return [test for test in row["tests"] if test["problems"]]
 
 
 def _text(test: Row, row: Row) -> str:
@@ -49,15 +57,15 @@ def junit(rows: Iterable[Row]) -> bytes:
     """JUnit XML: a suite for each submission."""
     top = ElementTree.Element("testsuites")
     for row in rows:
-        failed = sum(bool(test["problems"]) for test in row["tests"])
-        facts = {"tests": str(len(row["tests"])), "failures": str(failed), "time": str(row["seconds"])}
-        suite = ElementTree.SubElement(top, "testsuite", {"name": tame(row["name"]), **facts})
+        counts = {"tests": len(row["tests"]), "failures": len(_failed(row)), "errors": 0, "skipped": 0}
+        facts = {name: str(value) for name, value in {**counts, "time": row["seconds"]}.items()}
+        who = one_line(row["name"])
+        suite = ElementTree.SubElement(top, "testsuite", {"name": who, **facts})
         for test in row["tests"]:
-            case = ElementTree.SubElement(
-                suite, "testcase", name=tame(test["name"]), classname=tame(row["name"])
-            )
+            facts = {"name": one_line(test["name"]), "classname": who, "time": str(test["seconds"])}
+            case = ElementTree.SubElement(suite, "testcase", facts)
             if test["problems"]:
-                message = tame(test["problems"][0])
+                message = one_line(test["problems"][0])
                 ElementTree.SubElement(case, "failure", message=message).text = _text(test, row)
     text: bytes = ElementTree.tostring(top, encoding="utf-8", xml_declaration=True)
     return text + b"\n"
@@ -82,7 +90,7 @@ def _ok(problem: object) -> str:
 
 def _word(name: str) -> str:
     """A name in which KTAP sees no directive."""
-    return tame(name).replace("#", "_").replace("\n", " ")
+    return one_line(name).replace("#", "_")
 
 
 def gradescope(row: Row) -> bytes:
@@ -116,5 +124,5 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 def _cell(text: str) -> str:
     """Text that no spreadsheet takes for a formula."""
-    text = tame(text)
+    text = one_line(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

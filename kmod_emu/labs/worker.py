@@ -1,7 +1,7 @@
 """The process that judges one submission: `python -m kmod_emu.labs.worker`, with a job on standard input.
 
 It limits itself before it looks at anything, and writes what it knows after every test: what it dies of
-costs the rest.
+costs the rest. Its standard input stays open as long as somebody wants the result.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import gc
 import json
 import os
 import resource
+import shutil
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,22 +30,32 @@ _FILE_BYTES = 256 << 20
 
 def main() -> None:
     """Judge; the row goes to the file that the job names."""
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, args=(job["scratch"],), daemon=True).start()
     lab = read_lab(Path(job["lab"]))
     _limit(lab)
     Worker(lab, job).judge()
 
 
+def _end_with_parent(scratch: str) -> None:
+    """Wait for the end of standard input: whoever started this is gone, and cleans up nothing."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
+
+
 def _limit(lab: Lab) -> None:
     """What this process and those that it starts may use."""
     bounds = lab.bounds
-    for what, value in (
-        (resource.RLIMIT_CPU, int(max(bounds.processor, bounds.build)) + 2),
-        (resource.RLIMIT_AS, bounds.host_memory),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES),
-        (resource.RLIMIT_CORE, 0),
+    processor = int(max(bounds.processor, bounds.build)) + 2
+    for what, soft, hard in (
+        (resource.RLIMIT_CPU, processor, processor + 5),  # SIGXCPU says why, SIGKILL does not
+        (resource.RLIMIT_AS, bounds.host_memory, bounds.host_memory),
+        (resource.RLIMIT_FSIZE, _FILE_BYTES, _FILE_BYTES),
+        (resource.RLIMIT_CORE, 0, 0),
     ):
-        resource.setrlimit(what, (value, value))
+        resource.setrlimit(what, (soft, hard))
 
 
 class Worker:
@@ -92,6 +105,7 @@ class Worker:
     def _test(self, check: Check, module: Path) -> dict[str, Any]:
         from kmod_emu.labs.check import run_check
 
+        began = time.monotonic()
         try:
             problems, dmesg = run_check(check, self._lab, module)
         except MemoryError:
@@ -104,6 +118,7 @@ class Worker:
             "name": check.name,
             "points": earned,
             "of": check.points,
+            "seconds": round(time.monotonic() - began, 3),
             "problems": _cut([problem.replace(str(self._scratch), "") for problem in problems], most),
             "dmesg": _cut(dmesg, most) if problems else [],
         }

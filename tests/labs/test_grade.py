@@ -109,7 +109,7 @@ def test_full_marks(course):
     course.hand_in("anna", "hello")
     done = course.grade("--gradescope", str(course.folder / "results.json"))
     assert done.exit_code == 0
-    assert done.output.splitlines() == [
+    assert done.stdout.splitlines() == [
         "submission  points",
         "anna.ko        3/3",
         "1 submissions, 1 with full marks",
@@ -248,15 +248,16 @@ ROW = {
     "reason": "",
     "said": [],
     "tests": [
-        {"name": "a # SKIP", "points": 1, "of": 1, "problems": [], "dmesg": []},
-        {"name": "b", "points": 0, "of": 2, "problems": ["<bad>\x00"], "dmesg": ["line\x07"]},
+        {"name": "a # SKIP", "points": 1, "of": 1, "seconds": 0.2, "problems": [], "dmesg": []},
+        {"name": "b", "points": 0, "of": 2, "seconds": 0.3, "problems": ["<bad>\x00"], "dmesg": ["line\x07"]},
     ],
 }
 
 
 def test_junit():
     suite = ElementTree.fromstring(outputs.junit([ROW]))[0]
-    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
+    assert (counts, suite.get("time"), suite[1].get("time")) == (["2", "1", "0", "0"], "0.5", "0.3")
     assert suite[1][0].get("message") == "<bad>\\x00"
     assert suite[1][0].text == "<bad>\\x00\ndmesg:\nline\\x07"
 
