@@ -22,6 +22,7 @@ help:
 	@echo "make samples  rebuild the shipped sample modules with kbuild"
 	@echo "make stubs    rebuild the base kernel image"
 	@echo "make lock     resolve the locked development tools anew (requirements-dev.in)"
+	@echo "make wheel    the package and all it needs as wheels, in dist, to install without a network"
 	@echo "make docs     the documentation as a site, in build/docs"
 	@echo "make clean    remove what the other words left, but not $(VENV)"
 
@@ -61,6 +62,13 @@ stubs: $(DEV_STAMP)
 	$(MAKE) -C guest_kernel_stubs install
 	$(BIN)/python scripts/build_traps.py kmod_emu/data/base_kernel/traps.bin
 
+# The wheel, with man pages, completions and a bill of materials in it; and what it needs, in dist/cache.
+wheel: $(DEV_STAMP)
+	@$(BIN)/python -m scripts.sbom build/sbom.cdx.json
+	@rm -rf build/lib build/bdist.* && $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@$(PIP) download --require-hashes -r requirements.txt --dest dist/cache
+	@ls dist/*.whl
+
 # XDG_DATA_HOME: kernel profiles that whoever builds has made are not in it.
 docs: $(DEV_STAMP)
 	@NO_MKDOCS_2_WARNING=1 XDG_DATA_HOME=/dev/null $(BIN)/python -m mkdocs build --quiet --strict
@@ -86,7 +94,8 @@ HAVE_KERNEL = ls -d /lib/modules/6.1.0-*-amd64/kernel >/dev/null 2>&1
 HAVE_BUSYBOX = test -x /bin/busybox
 HAVE_GDB = command -v gdb >/dev/null 2>&1
 HAVE_CHROMIUM = command -v chromium >/dev/null 2>&1
-HAVE_ALL = $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB) && $(HAVE_CHROMIUM)
+HAVE_GROFF = command -v groff >/dev/null 2>&1
+HAVE_ALL = $(HAVE_GROFF) && $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB) && $(HAVE_CHROMIUM)
 
 deps:
 	@if $(HAVE_ALL); then exit 0; fi; \
@@ -100,9 +109,10 @@ deps:
 	$(HAVE_KERNEL) || echo "missing: a Debian kernel's modules (linux-image-amd64); the tests that read them are skipped"; \
 	$(HAVE_BUSYBOX) || echo "missing: busybox-static; the tests that run a shell on the machine are skipped"; \
 	$(HAVE_GDB) || echo "missing: gdb; the tests in which it debugs a module are skipped"; \
+	$(HAVE_GROFF) || echo "missing: groff-base; the test that formats the man pages is skipped"; \
 	$(HAVE_CHROMIUM) || echo "missing: chromium; the tests that look at a report in a browser are skipped"
 
-DEBIAN_PACKAGES = linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium
+DEBIAN_PACKAGES = groff-base linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium
 APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
 # The lock: exact versions and hashes, and no place where they were found.
@@ -148,4 +158,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test check bench fuzz samples stubs docs clean deps lock
+.PHONY: help run test check bench fuzz samples stubs wheel docs clean deps lock

@@ -14,11 +14,11 @@ from mkdocs.structure.files import File
 
 from kmod_emu.abi import profile
 from kmod_emu.api import Kernel
-from kmod_emu.cli.main import COMMANDS, main
 from kmod_emu.kernel import percpu
 from kmod_emu.kernel.calltext import prototype_of
 from kmod_emu.kernel.exports import registered
 from kmod_emu.kernel.symbols import Origin
+from scripts.man_pages import commands
 
 if TYPE_CHECKING:
     from mkdocs.structure.files import Files
@@ -77,21 +77,10 @@ def on_files(files: Files, config: Any) -> Files:
 def commands_page() -> str:
     """What `kmod-emu COMMAND --help` prints, for each."""
     parts = ["# Commands\n\nWhat `--help` prints.\n"]
-    for path, command in [((), main), *_commands()]:
+    for path, command in commands().items():
         context = click.Context(command, info_name=" ".join(("kmod-emu", *path)), max_content_width=100)
         parts.append(f"## kmod-emu {' '.join(path)}\n\n```text\n{command.get_help(context)}\n```\n")
     return "\n".join(parts)
-
-
-def _commands() -> list[tuple[tuple[str, ...], click.Command]]:
-    context, found = click.Context(main), []
-    for name in COMMANDS:
-        command = main.get_command(context, name)
-        assert command is not None
-        found.append(((name,), command))
-        if isinstance(command, click.Group):
-            found += [((name, inner), command.commands[inner]) for inner in command.commands]
-    return found
 
 
 # --- exports ------------------------------------------------------------------------------------------

@@ -7,20 +7,42 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from click.shell_completion import CompletionItem
+import click
+from click.shell_completion import CompletionItem, get_completion_class
 
 from kmod_emu import samples
 from kmod_emu.cli.machine import classic_path, machine, state_path
-from kmod_emu.cli.main import is_classic
+from kmod_emu.cli.main import is_classic, main
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.statefile import StateFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    import click
-
     from kmod_emu.kmod.getopt import Command
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print what SHELL needs to complete words of kmod-emu.
+
+    For one session: eval "$(kmod-emu completion bash)". To keep it, write it for bash to
+    ~/.local/share/bash-completion/completions/kmod-emu, for zsh to a file _kmod-emu in a directory of
+    $fpath, for fish to ~/.config/fish/completions/kmod-emu.fish.
+    """
+    click.echo(script(shell))
+
+
+def script(shell: str) -> str:
+    """What that shell needs."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    complete = kind(main, {}, "kmod-emu", "_KMOD_EMU_COMPLETE")
+    return kind.source_template % complete.source_vars()
 
 
 def of_tool(ctx: click.Context, module: str, incomplete: str) -> list[CompletionItem]:

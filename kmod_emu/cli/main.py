@@ -67,6 +67,7 @@ COMMANDS = {
     "grade": ("kmod_emu.cli.grade", "grade"),
     "shell": ("kmod_emu.cli.shell", "shell"),
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
+    "completion": ("kmod_emu.cli.completion", "completion"),
     "profile": ("kmod_emu.cli.profile", "profile"),
     "kerneld": ("kmod_emu.cli.classic", "wrong_machine"),
     "compare-paths": ("kmod_emu.cli.classic", "compare_paths"),
@@ -81,7 +82,7 @@ CLASSIC = {
     **{name: ("kmod_emu.cli.classic", name) for name in ("boot", "run", "devices")},
 }
 _BOTH = {"syslog", "cat", "echo", "mknod", "stat", "ls", "sleep", "exec", "shell",
-         "install-tools", "compare-paths"}  # fmt: skip
+         "install-tools", "completion", "compare-paths"}  # fmt: skip
 TOOLS = tuple(name for name, place in COMMANDS.items() if place is _TOOL)
 _HELP = {
     "run": "Load a module on a fresh machine, show every step, and remove it again.",
@@ -119,6 +120,7 @@ _HELP = {
     "sleep": "Let time pass on the kept machine: its threads and timers go on.",
     "shell": "A prompt with these commands, on the kept machine.",
     "install-tools": "Write the tools under their own names to a directory, for scripts.",
+    "completion": "Print what a shell needs to complete words of kmod-emu.",
     "profile": "Make, list and look into kernel profiles.",
     "kerneld": "With --classic: start the daemon that the kernel asked for modules before 2.2.",
     "compare-paths": "Load a sample on both machines: what moved from insmod to the kernel since 2.4.",
@@ -206,8 +208,7 @@ class LazyGroup(click.Group):
 def main(ctx: click.Context, state: str | None, classic: bool) -> None:
     """Load, run and watch real Linux kernel modules, without root and without a virtual machine.
 
-    Start with `kmod-emu run hello`, a sample that comes along. Completion for your shell:
-    `eval "$(_KMOD_EMU_COMPLETE=bash_source kmod-emu)"` (or zsh_source, fish_source).
+    Start with `kmod-emu run hello`, a sample that comes along.
     """
     ctx.obj = state
     if is_classic(ctx):
