@@ -14,7 +14,7 @@ from kmod_emu import atomic
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import INTERRUPTED
 from kmod_emu.labs import outputs
-from kmod_emu.labs.grade import Results, file_name, in_processes, jobs_of, on_cluster
+from kmod_emu.labs.grade import ClusterError, Results, file_name, in_processes, jobs_of, on_cluster
 from kmod_emu.labs.lab import LabError, read_lab
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.labs.lab import Lab
 
+_UNUSABLE = 2  # exit status
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -57,7 +58,7 @@ def grade(
     A submission is a directory, a .c or .ko file or an archive. Each is built and tested in a process of its
     own with limits. What was judged before is not judged again unless it or the lab has changed.
 
-    Exit status: 0 all have full marks, 1 some have not, 2 wrong usage, 130 interrupted.
+    Exit status: 0 all have full marks, 1 some have not, 2 wrong usage or no cluster, 130 interrupted.
     """
     lab = read_lab(lab_file)
     todo = jobs_of(lab, folder)
@@ -69,7 +70,7 @@ def grade(
     rest = [job for job in todo if job["name"] not in found]
     if found:
         click.echo(f"{len(found)} were judged before", err=True)
-    _follow(_judged(rest, jobs, dask), len(todo), kept, found)
+    missing = _follow(_judged(rest, jobs, dask), len(todo), kept, found)
     rows = [found[job["name"]] for job in todo if job["name"] in found]
     for line in outputs.table(rows) if rows else ():
         click.echo(line)
@@ -79,8 +80,8 @@ def grade(
     if gradescope is not None:
         _gradescope(gradescope, rows)
     if len(rows) < len(todo):
-        click.echo(f"interrupted: {len(todo) - len(rows)} are left", err=True)
-        sys.exit(INTERRUPTED)
+        click.echo(f"{missing or 'interrupted'}: {len(todo) - len(rows)} are left", err=True)
+        sys.exit(_UNUSABLE if missing else INTERRUPTED)
     sys.exit(any(row["points"] < row["of"] for row in rows))
 
 
@@ -133,8 +134,8 @@ def _follow(
     count: int,
     kept: Results,
     found: dict[str, dict[str, Any]],
-) -> None:
-    """Take rows as they come, until Ctrl-C, and say how far it is."""
+) -> str:
+    """Take rows as they come, until Ctrl-C, and say how far it is; why some do not come, but for Ctrl-C."""
     terminal = sys.stderr.isatty()
     bar = click.progressbar(length=count, file=sys.stderr, show_pos=True) if terminal else None
     try:
@@ -150,6 +151,9 @@ def _follow(
                     click.echo(f"[{len(found)}/{count}] {outputs.one_line(job['name'])}: {marks}", err=True)
     except KeyboardInterrupt:
         pass
+    except ClusterError as error:
+        return outputs.one_line(f"kmod-emu: {error}")
+    return ""
 
 
 def _gradescope(path: Path, rows: list[dict[str, Any]]) -> None:

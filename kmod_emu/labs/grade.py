@@ -166,11 +166,37 @@ def in_processes(jobs: Iterable[dict[str, str]], count: int) -> Iterator[tuple[d
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+class ClusterError(Exception):
+    """What a cluster did not do, in a sentence."""
+
+
 def on_cluster(jobs: Iterable[dict[str, str]], address: str) -> Iterator[tuple[dict[str, str], Row]]:
-    """Judge on a Dask cluster whose workers see the same files under the same names."""
+    """Judge on a Dask cluster whose workers see the same files under the same names.
+
+    What a worker had that dies is judged by another.
+
+    Raises:
+        ClusterError: It is not there, or has not judged all; those that it has judged come first.
+    """
     from dask import distributed
 
-    with distributed.Client(address) as client:
+    try:
+        client = distributed.Client(address)
+    except (OSError, ValueError) as error:
+        raise ClusterError(str(error)) from None
+    failed = ""
+    with client:
         futures = {client.submit(judge, job, pure=False): job for job in jobs}
         for future in distributed.as_completed(futures):
-            yield futures[future], future.result()
+            job = futures[future]
+            if future.status == "finished":
+                yield job, future.result()
+            else:
+                cause = None if future.cancelled() else future.exception()
+                failed = f"{job['name']} was not judged: {_sentence(cause)}"
+    if failed:
+        raise ClusterError(failed)
+
+
+def _sentence(error: BaseException | None) -> str:
+    return "the cluster gave it up" if error is None else f"{type(error).__name__}: {error}"
