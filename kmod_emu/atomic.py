@@ -19,7 +19,11 @@ def write(path: str | os.PathLike[str], contents: bytes) -> None:
         return
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    try:
+        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+    except OSError as error:
+        error.filename = path
+        raise
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(contents)

@@ -19,8 +19,9 @@ def test_a_file_is_replaced_and_a_link_to_it_stays(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as failure:
         atomic.write(tmp_path / "nowhere/x", b"")
+    assert failure.value.filename == str(tmp_path / "nowhere/x")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -61,6 +61,9 @@ def grade(
     Exit status: 0 all have full marks, 1 some have not, 2 wrong usage or no cluster, 130 interrupted.
     """
     lab = read_lab(lab_file)
+    for place in (junit, ktap, gradescope, csv_):
+        if place is not None and not place.parent.is_dir():
+            raise LabError(f"{place}: there is no directory {place.parent}")
     todo = jobs_of(lab, folder)
     if not todo:
         raise LabError(f"{folder}: there is nothing in it")

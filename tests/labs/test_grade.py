@@ -213,6 +213,13 @@ def test_nothing_was_handed_in(course):
     assert course.grade().exit_code == 2
 
 
+def test_a_place_for_the_marks_that_is_not_there_is_told_first(course):
+    course.hand_in("anna", "hello")
+    done = course.grade("--junit", f"{course.folder}/nowhere/x.xml")
+    assert (done.exit_code, "there is no directory" in done.output) == (2, True)
+    assert not (course.submissions / ".kmod-emu-grade").exists()
+
+
 ROW = {
     "name": "=x\x1b",
     "points": 1,
