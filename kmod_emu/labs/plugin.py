@@ -27,6 +27,7 @@ LIMITS = pytest.StashKey["Limits"]()  # of a run: what a grader imposes
 _MACHINE = pytest.StashKey["Kernel"]()
 _EXHAUSTED = pytest.StashKey[bool]()  # of a test: its machine used more than it may, and is of no use
 _BUILT = pytest.StashKey[dict[tuple[Path, str], Path]]()
+_LEVELS = ("default", "all", "off")
 _MOST_LINES = 60
 
 
@@ -34,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this plugin."""
     group = parser.getgroup("kmod-emu")
     group.addoption("--kmod-release", metavar="RELEASE", help="kernel release of machines, such as 6.1")
-    group.addoption("--kmod-sanitize", metavar="LEVEL", default="default", help="default, all or off")
+    group.addoption("--kmod-sanitize", choices=_LEVELS, default="default", help="what machines check")
     group.addoption("--kmod-dir", metavar="DIR", help="where modules are looked for first")
 
 
@@ -49,9 +50,15 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     """A machine that has just booted; with the modules of the test's `module` marks."""
     from kmod_emu.api import Kernel
 
-    sanitizers = request.node.get_closest_marker("sanitizers")
-    level = sanitizers.args[0] if sanitizers else request.config.getoption("--kmod-sanitize")
-    machine = Kernel(_release(request), sanitize=level)
+    level = _marked(request, "sanitizers") or request.config.getoption("--kmod-sanitize")
+    if level not in _LEVELS:
+        raise pytest.UsageError(f"sanitizers({level!r}): it has to be one of {', '.join(_LEVELS)}")
+    try:
+        machine = Kernel(
+            _marked(request, "release") or request.config.getoption("--kmod-release"), sanitize=level
+        )
+    except LookupError as error:
+        raise pytest.UsageError(error.args[0]) from None
     limits = request.config.stash.get(LIMITS, None)
     if mark := request.node.get_closest_marker("limits"):
         limits = _limits(mark)
@@ -59,6 +66,8 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
         limits.impose(machine)
     request.node.stash[_MACHINE] = machine
     for mark in reversed(list(request.node.iter_markers("module"))):
+        if not mark.args:
+            raise pytest.UsageError("the mark module takes a file, and parameters")
         _load(request, machine, *mark.args, **mark.kwargs)
     return machine
 
@@ -125,19 +134,28 @@ def _shown(lines: list[str]) -> str:
     return tame("\n".join(lines))
 
 
-def _release(request: pytest.FixtureRequest) -> str | None:
-    mark = request.node.get_closest_marker("release")
-    release: str | None = mark.args[0] if mark else request.config.getoption("--kmod-release")
-    return release
+def _marked(request: pytest.FixtureRequest, name: str) -> str | None:
+    """What a mark with one argument says."""
+    mark = request.node.get_closest_marker(name)
+    if mark is None:
+        return None
+    if len(mark.args) != 1 or mark.kwargs or not isinstance(mark.args[0], str):
+        raise pytest.UsageError(f"the mark {name} takes one argument, a text")
+    return str(mark.args[0])
 
 
 def _limits(mark: pytest.Mark) -> Limits:
     from kmod_emu.labs.limits import Limits, size
 
     given = dict(mark.kwargs)
-    for name in {"memory", "dmesg"} & given.keys():
-        given[name] = size(given[name])
-    return Limits(**given)
+    if mark.args or not given.keys() <= set(Limits._fields):
+        raise pytest.UsageError(
+            f"the mark limits takes {', '.join(f'{name}=...' for name in Limits._fields)}"
+        )
+    try:
+        return Limits(**given | {name: size(given[name]) for name in {"memory", "dmesg"} & given.keys()})
+    except ValueError as error:
+        raise pytest.UsageError(f"the mark limits: {error}") from None
 
 
 def _load(

@@ -133,6 +133,23 @@ def test_limits(pytester):
     result.stdout.fnmatch_lines("*LimitExceeded: more than 10 bytes in the kernel log*")
 
 
+def test_marks_that_say_nothing_sensible(pytester):
+    marks = {
+        "release": "takes one argument",
+        'release("9.9")': "no profile for kernel '9.9'",
+        'sanitizers("some")': "has to be one of default, all, off",
+        "module": "takes a file",
+        'module("x.c")': "there is no module x.c",
+        "limits(5)": "takes time=..., ",
+        'limits(memory="much")': "no size, such as 64M",
+    }
+    tests = [f"@pytest.mark.{mark}\ndef test_{at}(kernel): pass" for at, mark in enumerate(marks)]
+    result = outcomes(pytester, "\n".join(["import pytest", *tests]), "-rE", "--tb=short")
+    result.assert_outcomes(errors=len(marks))
+    for said in marks.values():
+        result.stdout.fnmatch_lines(f"*UsageError: *{said}*")
+
+
 @pytest.mark.skipif(find_headers("6.1.0-*-amd64") is None, reason="no kernel headers")
 def test_a_source_is_built(pytester):
     pytester.makefile(".c", x=HELLO, broken="int x = ;")
