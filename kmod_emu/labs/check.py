@@ -176,7 +176,9 @@ def _pytest(check: Check, lab: Lab, module: Path) -> Verdict:
     folder, outcome = lab.path.parent, _Outcome(lab)
     choice = profile_for(str(module))
     release = choice.profile.release if choice else lab.release
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull, f"--rootdir={folder}"]
+    unused = ("cacheprovider", "xdist", "unraisableexception", "threadexception")
+    options = ["-q", *(word for name in unused for word in ("-p", f"no:{name}"))]
+    options += ["-c", os.devnull, f"--rootdir={folder}", f"--confcutdir={folder}"]
     options += [f"--kmod-sanitize={lab.sanitize}"]
     options += ["--import-mode=importlib", f"--kmod-dir={module.parent}", f"--kmod-release={release}"]
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):

@@ -1,6 +1,7 @@
 """The labs: their solutions get full marks, wrong ones lose what their first line says, starters build."""
 
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -35,6 +36,14 @@ def patched(text, patch):
         out += lines[done:begin] + [line[1:] for line in body if line[0] in " +"]
         done = end
     return "".join(out + lines[done:])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """Machines are collected between checks; what this process had before need not be looked at each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
