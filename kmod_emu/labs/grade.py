@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 _GLANCE = 0.5  # seconds
+_LAST_BYTES = 300
 _LONGEST_NAME = 200  # bytes, so that something can be added
 
 
@@ -63,7 +64,9 @@ def judge(job: dict[str, str], stop: threading.Event | None = None) -> Row:
     with tempfile.TemporaryDirectory(prefix="kmod-emu-grade-", ignore_cleanup_errors=True) as scratch:
         out = Path(scratch, "row.json")
         ended = _run({**job, "scratch": scratch, "out": str(out)}, lab, stop or threading.Event())
-        row: Row = json.loads(out.read_bytes()) if out.exists() else {"reason": "", "said": [], "tests": []}
+        row: Row = {"reason": "", "said": [], "tests": [], "again": True}
+        if out.exists():
+            row |= json.loads(out.read_bytes()) | {"again": False}
     if ended:
         row["reason"] = f"{row['reason'] or 'it ended the grader'}: {ended}"
     reason = row["reason"] or "not tested"
@@ -83,15 +86,17 @@ def _run(job: dict[str, str], lab: Lab, stop: threading.Event) -> str:
     environment = {
         name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "HOME", "LANG")
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "kmod_emu.labs.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=environment,
-        cwd=job["scratch"],
-        start_new_session=True,
-    )
+    errors = Path(job["scratch"], "errors")
+    with errors.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kmod_emu.labs.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+            env=environment,
+            cwd=job["scratch"],
+            start_new_session=True,
+        )
     limit = lab.bounds.build + lab.bounds.wall
     assert process.stdin is not None
     try:
@@ -112,7 +117,15 @@ def _run(job: dict[str, str], lab: Lab, stop: threading.Event) -> str:
         return f"more than {lab.bounds.processor:g} s of processor time"
     if process.returncode < 0:
         return f"signal {signal.Signals(-process.returncode).name}"
-    return f"status {process.returncode}" if process.returncode else ""
+    return f"status {process.returncode}{_last_line(errors)}" if process.returncode else ""
+
+
+def _last_line(path: Path) -> str:
+    """What a process said last, behind a colon."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LAST_BYTES))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> bool:
@@ -129,7 +142,10 @@ def file_name(name: str) -> str:
 
 
 class Results:
-    """Rows in a directory: what did not change, submission and lab, is not judged again."""
+    """Rows in a directory: what did not change, submission and lab, is not judged again.
+
+    What ended its process before there was anything to be tested is: that was hardly the submission.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -139,7 +155,7 @@ class Results:
         """The row of a job, if it was done."""
         try:
             row = json.loads(self._path(job).read_bytes())
-            same = row["lab"] == job["lab_digest"] and row["digest"] == job["digest"]
+            same = (row["lab"], row["digest"], row["again"]) == (job["lab_digest"], job["digest"], False)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return row if same else None

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import sys
 from xml.etree import ElementTree
@@ -146,7 +147,9 @@ def test_a_worker_that_dies_costs_its_submission(course):
     done = course.grade()
     assert done.exit_code == 1
     assert course.rows()["anna.ko"]["points"] == 0
+    assert re.search(r"it ended the grader: (status 1: \w+Error|signal)", done.output)
     assert "Traceback" not in done.output
+    assert "judged before" not in course.grade().output  # whatever it was may be over
 
 
 def test_without_dask(course, monkeypatch):
