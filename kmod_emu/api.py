@@ -32,6 +32,7 @@ from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
 from kmod_emu.kernel.umh import UserModeHelpers
 from kmod_emu.module.dynamic_debug import control_node
+from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
 from kmod_emu.module.procfs import ModuleProcfs
@@ -124,11 +125,9 @@ class Kernel(KernelCore):
 
     def _install(self, modules: str | None) -> Procfs:
         """Add what modules belong to: their own subsystem, and those that they register with; /proc."""
-        self.findings.source_line = self._source_line
         self.add(Modules(self))
-        self.add(Unloaded(self))
-        self.add(Sanitizer(self, self._sanitize))
-        self.add(Kmod(self, self._modprobe, modules))
+        self.add(ModuleHost(self))
+        self._install_beside_modules(modules)
         procfs, sysfs = mount_all(self)
         install_net(self, procfs)
         self.add(Devices(self))
@@ -156,6 +155,13 @@ class Kernel(KernelCore):
         self.add(TraceEvents(self))
         sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
         return procfs
+
+    def _install_beside_modules(self, modules: str | None) -> None:
+        """What watches modules and finds more of them, on every base kernel."""
+        self.findings.source_line = self._source_line
+        self.add(Unloaded(self))
+        self.add(Sanitizer(self, self._sanitize))
+        self.add(Kmod(self, self._modprobe, modules))
 
     # --- modules ------------------------------------------------------------------------------------
 

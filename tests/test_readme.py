@@ -15,7 +15,7 @@ from kmod_emu.cli.main import main
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 # What moves when the base kernel gets another export, or another object on its heap.
-MOVES = re.compile("0x(ffffffff82|ffff888000)[0-9a-f]{6}")
+MOVES = re.compile("0x(ffffffff80|ffff888000)[0-9a-f]{6}")
 
 
 def sessions(path: Path) -> list[str]:

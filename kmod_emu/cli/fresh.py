@@ -10,6 +10,7 @@ import click
 
 from kmod_emu import samples
 from kmod_emu.api import Kernel
+from kmod_emu.cli.base import STUB, boot_base
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.choose import profile_for
@@ -53,6 +54,8 @@ def fresh_machine(
     smap: bool = True,
     modules: str | None = None,
     sanitize: str = "default",
+    base: str = STUB,
+    loader: str = "python",
 ) -> Fresh:
     """Boot a machine for MODULE, a file or a sample's name; exits with a sentence if that cannot be.
 
@@ -63,9 +66,16 @@ def fresh_machine(
         smap: Likewise.
         modules: Likewise.
         sanitize: Likewise.
+        base: The base kernel, a vmlinuz or "stub".
+        loader: Whose code loads modules, on a distribution's kernel.
     """
     try:
         path = find_module(module)
+        if base != STUB:
+            checks = "off" if sanitize == "default" else sanitize
+            kernel: Kernel = boot_base(base, loader=loader, modules=modules, sanitize=checks)
+            kernel.printk.clear()  # what is shown is what the module does
+            return Fresh(kernel, path, "")
         if recording := recording_at(path):
             release = release or recording.release
             permissive, smap = recording.permissive, recording.smap

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
@@ -47,6 +48,8 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 @click.option("--fail-nth", type=click.IntRange(min=1), metavar="ALLOC",
               help="Let this one of init's allocations, registrations and copies fail.")  # fmt: skip
 @RELEASE
+@BASE
+@LOADER
 @click.option(
     "--for",
     "seconds",
@@ -77,6 +80,8 @@ def run(
     sanitize: str,
     fail_nth: int | None,
     release: str | None,
+    base: str,
+    loader: str,
     seconds: float,
     time_limit: float,
 ) -> None:
@@ -86,8 +91,9 @@ def run(
     2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
     """
     kernel, path, reason = fresh_machine(
-        module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize
-    )
+        module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize,
+        base=base, loader=loader,
+    )  # fmt: skip
     kernel.cpu.watchdog.limit = time_limit
     if fail_nth:
         kernel[Sanitizer].inject(fail_nth)

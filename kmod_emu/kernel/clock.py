@@ -62,10 +62,14 @@ class Clock:
     def look_at_jiffies(self) -> int:
         """The tick counter, for guest code that may be waiting for it to change (jiffies.py)."""
         self._ticks_looks = self._ticks_looks + 1 if self.now_ns == self._last_ticks_look else 0
-        tick = NSEC_PER_SEC // self._kernel.profile.hz
-        self.advance(min(LOOK_NS << (self._ticks_looks >> 4), tick // LOOKS_A_TICK))
+        self.advance(min(LOOK_NS << (self._ticks_looks >> 4), self.tick_ns // LOOKS_A_TICK))
         self._last_ticks_look = self.now_ns
         return self.jiffies
+
+    @property
+    def tick_ns(self) -> int:
+        """How long a tick is."""
+        return NSEC_PER_SEC // self._kernel.profile.hz
 
     @property
     def jiffies(self) -> int:

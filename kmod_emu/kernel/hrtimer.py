@@ -33,7 +33,11 @@ _BASE_SIZE, _BASE_CLOCK, _BASE_GET_TIME, _BASE_OFFSET = 64, 12, 48, 56
 
 
 class HrTimers:
-    """Which timers are armed, and the clocks they follow."""
+    """Which timers are armed, and the clocks they follow.
+
+    Attributes:
+        bases: Address of the clock bases; a real kernel has a second set behind them, for softirqs.
+    """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
@@ -41,7 +45,7 @@ class HrTimers:
         layout = kernel.profile.struct("hrtimer")
         node = layout.members["node"]
         self._expires = node.offset + node.size - 8
-        self._bases = kernel.symbols.address("hrtimer_bases")
+        self.bases = kernel.symbols.address("hrtimer_bases")
         kernel.sched.on("hrtimer", self._fire)
         kernel.sched.on("wake", self._wake)
 
@@ -53,11 +57,11 @@ class HrTimers:
     def base(self, clock: int) -> int:
         """The clock base of a clock id."""
         index = list(_CLOCKS).index(clock) if clock in _CLOCKS else 0
-        return self._bases + index * _BASE_SIZE
+        return self.bases + index * _BASE_SIZE
 
     def clock(self, timer: StructView) -> int:
         """The clock id of a timer."""
-        return list(_CLOCKS)[(timer.base - self._bases) // _BASE_SIZE]
+        return list(_CLOCKS)[(timer.base - self.bases) // _BASE_SIZE % len(_CLOCKS)]
 
     def expires(self, timer: int) -> int:
         """When it is to fire, by its clock."""

@@ -102,6 +102,7 @@ class KernelCore:
     """
 
     modules_start = layout.MODULES_VADDR  # where the module area begins
+    kernel_size = layout.KERNEL_SIZE  # room for the base kernel, from START_KERNEL_MAP on
 
     def __init__(
         self, release: str | profiles.Profile | None = None, *, permissive: bool = False, cmdline: str = ""
@@ -127,12 +128,40 @@ class KernelCore:
     # --- boot ---------------------------------------------------------------------------------------
 
     def _boot(self, permissive: bool) -> None:
-        memory, image = self.memory, load_image()
         self._lay_out()
-        map_image(image, memory)
+        self._load_base()
+        self._make_subsystems()
+        self.faults.permissive = permissive
+        self._start_base()
+        self.tasks.switched(self.tasks.init_task)
+        self.lockdown.boot()
+        self.snapshots = SnapshotTree(self.memory)
+
+    def _load_base(self) -> None:
+        """Put the base kernel's code into memory: its symbols, and the functions of it that Python serves."""
+        image = load_image()
+        map_image(image, self.memory)
         self.symbols = SymbolTable(self.profile, image.symbols)
         self.traps = Dispatcher(self, image.traps)
-        data = self._place_exports()
+        self._data = self._place_exports()
+
+    def _start_base(self) -> None:
+        """Fill in what the base kernel's code finds: its variables, and what it calls back for."""
+        memory = self.memory
+        self.jiffies = Jiffies(self)
+        for handler, address in self._data:
+            handler.function(self, address)
+        for name, slot in import_slots(load_image(), memory).items():
+            memory.write_u64(slot, self._import(name))
+        if self.profile.has("exception_table_entry.handler"):  # older than the change to kstrtobool
+            memory.write_u32(self.symbols.address("kstrtobool_knows_true"), 0)
+
+    def _make_tasks(self) -> Tasks:
+        return Tasks(self)
+
+    def _make_subsystems(self) -> None:
+        """The rooms of the kernel, each with its state; what they need of others is there before them."""
+        memory = self.memory
         self.clock = Clock(self)
         self.taint = KernelTaint(self)
         self.sysctl = Sysctls()
@@ -145,7 +174,7 @@ class KernelCore:
         self.heap = Heap(self)
         self.percpu = PerCpu(self)
         self.user = UserMemory(self)
-        self.tasks = Tasks(self)
+        self.tasks = self._make_tasks()
         self.sched = Scheduler(self)
         self.kthreads = Kthreads(self)
         self.timers = Timers(self)
@@ -161,7 +190,6 @@ class KernelCore:
         self.panics = Panics(self)
         self.oopses = Oopses(self)
         self.faults = Faults(self)
-        self.faults.permissive = permissive
         self.notifiers = Notifiers(self)
         self.kobjects = Kobjects(self)
         self.probes = Probes(self)
@@ -172,30 +200,20 @@ class KernelCore:
         self.lock_queues = LockQueues(self)
         self.lockdep = LockChecker(self)
         self.indexed = IndexedStores(self)
-        self.jiffies = Jiffies(self)
         self.tracing = Tracing(self)
         self.vmaps = Vmaps(self)
         self.mempools = Mempools()
         self.poll_tables: dict[int, PollTable] = {}  # of tasks in poll(2), by address
         self.format_context = FormatContext(self)
-        for handler, address in data:
-            handler.function(self, address)
-        for name, slot in import_slots(image, memory).items():
-            memory.write_u64(slot, self._import(name))
-        if self.profile.has("exception_table_entry.handler"):  # older than the change to kstrtobool
-            memory.write_u32(self.symbols.address("kstrtobool_knows_true"), 0)
-        self.tasks.switched(self.tasks.init_task)
-        self.lockdown.boot()
-        self.snapshots = SnapshotTree(memory)
 
     def _lay_out(self) -> None:
         """Create the arenas; RAM comes first, so that the direct map begins with it."""
         memory = self.memory
         memory.add_arena("direct map", layout.PAGE_OFFSET, layout.RAM_SIZE)
-        memory.add_arena("base kernel", layout.START_KERNEL_MAP, layout.KERNEL_SIZE)
+        memory.add_arena("base kernel", layout.START_KERNEL_MAP, self.kernel_size)
         memory.add_arena("modules", self.modules_start, layout.MODULES_SIZE)
         memory.add_arena("vmalloc", layout.VMALLOC_START, layout.VMALLOC_SIZE)
-        total = layout.RAM_SIZE + layout.KERNEL_SIZE + layout.MODULES_SIZE + layout.VMALLOC_SIZE
+        total = layout.RAM_SIZE + self.kernel_size + layout.MODULES_SIZE + layout.VMALLOC_SIZE
         size = (total >> 12) * layout.STRUCT_PAGE_SIZE
         vmemmap = memory.add_arena("vmemmap", layout.VMEMMAP_START, size)
         vmemmap.perms[:] = bytes([READ | WRITE]) * len(vmemmap.perms)
@@ -238,9 +256,14 @@ class KernelCore:
 
     # --- subsystems of other rooms -------------------------------------------------------------------
 
-    def add(self, subsystem: object) -> None:
-        """Install a part of another room; it is found by its class, and saved if it is a `Subsystem`."""
-        self._subsystems[type(subsystem)] = subsystem
+    def add(self, subsystem: object, kind: type | None = None) -> None:
+        """Install a part of another room; it is found by its class, and saved if it is a `Subsystem`.
+
+        Args:
+            subsystem: The part.
+            kind: The class to find it by, where it is of a subclass.
+        """
+        self._subsystems[kind or type(subsystem)] = subsystem
 
     def __getitem__(self, kind: type[S]) -> S:
         """The subsystem of that class."""

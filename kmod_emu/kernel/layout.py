@@ -16,14 +16,16 @@ RAM_SIZE = 128 * MIB
 VMALLOC_SIZE = 128 * MIB
 MODULES_SIZE = 192 * MIB
 KERNEL_SIZE = 64 * MIB
+KERNEL_TEXT = START_KERNEL_MAP + 16 * MIB  # where a distribution's kernel begins
 STRUCT_PAGE_SIZE = 64
 
-# Inside the base kernel's mapping; at its start lies the image that guest_kernel_stubs/ builds.
-TRAP_BASE = START_KERNEL_MAP + 32 * MIB  # trap slots of the exports that Python serves
-TRAP_SPACE = MIB
-ARGUMENT_PAGE = START_KERNEL_MAP + 36 * MIB
-DATA_BASE = START_KERNEL_MAP + 40 * MIB  # data exports that Python fills
+# Inside the base kernel's mapping, below where a real kernel's text begins; at its start lies the image that
+# guest_kernel_stubs/ builds.
+DATA_BASE = START_KERNEL_MAP + 4 * MIB  # data exports that Python fills
 DATA_SPACE = 4 * MIB
+TRAP_BASE = START_KERNEL_MAP + 8 * MIB  # trap slots of the exports that Python serves
+TRAP_SPACE = MIB
+ARGUMENT_PAGE = START_KERNEL_MAP + 12 * MIB
 
 # An export without an implementation gets a page of its own that is never mapped: calling, reading or
 # writing it faults, and the address tells which export it was.

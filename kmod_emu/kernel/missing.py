@@ -89,7 +89,7 @@ def report(kernel: KernelCore, name: str, user: int, *, called: bool) -> dict[st
         "prototype": prototype.text if prototype else None,
     }
     if what := family(name):
-        entry["text"] += f" ({what} are left to a distribution's own kernel, which cannot be chosen yet)"
+        entry["text"] += f" ({what} are left to a distribution's own kernel: --kernel VMLINUZ)"
     if not called:
         entry["recipe"] = variable_recipe(name)
     else:

@@ -203,6 +203,10 @@ class Scheduler:
         if idle:
             clock.jump(end)
 
+    def advance_once(self) -> bool:
+        """Run one task, or let time jump to the next event; False if there is neither."""
+        return self._step(None)
+
     def _step(self, until_ns: int | None) -> bool:
         """Run one task, or let the next event happen if it is due by `until_ns`.
 

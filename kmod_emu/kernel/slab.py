@@ -228,6 +228,8 @@ def kmalloc_caches(kernel: KernelCore, address: int) -> None:
         if size:
             cache = kernel.heap.kmalloc(kernel.profile.struct("kmem_cache").size)
             kernel.heap.named[cache] = kernel.heap.caches[size]
+            view = kernel.view("kmem_cache", cache)
+            view.size = view.object_size = size
             for kind in range(KMALLOC_TYPES):
                 kernel.memory.write_u64(address + (kind * len(KMALLOC_SIZES) + index) * 8, cache)
 

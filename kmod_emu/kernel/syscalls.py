@@ -124,7 +124,7 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     try:
         hooks = kernel.probes.hooks
         if hooks and own is None and kernel.symbols.address(entry.symbol) in hooks:
-            result = await _call_function(kernel, number, entry, arguments)
+            result = await call_function(kernel, number, entry.symbol, arguments)
         else:
             result = await entry.function(kernel, *(argument & _MASK64 for argument in arguments))
     except Killed:
@@ -143,13 +143,13 @@ def _leave(kernel: KernelCore, task: Task, entry: Entry, result: int) -> None:
     kernel.lockdep.check_idle(task, "on return to user space")
 
 
-async def _call_function(kernel: KernelCore, number: int, entry: Entry, arguments: tuple[int, ...]) -> int:
+async def call_function(kernel: KernelCore, number: int, symbol: str, arguments: tuple[int, ...]) -> int:
     """As do_syscall_64() does, with the registers of user space at the top of the kernel's stack."""
     regs = kernel.view("pt_regs", kernel.sched.current.stack_top)
     for name, argument in zip(_ARGUMENTS, arguments, strict=False):
         regs.set(name, argument & _MASK64)
     regs.orig_ax = number
-    result = await kernel.call_guest(kernel.symbols.address(entry.symbol), regs.address)
+    result = await kernel.call_guest(kernel.symbols.address(symbol), regs.address)
     result -= result >> 63 << 64
     if -_MAX_ERRNO <= result < 0:
         raise KernelError(-result)

@@ -192,7 +192,11 @@ class Tasks:
         self.gone: set[int] = set()  # task_structs that somebody holds though the task has ended
         members = kernel.profile.struct("task_struct").members
         self.state_offset = members["__state" if "__state" in members else "state"].offset
-        boot_cred(kernel)
+        self._first_tasks()
+
+    def _first_tasks(self) -> None:
+        """Those that are there from the start."""
+        boot_cred(self._kernel)
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
         self.init = self._create(1, "init", 0)
         self._create(KTHREADD, "kthreadd", PF_KTHREAD)

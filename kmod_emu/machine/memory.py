@@ -264,7 +264,7 @@ class Memory:
         index = offset >> PAGE_SHIFT
         if self.guarded:
             perms = self._held_back(arena.paddr + (index << PAGE_SHIFT), address, access, perms)
-        if access is Access.FETCH:
+        if perms & EXEC:  # also of a page that is read now: the processor will not ask again to execute it
             arena.executed[index] = 1
         if not arena.fresh[index]:
             if access is Access.WRITE:

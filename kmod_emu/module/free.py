@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.module import explain
+from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.memory import description, is_init
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
-from kmod_emu.module.sysfs import mod_sysfs_teardown
-from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.module.unloaded import Unloaded
 from kmod_emu.uapi import errno
@@ -53,8 +52,7 @@ async def delete_module(kernel: KernelCore, name: str, flags: int) -> None:
     if exit_function:
         kernel.events.emit("module_exit", address=exit_function, symbol=kernel.describe(exit_function))
         await kernel.call_guest(exit_function)
-    await kernel[TraceEvents].going(module)
-    await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+    await kernel[ModuleHost].going(module)
     letters = module.letters
     with_letters = letters and not Traits.of(kernel.profile).silent
     modules.last_unloaded = f"{name}({letters})" if with_letters else name
@@ -71,7 +69,8 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     module.state = ModuleState.UNFORMED
     modules.drop_uses(module)
     await free_parameters(kernel, module)
-    mod_sysfs_teardown(kernel, module)
+    await kernel[ModuleHost].hide(module)
+    await kernel[ModuleHost].freed(module)
     modules.remove(module)
     await kernel.rcu.synchronize()  # a thread that exit() woke ends in time, if it is quick
     forget(kernel, module)

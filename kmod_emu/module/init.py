@@ -8,9 +8,8 @@ from kmod_emu.errors import KernelError
 from kmod_emu.kernel import report
 from kmod_emu.machine.memory import READ
 from kmod_emu.module.free import free_init, free_module
+from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules, ModuleState
-from kmod_emu.module.sysfs import announce
-from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.uapi import errno
 
@@ -43,12 +42,12 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
     if result > 0:
         _complain(kernel, module.name, result, traits)
     module.state = ModuleState.LIVE
-    await kernel.notifiers.call("module", ModuleState.LIVE, module.address)
-    announce(kernel, module)
+    await kernel[ModuleHost].live(module)
     modules.put(module)
     module.symbols = module.core_symbols
     _seal(kernel, module)
     kernel.events.emit("module_live", name=module.name, size=module.size)
+    await kernel[ModuleHost].init_freed(module)
     kernel.events.emit("free_init", size=free_init(kernel, module))
     modules.wake_all()
     return 0
@@ -91,8 +90,7 @@ async def _fail_init(kernel: KernelCore, module: Module) -> None:
     """Init refused: everything is undone, silently."""
     module.state = ModuleState.GOING
     kernel[Modules].put(module)
-    await kernel[TraceEvents].going(module)
-    await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+    await kernel[ModuleHost].going(module)
     await free_module(kernel, module)
 
 

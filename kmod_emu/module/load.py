@@ -21,22 +21,20 @@ from kmod_emu.module.check import (
     taint_by_name,
     taint_unsigned,
 )
-from kmod_emu.module.dynamic_debug import dynamic_debug_setup
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.finalize import sort_extable
 from kmod_emu.module.free import free_regions
+from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.init import do_init_module
 from kmod_emu.module.kallsyms import add_kallsyms
 from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.link import apply_relocations
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.module.params import parse_args
-from kmod_emu.module.patch import ftrace_module_init, module_finalize, patch_branches
+from kmod_emu.module.patch import ftrace_module_init, module_finalize
 from kmod_emu.module.resolve import verify_imports
 from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
 from kmod_emu.module.simplify import simplify_symbols
-from kmod_emu.module.sysfs import mod_sysfs_setup
-from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.traits import Traits
 from kmod_emu.module.unwind import Unwind
 from kmod_emu.module.version import Versions, read_extended
@@ -176,14 +174,15 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         post_relocation(info, module)
         copy_args(info, module, uargs)
         undo.on_failure(free_args, kernel, module)
-        dynamic_debug_setup(info, module)
+        await kernel[ModuleHost].formed(info, module)
+        undo.on_failure(kernel[ModuleHost].freed, module)
         ftrace_module_init(info, module)
         complete_formation(info, module)
         undo.on_failure(note_tables, kernel, module, None)
         await prepare_coming_module(info, module, undo)
         undo.on_failure(free_parameters, kernel, module)
         await parse_args(kernel, module)
-        mod_sysfs_setup(kernel, module)
+        await kernel[ModuleHost].show(info, module)
     kernel.vmalloc.free(info.copy.address)
     kernel.events.emit("free_copy", address=info.copy.address, size=info.copy.size)
     return module
@@ -368,24 +367,20 @@ def complete_formation(info: LoadInfo, module: Module) -> None:
 
 
 async def prepare_coming_module(info: LoadInfo, module: Module, undo: Unwind) -> None:
-    """Patch static branches and calls, then tell the notifiers.
+    """Let the rest of the kernel know.
 
     Raises:
         KernelError: What a notifier returned.
     """
-    kernel = info.kernel
+    host = info.kernel[ModuleHost]
 
     async def going() -> None:
         module.state = ModuleState.GOING
-        await kernel.notifiers.call("module", ModuleState.GOING, module.address)
+        await host.unwound(module)
 
-    patch_branches(info, module)
-    undo.on_failure(kernel[TraceEvents].going, module)
-    await kernel[TraceEvents].coming(module)
-    result = await kernel.notifiers.call_robust(
-        "module", ModuleState.COMING, ModuleState.GOING, module.address
-    )
-    if result:
+    try:
+        await host.coming(info, module, undo)
+    except KernelError:
         module.state = ModuleState.GOING
-        raise KernelError(-result, f"a module notifier refused {module.name}")
+        raise
     undo.on_failure(going)

@@ -38,7 +38,7 @@ def run(*words: str, stdin: str | None = None):
 def test_a_script(tmp_path):
     (tmp_path / "commands").write_text(SCRIPT)
     result = run("hello", "--batch", "-x", str(tmp_path / "commands"), "-ex", "p $_")
-    text = re.sub(r"0xffffffff82\w{6}", "PRINTK", result.stdout)
+    text = re.sub(r"0xffffffff80\w{6}", "PRINTK", result.stdout)
     assert text.split("\n")[2:] == [
         "hello_init () at samples/hello/hello.c:8",
         "8\t{",
@@ -176,7 +176,7 @@ def test_a_file_operation_is_stopped_in_when_a_program_uses_it():
         "36\t{",
         "$1 = (ssize_t (*)(struct file *, char *, size_t, loff_t *)) 0xffffffffc0000070 <echo_read>",
         "$2 = \"echo\", '\\000' <repeats 27 times>",
-        "0xffffffff82000200 in kmod_emu_return ()",
+        "0xffffffff80800200 in kmod_emu_return ()",
     ]
     assert answers[at + 5 : at + 8] == [
         "Value returned is $3 = 3",

@@ -34,7 +34,7 @@ def test_a_distributions_module_has_types_and_prototypes(talk):
 
 def test_functions_of_the_base_kernel_have_their_prototypes(talk):
     t = talk("hello")
-    assert t("p misc_register").startswith("$1 = {int (struct miscdevice *)} 0xffffffff82")
+    assert t("p misc_register").startswith("$1 = {int (struct miscdevice *)} 0xffffffff80")
     assert t("whatis _printk", "ptype kfree") == "type = int (const char *, ...)\ntype = void (const void *)"
 
 

@@ -30,14 +30,14 @@ def test_it_stops_at_the_first_instruction_of_init(talk):
 
 def test_breakpoint_on_an_export_and_finish(talk):
     t = talk("hello")
-    assert re.fullmatch(r"Breakpoint 1 at 0xffffffff82[0-9a-f]{6}", t("break _printk"))
+    assert re.fullmatch(r"Breakpoint 1 at 0xffffffff80[0-9a-f]{6}", t("break _printk"))
     assert t("tbreak *hello_init+5", "tbreak 0xffffffffc0005005", "delete 2 3").split("\n") == [
         "Temporary breakpoint 2 at 0xffffffffc0005005: file samples/hello/hello.c, line 9.",
         "Temporary breakpoint 3 at 0xffffffffc0005005: file samples/hello/hello.c, line 9.",
     ]
-    assert re.fullmatch(r"\nBreakpoint 1, 0xffffffff82\w{6} in _printk \(\)", t("continue"))
+    assert re.fullmatch(r"\nBreakpoint 1, 0xffffffff80\w{6} in _printk \(\)", t("continue"))
     frames = t("bt").split("\n")
-    assert re.fullmatch(r"#0  0xffffffff82\w{6} in _printk \(\)", frames[0])
+    assert re.fullmatch(r"#0  0xffffffff80\w{6} in _printk \(\)", frames[0])
     assert frames[1] == "#1  0xffffffffc0005011 in hello_init () at samples/hello/hello.c:9"
     assert t("up") == f'{frames[1]}\n9\t\tprintk(KERN_INFO "Hello world!\\n");'
     assert t("up") == "Initial frame selected; you can't go up."
@@ -159,7 +159,7 @@ def test_a_local_in_a_register_is_watched_by_stepping(talk):
         "",
         "Watchpoint 1 deleted because the program has left the block in",
         "which its expression is valid.",
-        "0xffffffff82000200 in kmod_emu_return ()",
+        "0xffffffff80800200 in kmod_emu_return ()",
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_local_on_the_stack_is_watched_until_its_function_returns(talk):
     assert t("continue").split("\n")[-3:] == [
         "Watchpoint 1 deleted because the program has left the block in",
         "which its expression is valid.",
-        "0xffffffff82000200 in kmod_emu_return ()",
+        "0xffffffff80800200 in kmod_emu_return ()",
     ]
     assert t("info b") == "No breakpoints or watchpoints."
 
@@ -249,7 +249,7 @@ def test_until_leaves_a_loop_and_advance_goes_somewhere(talk):
     t = talk("params")
     t("advance params.c:68", "until")
     assert t("until").split("\t")[0].endswith("69")
-    assert t("advance params_exit") == "0xffffffff82000200 in kmod_emu_return ()"
+    assert t("advance params_exit") == "0xffffffff80800200 in kmod_emu_return ()"
     assert t("advance params_exit").split("\n")[-2].startswith("params_exit () at")
 
 
@@ -285,7 +285,7 @@ def test_lists_and_disassembly(talk):
     code = t("disassemble").split("\n")
     assert code[0] == "Dump of assembler code for function hello_init:"
     assert code[1] == "=> 0xffffffffc0005000 <+0>:\tnopl   0x0(%rax,%rax,1)"
-    assert re.fullmatch(r"   0xffffffffc000500c <\+12>:\tcall   0xffffffff82\w{6} <_printk>", code[3])
+    assert re.fullmatch(r"   0xffffffffc000500c <\+12>:\tcall   0xffffffff80\w{6} <_printk>", code[3])
     assert code[-1] == "End of assembler dump."
     assert t("set disassembly-flavor intel", "x/2i $pc").split("\t")[-1].startswith("mov    rdi, ")
     assert t("info line").startswith(

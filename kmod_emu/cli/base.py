@@ -1,0 +1,63 @@
+"""Which base kernel a command's machine has: the stub, or a distribution's own."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.kmod.errors import ToolError
+from kmod_emu.text import tame
+
+if TYPE_CHECKING:
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+STUB = "stub"
+_INITCALLS = 670  # about so many has a distribution's kernel
+
+BASE = click.option(
+    "--kernel",
+    "base",
+    default=STUB,
+    show_default=True,
+    metavar="stub|VMLINUZ",
+    help="The base kernel: ours, or a distribution's, such as /boot/vmlinuz-6.1.0-56-amd64.",
+)
+LOADER = click.option(
+    "--loader",
+    type=click.Choice(["python", "kernel"]),
+    default="python",
+    show_default=True,
+    help="On a distribution's kernel, whose code loads modules: ours, or the kernel's own.",
+)
+
+
+def boot_base(
+    image: str, *, loader: str = "python", modules: str | None = None, sanitize: str = "off"
+) -> VmlinuxKernel:
+    """Boot the kernel of a vmlinuz, with a progress bar on a terminal.
+
+    Raises:
+        ToolError: It is none, or does not boot.
+    """
+    from kmod_emu.vmlinux.errors import BadImage, BootFailed
+    from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
+
+    bar = click.progressbar(
+        length=_INITCALLS, label="booting", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+    try:
+        with bar:
+            return VmlinuxKernel(
+                image,
+                loader=Loader(loader),
+                modules=modules,
+                sanitize=sanitize,
+                told=lambda initcall: bar.update(1),
+            )
+    except OSError as error:
+        raise ToolError(f"kmod-emu: {image}: {error.strerror}", USAGE_ERROR) from None
+    except (BadImage, BootFailed) as error:
+        raise ToolError(f"kmod-emu: {image}: {tame(str(error))}", USAGE_ERROR) from None

@@ -1,0 +1,49 @@
+"""The boot: what start_kernel() finds, the initcalls, and where it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.activation import Away
+from kmod_emu.kernel.vsprintf import vsnprintf
+from kmod_emu.vmlinux.frontier.table import Frontier
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.vsprintf import Arguments
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+frontier = Frontier(__name__)
+
+_FIRMWARE = "no firmware has left a memory map, a command line or tables"
+_INITCALLS = "each is told of with its result and time; those of absent hardware are left out"
+_END = "the machine is booted when the kernel would start the first program"
+
+
+@frontier.replace("void setup_arch(char **cmdline_p)", _FIRMWARE)
+async def setup_arch(kernel: VmlinuxKernel, cmdline_p: int) -> None:
+    """What is known of processor and memory (arch/x86/kernel/setup.c)."""
+    await kernel.boot.setup_arch(cmdline_p)
+
+
+@frontier.replace("int do_one_initcall(void *fn)", _INITCALLS)
+async def do_one_initcall(kernel: VmlinuxKernel, fn: int) -> int:
+    """One initcall (init/main.c)."""
+    return await kernel.boot.initcall(fn)
+
+
+@frontier.replace(
+    "int kernel_execve(const char *filename, const char *const *argv, const char *const *envp)", _END
+)
+def kernel_execve(kernel: VmlinuxKernel, filename: int, argv: int, envp: int) -> int:
+    """The first task has done its work and sleeps from here on (fs/exec.c)."""
+    kernel.boot.finished = True
+    kernel.sched.leave(Away.ASLEEP)
+    return 0
+
+
+@frontier.replace(
+    "void panic(const char *fmt, ...)", "a panic ends the machine: that is told, and nothing spins for ever"
+)
+def panic(kernel: VmlinuxKernel, fmt: bytes, args: Arguments) -> None:
+    """The machine stops for good (kernel/panic.c)."""
+    kernel.panics.panic(vsnprintf(fmt, args, kernel.format_context).decode("utf-8", "replace"))

@@ -1,0 +1,13 @@
+"""Every file that declares a part of the frontier: importing this fills the table."""
+
+import kmod_emu.handlers
+import kmod_emu.vmlinux.frontier.boot
+import kmod_emu.vmlinux.frontier.console
+import kmod_emu.vmlinux.frontier.entropy
+import kmod_emu.vmlinux.frontier.hardware
+import kmod_emu.vmlinux.frontier.memory
+import kmod_emu.vmlinux.frontier.rcu
+import kmod_emu.vmlinux.frontier.sched
+import kmod_emu.vmlinux.frontier.text
+import kmod_emu.vmlinux.frontier.time
+import kmod_emu.vmlinux.frontier.usermode  # noqa: F401

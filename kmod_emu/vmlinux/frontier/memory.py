@@ -1,0 +1,295 @@
+"""Memory: heap, pages, vmalloc, per-CPU memory, and what would walk page tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel import pages, slab, vmalloc
+from kmod_emu.kernel.layout import PAGE_OFFSET, STRUCT_PAGE_SIZE
+from kmod_emu.machine.memory import EXEC, PAGE_SHIFT, PAGE_SIZE, READ, WRITE
+from kmod_emu.vmlinux.frontier.table import Frontier
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+frontier = Frontier(__name__)
+
+_HEAP = "the heap is the machine's, so that its checkers see every object"
+_PAGES = "there is no memory map by a firmware to make zones of; pages are the machine's"
+_AREAS = "there are no page tables: a software MMU maps areas"
+_PERCPU = "the per-CPU area is one block of the machine's"
+
+_PAGE_RW, _PAGE_PRESENT, _PAGE_NX = 2, 1, 1 << 63
+_GFP_COMP = 0x40000
+_MAPCOUNT, _REFCOUNT = 48, 52  # in struct page, on all releases
+_HASH_BITS = 12
+
+frontier.shared(
+    _HEAP,
+    "kmem_cache_create_usercopy kmem_cache_destroy kmem_cache_shrink kmem_cache_alloc kmem_cache_alloc_lru"
+    " kmem_cache_alloc_node kmem_cache_alloc_bulk kmem_cache_free kmem_cache_free_bulk"
+    " __kmalloc __kmalloc_node kmalloc_trace kmalloc_node_trace kmem_cache_alloc_trace kmalloc_large"
+    " kmalloc_large_node kfree krealloc ksize __check_object_size",
+)
+frontier.nothing(_HEAP, "kmem_cache_init_late")
+
+
+@frontier.replace("void kmem_cache_init(void)", _HEAP)
+def kmem_cache_init(kernel: KernelCore) -> None:
+    """The table of kmalloc()'s caches (mm/slub.c)."""
+    slab.kmalloc_caches(kernel, kernel.symbol("kmalloc_caches"))
+
+
+@frontier.replace(
+    "void *__kmalloc_node_track_caller(size_t size, gfp_t flags, int node, unsigned long caller)", _HEAP
+)
+def __kmalloc_node_track_caller(kernel: KernelCore, size: int, flags: int, node: int, caller: int) -> int:
+    """kmalloc() for somebody else (mm/slab_common.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+@frontier.replace("size_t __ksize(const void *object)", _HEAP)
+def __ksize(kernel: KernelCore, object: int) -> int:
+    """Usable size of an object (mm/slab_common.c)."""
+    return slab.ksize(kernel, object)
+
+
+# --- pages --------------------------------------------------------------------------------------------
+
+
+@frontier.replace(
+    "struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, void *nodemask)", _PAGES
+)
+async def __alloc_pages(kernel: KernelCore, gfp: int, order: int, preferred_nid: int, nodemask: int) -> int:
+    """2^order pages with one reference (mm/page_alloc.c)."""
+    address = kernel.pages.allocate(order)
+    if not address:
+        return 0
+    page = pages.virt_to_page(address)
+    kernel.memory.clear(page, STRUCT_PAGE_SIZE << order)
+    for each in range(page, page + (STRUCT_PAGE_SIZE << order), STRUCT_PAGE_SIZE):
+        kernel.memory.write_u32(each + _MAPCOUNT, 0xFFFF_FFFF)
+    kernel.memory.write_u32(page + _REFCOUNT, 1)
+    if gfp & _GFP_COMP and order:
+        await kernel.call_guest(kernel.symbol("prep_compound_page"), page, order)
+    return page
+
+
+@frontier.replace("void free_unref_page(struct page *page, unsigned int order)", _PAGES)
+def free_unref_page(kernel: KernelCore, page: int, order: int) -> None:
+    """The last reference to pages is gone (mm/page_alloc.c)."""
+    kernel.pages.free(pages.page_to_virt(page))
+
+
+@frontier.replace("void __free_pages_ok(struct page *page, unsigned int order, int fpi_flags)", _PAGES)
+def __free_pages_ok(kernel: KernelCore, page: int, order: int, fpi_flags: int) -> None:
+    """The last reference to many pages is gone (mm/page_alloc.c)."""
+    kernel.pages.free(pages.page_to_virt(page))
+
+
+@frontier.replace("void free_unref_page_list(struct list_head *list)", _PAGES)
+def free_unref_page_list(kernel: KernelCore, list: int) -> None:
+    """Free the pages on a list (mm/page_alloc.c)."""
+    memory = kernel.memory
+    entry, lru = memory.read_u64(list), kernel.profile.offset("page", "lru")
+    while entry != list:
+        following = memory.read_u64(entry)
+        kernel.pages.free(pages.page_to_virt(entry - lru))
+        entry = following
+    memory.write_u64(list, list)
+    memory.write_u64(list + 8, list)
+
+
+@frontier.replace(
+    "unsigned long __alloc_pages_bulk(gfp_t gfp, int nid, void *mask, int nr, void *list, void **array)",
+    _PAGES,
+)
+async def __alloc_pages_bulk(
+    kernel: KernelCore, gfp: int, nid: int, mask: int, nr: int, list: int, array: int
+) -> int:
+    """Many single pages: as with memory short, one, and the caller asks again (mm/page_alloc.c)."""
+    if list or not array:
+        return 0
+    done = 0
+    for index in range(nr):
+        slot = array + 8 * index
+        if not kernel.memory.read_u64(slot):
+            page = await __alloc_pages(kernel, gfp, 0, nid, mask)
+            if not page:
+                break
+            kernel.memory.write_u64(slot, page)
+        done += 1
+    return done
+
+
+# --- areas --------------------------------------------------------------------------------------------
+
+frontier.shared(
+    _AREAS,
+    "vmalloc_to_page vmalloc_to_pfn vmap vunmap vm_map_ram vm_unmap_ram ioremap ioremap_wc ioremap_uc"
+    " ioremap_cache ioremap_prot iounmap",
+)
+frontier.nothing(
+    _AREAS,
+    "vmalloc_init flush_tlb_all flush_tlb_kernel_range flush_tlb_one_kernel vm_unmap_aliases kernel_map_pages"
+    " init_espfix_bsp pti_init mark_rodata_ro free_initmem",
+)
+
+
+def _define_vfree() -> None:
+    for name in ("vfree", "vfree_atomic"):
+
+        @frontier.replace(f"void {name}(const void *addr)", _AREAS)
+        def vfree(kernel: VmlinuxKernel, addr: int) -> None:
+            """Free an area, of data or of a module (mm/vmalloc.c)."""
+            kernel.areas.forget(addr)
+            if addr >= kernel.modules_start and kernel.module_area.free(addr):
+                return
+            vmalloc.vfree(kernel, addr)
+
+
+_define_vfree()
+
+
+@frontier.replace(
+    "void *__vmalloc_node_range(unsigned long size, unsigned long align, unsigned long start,"
+    " unsigned long end, gfp_t gfp_mask, unsigned long prot, unsigned long vm_flags, int node, void *caller)",
+    _AREAS,
+)
+def __vmalloc_node_range(
+    kernel: KernelCore,
+    size: int,
+    align: int,
+    start: int,
+    end: int,
+    gfp: int,
+    prot: int,
+    flags: int,
+    node: int,
+    caller: int,
+) -> int:
+    """Virtually contiguous memory; between the addresses of modules it is that of modules (mm/vmalloc.c)."""
+    area = kernel.module_area if start >= kernel.modules_start else kernel.vmalloc
+    return area.allocate(size, READ | WRITE, max(align, PAGE_SIZE))
+
+
+@frontier.replace("struct vm_struct *find_vm_area(const void *addr)", _AREAS)
+def find_vm_area(kernel: VmlinuxKernel, addr: int) -> int:
+    """The description of an area, made when somebody asks for it (mm/vmalloc.c)."""
+    return kernel.areas.describe(addr)
+
+
+@frontier.replace(
+    "int change_page_attr_set_clr(unsigned long *addr, int numpages, u64 mask_set, u64 mask_clr,"
+    " int force_split, int in_flag, void *pages)",
+    _AREAS,
+)
+def change_page_attr_set_clr(
+    kernel: KernelCore,
+    addr: int,
+    numpages: int,
+    mask_set: int,
+    mask_clr: int,
+    force: int,
+    in_flag: int,
+    pages: int,
+) -> int:
+    """What set_memory_ro() and its kin come down to (arch/x86/mm/pat/set_memory.c)."""
+    if in_flag:
+        return 0
+    start = kernel.memory.read_u64(addr)
+    for place in range(start, start + numpages * PAGE_SIZE, PAGE_SIZE):
+        _change(kernel, place, mask_set, mask_clr)
+    return 0
+
+
+def _change(kernel: KernelCore, place: int, mask_set: int, mask_clr: int) -> None:
+    try:
+        arena = kernel.memory.arena_of(place)
+    except LookupError:
+        return
+    if arena.base == PAGE_OFFSET:
+        return
+    perms = before = arena.perms[(place - arena.base) >> PAGE_SHIFT]
+    if mask_clr & _PAGE_RW:
+        perms &= ~WRITE
+    if mask_set & _PAGE_RW:
+        perms |= WRITE
+    if mask_clr & _PAGE_NX:
+        perms |= EXEC
+    if mask_set & _PAGE_NX:
+        perms &= ~EXEC
+    if perms != before:
+        kernel.memory.protect(place, PAGE_SIZE, perms)
+
+
+# --- per-CPU memory -----------------------------------------------------------------------------------
+
+frontier.shared(_PERCPU, "free_percpu")
+
+
+@frontier.replace("void *pcpu_alloc(size_t size, size_t align, bool reserved, gfp_t gfp)", _PERCPU)
+def pcpu_alloc(kernel: KernelCore, size: int, align: int, reserved: int, gfp: int) -> int:
+    """Allocate a per-CPU variable (mm/percpu.c)."""
+    return kernel.percpu.allocate(size, max(align, 8), reserved=bool(reserved))
+
+
+@frontier.replace("bool __is_kernel_percpu_address(unsigned long addr, unsigned long *can_addr)", _PERCPU)
+def __is_kernel_percpu_address(kernel: KernelCore, addr: int, can_addr: int) -> int:
+    """Whether an address is of the kernel's own per-CPU variables (mm/percpu.c)."""
+    offset = addr - kernel.percpu.base
+    if not 0 <= offset < kernel.profile.static_percpu_size:
+        return 0
+    if can_addr:
+        kernel.memory.write_u64(can_addr, offset + kernel.percpu.base)
+    return 1
+
+
+frontier.nothing(_PERCPU, "setup_per_cpu_areas setup_per_cpu_pageset percpu_enable_async")
+
+# --- before there is a heap ---------------------------------------------------------------------------
+
+
+@frontier.replace(
+    "void *memblock_alloc_internal(u64 size, u64 align, u64 min, u64 max, int nid, bool exact)", _PAGES
+)
+def memblock_alloc_internal(
+    kernel: KernelCore, size: int, align: int, min: int, max: int, nid: int, exact: int
+) -> int:
+    """Memory before there is a heap (mm/memblock.c)."""
+    return kernel.heap.kmalloc(size)
+
+
+frontier.nothing(
+    _PAGES,
+    "memblock_free memblock_phys_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
+    " build_all_zonelists page_alloc_init_late init_mm_internals poking_init kfence_alloc_pool kfence_init"
+    " page_ext_init stack_depot_early_init page_writeback_init",
+)
+
+
+@frontier.replace(
+    "void *alloc_large_system_hash(const char *tablename, unsigned long bucketsize, unsigned long numentries,"
+    " int scale, int flags, unsigned int *_hash_shift, unsigned int *_hash_mask, unsigned long low_limit,"
+    " unsigned long high_limit)",
+    _PAGES,
+)
+def alloc_large_system_hash(
+    kernel: KernelCore,
+    tablename: int,
+    bucketsize: int,
+    numentries: int,
+    scale: int,
+    flags: int,
+    shift: int,
+    mask: int,
+    low_limit: int,
+    high_limit: int,
+) -> int:
+    """A table of 4,096 buckets: the machine is small (mm/page_alloc.c)."""
+    if shift:
+        kernel.memory.write_u32(shift, _HASH_BITS)
+    if mask:
+        kernel.memory.write_u32(mask, (1 << _HASH_BITS) - 1)
+    return kernel.vmalloc.allocate(bucketsize << _HASH_BITS)

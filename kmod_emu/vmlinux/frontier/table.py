@@ -1,0 +1,80 @@
+"""The declared table: which functions of a distribution's kernel Python serves instead, and why.
+
+A declaration names functions by their symbols. A kernel that has no function of a name leaves the declaration
+out, so one table serves all releases. There are three kinds:
+
+- `shared`: the handler of the stub base kernel, under the same name, serves the function;
+- `replace`: a handler of its own does, declared as an export is (kernel/exports.py);
+- `nothing`: the function has nothing to do on this machine and returns 0 at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from kmod_emu.kernel.exports import Fidelity, Handler, registered, symbol_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kmod_emu.kernel.kernel import KernelCore
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class Replaced(NamedTuple):
+    """One row: a function, what serves it, the file that says so, and why it is not the kernel's own."""
+
+    name: str
+    handler: Handler
+    subsystem: str
+    reason: str
+
+
+_table: dict[str, Replaced] = {}  # filled while modules are imported, constant afterwards
+
+
+class Frontier:
+    """The rows of one subsystem.
+
+    Args:
+        module: `__name__` of the file.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._subsystem = module.rpartition(".")[2]
+
+    def shared(self, reason: str, names: str) -> None:
+        """Functions, separated by blanks, that the handlers of the stub kernel serve."""
+        for name in names.split():
+            self._add(name, registered()[name], reason)
+
+    def nothing(self, reason: str, names: str) -> None:
+        """Functions that have nothing to do here."""
+        for name in names.split():
+            self._add(name, Handler(name, f"long {name}(void)", _nothing, Fidelity.APPROXIMATE), reason)
+
+    def replace(self, prototype: str, reason: str, fidelity: Fidelity = Fidelity.EXACT) -> Callable[[F], F]:
+        """Decorator: the function serves the one that `prototype` declares."""
+
+        def register(function: F) -> F:
+            name = symbol_name(prototype)
+            self._add(name, Handler(name, prototype, function, fidelity), reason)
+            return function
+
+        return register
+
+    def _add(self, name: str, handler: Handler, reason: str) -> None:
+        if name in _table:
+            raise ValueError(f"{name} is declared twice: in {_table[name].subsystem} and {self._subsystem}")
+        _table[name] = Replaced(name, handler, self._subsystem, reason)
+
+
+def _nothing(kernel: KernelCore) -> int:
+    """Nothing to do."""
+    return 0
+
+
+def declared() -> dict[str, Replaced]:
+    """All rows that imported files have declared, by the function's name."""
+    return _table

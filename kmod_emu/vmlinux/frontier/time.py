@@ -1,0 +1,48 @@
+"""Time: clocks, timers, delays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.vmlinux.frontier.table import Frontier
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+frontier = Frontier(__name__)
+
+_PENDING_ONLY, _REDUCE = 1, 2  # MOD_TIMER_*
+_CLOCK = "time is virtual: it passes with work done and jumps when everybody sleeps"
+_TIMERS = "timers are events in the agenda of virtual time, which jumps from one to the next"
+
+frontier.shared(
+    _CLOCK,
+    "ktime_get ktime_get_raw ktime_get_with_offset ktime_get_coarse_with_offset ktime_get_seconds"
+    " ktime_get_real_seconds ktime_get_ts64 ktime_get_real_ts64 ktime_get_raw_ts64 ktime_get_coarse_ts64"
+    " ktime_get_coarse_real_ts64 ktime_get_mono_fast_ns ktime_get_raw_fast_ns ktime_get_boot_fast_ns"
+    " ktime_get_real_fast_ns sched_clock __udelay __ndelay __const_udelay",
+)
+frontier.nothing(
+    _CLOCK,
+    "timekeeping_init time_init tick_init sched_clock_init calibrate_delay x86_late_time_init"
+    " timekeeping_notify clocksource_done_booting tsc_init",
+)
+frontier.shared(
+    _TIMERS,
+    "add_timer_on try_to_del_timer_sync del_timer del_timer_sync timer_delete timer_delete_sync"
+    " timer_shutdown timer_shutdown_sync hrtimer_start_range_ns hrtimer_try_to_cancel hrtimer_active"
+    " __hrtimer_get_remaining",
+)
+
+
+@frontier.replace(
+    "int __mod_timer(struct timer_list *timer, unsigned long expires, unsigned int options)", _TIMERS
+)
+def __mod_timer(kernel: KernelCore, timer: int, expires: int, options: int) -> int:
+    """Arm a timer, or change one that is armed (kernel/time/timer.c)."""
+    timers = kernel.timers
+    if options & _PENDING_ONLY and not timers.pending(timer):
+        return 0
+    if options & _REDUCE and timers.pending(timer) and timers.expires(timer) <= expires:
+        return 1
+    return int(timers.arm(timer, expires))

@@ -1,0 +1,173 @@
+"""`VmlinuxKernel`: a machine whose base kernel is a distribution's own."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmod_emu.abi import profile as profiles
+from kmod_emu.api import Kernel
+from kmod_emu.fs.mount import mount_all
+from kmod_emu.kernel import layout
+from kmod_emu.kernel.dispatch import Dispatcher
+from kmod_emu.kernel.exports import Fidelity, Handler
+from kmod_emu.kernel.faults import Tables
+from kmod_emu.kernel.image import load_image
+from kmod_emu.kernel.symbols import SymbolTable
+from kmod_emu.module.host import ModuleHost
+from kmod_emu.module.modules import Modules
+from kmod_emu.vmlinux import facts, kallsyms
+from kmod_emu.vmlinux.areas import Areas
+from kmod_emu.vmlinux.boot import Boot, Initcall
+from kmod_emu.vmlinux.build import from_image
+from kmod_emu.vmlinux.errors import BadImage
+from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
+from kmod_emu.vmlinux.frontier.table import declared
+from kmod_emu.vmlinux.mapping import kernel_end, map_sections
+from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
+from kmod_emu.vmlinux.syscalls import MODULE_CALLS, system_calls
+from kmod_emu.vmlinux.tasks import VmlinuxTasks
+from kmod_emu.vmlinux.vmlinux import Vmlinux
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from kmod_emu.fs.procfs import Procfs
+    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.vmlinux.frontier.table import Replaced
+
+_JUMP = 0xE9
+_PERCPU = ".data..percpu"
+_GET_TIME = 48  # in struct hrtimer_clock_base
+
+
+class Loader(Enum):
+    """Whose code loads modules: this program's, or the kernel's own."""
+
+    PYTHON = "python"
+    KERNEL = "kernel"
+
+
+class VmlinuxKernel(Kernel):
+    """A booted machine with the kernel of a vmlinuz: its own code runs, all but the frontier (frontier/).
+
+    Args:
+        image: Path of a vmlinuz or vmlinux file, or its bytes.
+        loader: Whose code loads modules.
+        told: Called with each initcall of the boot when it has returned.
+        permissive: Go on after an initcall that died, without it.
+        modules: A directory of modules with modules.dep and its kin.
+        sanitize: As for `Kernel`; the checks look at the whole call trace at each allocation of the kernel's.
+
+    Attributes:
+        frontier: The functions of this kernel that Python serves.
+
+    Raises:
+        BadImage: It is no kernel, or of another machine, or has no symbols.
+        BootFailed: It did not come to the point where it would run the first program.
+    """
+
+    tasks: VmlinuxTasks
+
+    def __init__(
+        self,
+        image: str | os.PathLike[str] | bytes,
+        *,
+        loader: Loader = Loader.PYTHON,
+        told: Callable[[Initcall], None] | None = None,
+        permissive: bool = False,
+        modules: str | os.PathLike[str] | None = None,
+        sanitize: str = "off",
+    ) -> None:
+        blob = image if isinstance(image, bytes) else Path(image).read_bytes()
+        self.vmlinux = Vmlinux.from_image(blob)
+        found = kallsyms.find(self.vmlinux)
+        if found is None:
+            raise BadImage("a kernel image without symbols (kallsyms): its functions cannot be found")
+        self._kallsyms: dict[str, tuple[int, str]] = {}
+        for symbol in found:
+            self._kallsyms.setdefault(symbol.name, (symbol.address, symbol.kind))
+        release = facts.identify(self.vmlinux, found).release
+        self.kernel_size = kernel_end(self.vmlinux) - layout.START_KERNEL_MAP
+        self.loader = loader
+        self.boot = Boot(self, told)
+        super().__init__(
+            _profile(release, blob), permissive=permissive, smap=False, modules=modules, sanitize=sanitize
+        )
+
+    # --- the base kernel ------------------------------------------------------------------------------
+
+    def _load_base(self) -> None:
+        map_sections(self.vmlinux, self.memory)
+        self.symbols = SymbolTable(self.profile, self._kallsyms)
+        self.traps = Dispatcher(self, load_image().traps)
+        self.frontier: list[Replaced] = [row for name, row in declared().items() if name in self._kallsyms]
+        slots = self.traps.bind_all([row.handler for row in self.frontier])
+        for row, slot in zip(self.frontier, slots, strict=True):
+            entry = self.symbol(row.name)
+            distance = slot - (entry + 5)
+            self.memory.write(entry, bytes([_JUMP]) + distance.to_bytes(4, "little", signed=True))
+        self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
+
+    def _make_tasks(self) -> VmlinuxTasks:
+        return VmlinuxTasks(self)
+
+    def _start_base(self) -> None:
+        """The per-CPU variables of the one processor, and what start_kernel() has to find."""
+        memory, percpu = self.memory, self.percpu
+        contents = self.vmlinux.contents(_PERCPU)
+        memory.write(percpu.address(self.profile.static_percpu_start), contents)
+        memory.write_u64(percpu.address(self.symbol("this_cpu_off")), percpu.base)
+        memory.write_u64(self.symbol("__per_cpu_offset"), percpu.base)
+        memory.write_u64(self.symbol("phys_base"), memory.arena_of(layout.START_KERNEL_MAP).paddr)
+        clocks = self.symbol("hrtimer_bases")  # the first thing in it that points to ktime_get() is a clock's
+        first = contents.index(self.symbol("ktime_get").to_bytes(8, "little"), clocks)
+        self.hrtimers.bases = percpu.address(first - _GET_TIME)
+        self.faults.tables["vmlinux"] = Tables(self._section("__bug_table"), self._section("__ex_table"))
+        self._set_module_bounds()
+        self.areas = Areas(self)
+        self.sched.on("task_dead", self.tasks.put)
+
+    def _section(self, name: str) -> tuple[int, int]:
+        section = self.vmlinux.section(name)
+        return (section.address, section.size) if section else (0, 0)
+
+    def _set_module_bounds(self) -> None:
+        """Where the kernel looks for modules by address; its own loader widens that module by module."""
+        tree = self.symbol("mod_tree")
+        lowest = tree + self.memory.read(tree, 64).index(b"\xff" * 8)  # addr_min of no modules, then addr_max
+        self.memory.write_u64(lowest, self.modules_start)
+        self.memory.write_u64(lowest + 8, self.modules_start + layout.MODULES_SIZE)
+
+    # --- what is on it --------------------------------------------------------------------------------
+
+    def _install(self, modules: str | None) -> Procfs:
+        """Boot, then add what modules belong to: the loader, and the machine's own view of files."""
+        self.boot.run()
+        self.add(VmlinuxModules(self), Modules)
+        self.add(VmlinuxHost(self), ModuleHost)
+        self._install_beside_modules(modules)
+        procfs, _ = mount_all(self)
+        self.own_syscalls.update(system_calls(self))
+        if self.loader is Loader.PYTHON:
+            for number in MODULE_CALLS:
+                del self.own_syscalls[number]
+        return procfs
+
+
+def _profile(release: str, blob: bytes) -> profiles.Profile:
+    """The profile of exactly this kernel: the one that is known, else one made of the image."""
+    try:
+        found = profiles.load(release)
+    except LookupError:
+        found = None
+    if found is not None and found.release == release:
+        return found
+    return profiles.Profile.from_bytes(from_image(blob))
+
+
+def _parked(kernel: KernelCore, data: int) -> int:
+    """What a task begins with that Python drives: it never gets there."""
+    raise AssertionError("a task runs that Python drives")

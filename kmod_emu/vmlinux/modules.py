@@ -1,0 +1,143 @@
+"""Modules on the real kernel: what the loader brings about is told to the kernel's own subsystems."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kmod_emu.abi import lists
+from kmod_emu.errors import KernelError
+from kmod_emu.module.host import ModuleHost
+from kmod_emu.module.modules import Module, Modules, ModuleState
+
+if TYPE_CHECKING:
+    from kmod_emu.module.load import LoadInfo
+    from kmod_emu.module.unwind import Unwind
+
+_NOTIFY_STOP_MASK, _NOTIFY_OK = 0x8000, 1
+_KOBJ_ADD = 0
+_LOAD_INFO = struct.Struct("<QQQQQQQ")  # name, mod, hdr, len, sechdrs, secstrings, strtab
+_LOAD_INFO_SIZE = 256
+_SHDR_SIZE, _SH_FLAGS, _E_SHOFF, _E_SHSTRNDX = 64, 8, 40, 62
+
+
+class VmlinuxModules(Modules):
+    """The list of modules, and beside it who uses whom, which sysfs shows as links."""
+
+    def insert(self, module: Module) -> None:
+        """Put a module at the head of the list."""
+        for member in ("source_list", "target_list"):
+            lists.init(self._kernel.memory, module.view.addressof(member))
+        super().insert(module)
+
+    def use(self, user: Module, owner: Module) -> None:
+        """`user` imports from `owner`: a struct module_use on the lists of both."""
+        if owner in user.uses:
+            return
+        super().use(user, owner)
+        memory = self._kernel.memory
+        layout = self._kernel.profile.struct("module_use")
+        use = self._kernel.view("module_use", self._kernel.heap.kmalloc(layout.size))
+        use.source, use.target = user.address, owner.address
+        lists.add(memory, use.addressof("source_list"), owner.view.addressof("source_list"))
+        lists.add(memory, use.addressof("target_list"), user.view.addressof("target_list"))
+
+    def drop_uses(self, module: Module) -> None:
+        """Give back the references on dependencies."""
+        super().drop_uses(module)
+        memory, head = self._kernel.memory, module.view.addressof("target_list")
+        if not memory.read_u64(head):  # it never came on the list of modules
+            return
+        offset = self._kernel.profile.offset("module_use", "target_list")
+        for entry in list(lists.walk(memory, head)):
+            use = self._kernel.view("module_use", entry - offset)
+            lists.delete(memory, use.addressof("source_list"))
+            lists.delete(memory, use.addressof("target_list"))
+            self._kernel.heap.kfree(use.address)
+
+
+class VmlinuxHost(ModuleHost):
+    """The rest of a distribution's kernel, as the loader sees it."""
+
+    def _chain(self) -> int:
+        return self._kernel.symbol("module_notify_list")
+
+    async def _call(self, name: str, *arguments: int) -> int:
+        return await self._kernel.call_guest_int(self._kernel.symbol(name), *arguments)
+
+    async def formed(self, info: LoadInfo, module: Module) -> None:
+        """The kernel finds modules by address in a tree."""
+        await self._call("mod_tree_insert", module.address)
+
+    async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
+        """The kernel's own notifiers patch static branches and calls, and enter trace events.
+
+        Raises:
+            KernelError: What a notifier returned.
+        """
+        result = await self._call(
+            "blocking_notifier_call_chain_robust",
+            self._chain(),
+            ModuleState.COMING,
+            ModuleState.GOING,
+            module.address,
+        )
+        if (result := result & ~_NOTIFY_STOP_MASK) > _NOTIFY_OK:
+            raise KernelError(result - _NOTIFY_OK, f"a module notifier refused {module.name}")
+
+    async def _notify(self, state: ModuleState, module: Module) -> None:
+        await self._call("blocking_notifier_call_chain", self._chain(), state, module.address)
+
+    async def unwound(self, module: Module) -> None:
+        """A later step refused."""
+        await self._notify(ModuleState.GOING, module)
+
+    async def live(self, module: Module) -> None:
+        """Init has returned."""
+        await self._notify(ModuleState.LIVE, module)
+        await self._call("kobject_uevent", module.view.addressof("mkobj"), _KOBJ_ADD)
+
+    async def going(self, module: Module) -> None:
+        """Exit has run, or init has failed."""
+        await self._notify(ModuleState.GOING, module)
+
+    async def show(self, info: LoadInfo, module: Module) -> None:
+        """Make the module's directory in sysfs.
+
+        Raises:
+            KernelError: What mod_sysfs_setup() returned.
+        """
+        kernel, view = self._kernel, module.view
+        place = kernel.heap.kmalloc(_LOAD_INFO_SIZE)
+        kernel.memory.write(place, self._load_info(info, module))
+        result = await self._call("mod_sysfs_setup", module.address, place, view.kp, view.num_kp)
+        kernel.heap.kfree(place)
+        if result < 0:
+            raise KernelError(-result, f"{module.name} has no directory in /sys/module")
+        module.in_sysfs = True
+        kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
+
+    def _load_info(self, info: LoadInfo, module: Module) -> bytes:
+        """Struct load_info over the temporary copy, whose section headers get what became of them."""
+        memory, copy = self._kernel.memory, info.copy
+        headers = copy.address + memory.read_u64(copy.address + _E_SHOFF)
+        for index, section in enumerate(info.image.sections):
+            if index:
+                fields = struct.pack("<QQ", section.flags, section.address)
+                memory.write(headers + index * _SHDR_SIZE + _SH_FLAGS, fields)
+        names = copy.address + info.image.sections[memory.read_u16(copy.address + _E_SHSTRNDX)].offset
+        name = module.view.addressof("name")
+        return _LOAD_INFO.pack(name, module.address, copy.address, copy.size, headers, names, 0)
+
+    async def hide(self, module: Module) -> None:
+        """Remove it."""
+        if self._kernel.memory.read_u64(module.view.addressof("mkobj")):  # the kobject's name
+            await self._call("mod_sysfs_teardown", module.address)
+
+    async def init_freed(self, module: Module) -> None:
+        """Addresses in its init belong to nobody from here on."""
+        await self._call("mod_tree_remove_init", module.address)
+
+    async def freed(self, module: Module) -> None:
+        """Its addresses belong to nobody from here on."""
+        await self._call("mod_tree_remove", module.address)

@@ -1,0 +1,144 @@
+"""Tasks of the real kernel: its own copy_process() makes them and its do_exit() ends them.
+
+What the scheduler keeps of each is a `Task`, which begins in wake_up_new_task() and ends at the last switch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.kernel.mm import MemoryMap
+from kmod_emu.kernel.percpu import PREEMPT_ENABLED
+from kmod_emu.kernel.schedule import TASK_RUNNING, set_task_state
+from kmod_emu.kernel.tasks import PT_REGS_SIZE, Task, Tasks
+from kmod_emu.uapi.capability import ALL_CAPABILITIES
+
+if TYPE_CHECKING:
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+_FORK_FRAME = 56  # struct inactive_task_frame, below the registers of user space
+_FRAME_R12, _FRAME_BX = 24, 32  # ... in which copy_thread() leaves argument and function
+_SIGCHLD = 17
+
+
+class VmlinuxTask(Task):
+    """A task whose name is the kernel's own business."""
+
+    @property
+    def comm(self) -> str:
+        """Its name."""
+        return self.kernel.view("task_struct", self.address).text("comm")
+
+    @comm.setter
+    def comm(self, name: str) -> None:
+        """It is in guest memory already."""
+
+
+class VmlinuxTasks(Tasks):
+    """All tasks of the machine."""
+
+    _kernel: VmlinuxKernel
+
+    def _first_tasks(self) -> None:
+        kernel = self._kernel
+        self._preempt: dict[int, int] = {}  # preempt counts of those that do not run, by address
+        self._last: Task | None = None
+        self.init_task = self.init = self._adopt(kernel.symbol("init_task"))
+
+    def _adopt(self, address: int) -> Task:
+        """The `Task` of a task_struct."""
+        view = self._kernel.view("task_struct", address)
+        task = VmlinuxTask(self._kernel, address, view.stack, view.pid, view.text("comm"))
+        self.by_pid[task.pid] = task
+        return task
+
+    def born(self, address: int) -> None:
+        """copy_process() has made a task: it begins with the function that it was made for."""
+        kernel = self._kernel
+        task = self._adopt(address)
+        set_task_state(kernel, task, TASK_RUNNING)
+        if task.pid == 1:
+            self.init = task
+        frame = task.stack + THREAD_SIZE - PT_REGS_SIZE - _FORK_FRAME
+        function = kernel.memory.read_u64(frame + _FRAME_BX)
+        if function == kernel.parked:
+            task.finish()
+            return
+        task.resume_at(function, rdi=kernel.memory.read_u64(frame + _FRAME_R12))
+        kernel.sched.enqueue(task)
+
+    def create_thread(self, name: str) -> Task:
+        """A task without user memory, which does what Python tells it."""
+        return self._make(name)
+
+    def create(self, comm: str, uid: int = 0, gid: int = 0, capabilities: int | None = None) -> Task:
+        """A new process, child of init."""
+        task = self._make(comm)
+        self._kernel.sched.run(task, self._give_mm(task))
+        task.set_ids(uid, gid, capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES)
+        return task
+
+    def _make(self, comm: str) -> Task:
+        """What init makes; it does not begin by itself."""
+        kernel = self._kernel
+        clone = kernel.symbol(
+            "user_mode_thread" if kernel.symbols.internal("user_mode_thread") else "kernel_thread"
+        )
+        pid = kernel.sched.run(self.init, kernel.call_guest_int(clone, kernel.parked, 0, _SIGCHLD))
+        task = self.by_pid[pid]
+        self.rename(task, comm)
+        return task
+
+    async def _give_mm(self, task: Task) -> None:
+        task.mm = MemoryMap(self._kernel)
+        task.mm.address = await self._kernel.call_guest(self._kernel.symbol("mm_alloc"))
+        view = self.view(task)
+        view.mm = view.active_mm = task.mm.address
+        self.switched(task)
+
+    def exit(self, task: Task) -> None:
+        """The last switch away from a task; or the end of a process, which its own do_exit() brings about."""
+        kernel = self._kernel
+        if task is self.init_task:
+            return
+        if not kernel.view("task_struct", task.address).get("exit_state"):
+            kernel.sched.run(task, kernel.call_guest(kernel.symbol("do_exit"), 0))
+            return
+        del self.by_pid[task.pid]
+        self._preempt.pop(task.address, None)
+        task.dead = True
+        task.mm = None
+        kernel.sched.forget(task)
+        kernel.sched.agenda.post(kernel.clock.now_ns, "task_dead", task.address)
+
+    async def put(self, address: int) -> None:
+        """finish_task_switch() of a task that is dead."""
+        kernel = self._kernel
+        await kernel.call_guest(kernel.symbol("put_task_stack"), address)
+        await kernel.call_guest(kernel.symbol("put_task_struct_rcu_user"), address)
+
+    def died(self, task: Task) -> None:
+        """An oops ended a task."""
+
+    def switched(self, task: Task) -> None:
+        """The processor now runs `task`."""
+        kernel = self._kernel
+        if self._last is not None and self._last is not task:
+            self._preempt[self._last.address] = kernel.percpu.read("__preempt_count", 4)
+            kernel.percpu.write("__preempt_count", self._preempt.pop(task.address, PREEMPT_ENABLED), 4)
+        self._last = task
+        kernel.percpu.write("current_task", task.address, 8)
+        if kernel.memory.user is not task.space:
+            kernel.memory.user = task.space
+            kernel.cpu.flush_tlb()
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {**super().save(), "preempt": list(self._preempt.items())}
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._last = None
+        super().load(state)
+        self._preempt = dict(state["preempt"])

@@ -1,0 +1,41 @@
+"""A distribution's kernel that is installed, booted once for all tests of a worker."""
+
+import glob
+import os
+
+import pytest
+
+from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+IMAGES = "/boot/vmlinuz-6.1.0-*-amd64"
+
+
+@pytest.fixture(scope="session")
+def vmlinuz():
+    """Path of the newest of Debian's 6.1 kernels whose modules are installed too."""
+    for path in sorted(glob.glob(IMAGES), key=os.path.getmtime, reverse=True):
+        if os.path.isdir(f"/lib/modules/{path.partition('-')[2]}/kernel") and os.access(path, os.R_OK):
+            return path
+    pytest.skip("no kernel of Debian's is installed (linux-image-amd64)")
+
+
+@pytest.fixture(scope="session")
+def distribution_module(vmlinuz):
+    """Path of one of the kernel's modules, by its path without `.ko` below kernel/."""
+    root = f"/lib/modules/{vmlinuz.partition('-')[2]}/kernel"
+    return lambda name: f"{root}/{name}.ko"
+
+
+@pytest.fixture(scope="session")
+def booted(vmlinuz):
+    """A machine with it, and the moment after its boot."""
+    machine = VmlinuxKernel(vmlinuz)
+    return machine, machine.snapshot()
+
+
+@pytest.fixture
+def real(booted):
+    """The machine, just booted."""
+    machine, moment = booted
+    machine.restore(moment)
+    return machine

@@ -1,0 +1,24 @@
+"""The table of functions that Python serves instead of the kernel."""
+
+from kmod_emu.kernel.layout import TRAP_BASE, TRAP_SPACE
+from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
+from kmod_emu.vmlinux.frontier.table import declared
+
+
+def test_every_row_has_a_reason_and_a_subsystem():
+    for row in declared().values():
+        assert len(row.reason) > 20, row.name
+        assert row.subsystem in {"memory", "sched", "time", "rcu", "text", "console", "entropy", "boot",
+                                 "hardware", "usermode"}  # fmt: skip
+
+
+def test_functions_enter_python_by_a_jump(real):
+    place = real.symbol("__schedule")
+    assert real.memory.read_u8(place) == 0xE9
+    target = place + 5 + int.from_bytes(real.memory.read(place + 1, 4), "little", signed=True)
+    assert TRAP_BASE <= target < TRAP_BASE + TRAP_SPACE
+
+
+def test_most_of_the_frontier_is_in_this_kernel(real):
+    assert len(real.frontier) > 150
+    assert len(real.frontier) < 250  # the smaller the better

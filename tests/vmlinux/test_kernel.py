@@ -1,0 +1,95 @@
+"""A distribution's own kernel as the base kernel: it boots, and its modules load, run and unload."""
+
+import pytest
+
+from kmod_emu import KernelError, samples
+from kmod_emu.module.modules import ModuleState
+from kmod_emu.vmlinux.errors import BadImage
+from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+
+def test_the_kernel_boots_to_the_point_where_it_would_run_init(real):
+    assert real.boot.finished
+    assert any(line.startswith("Linux version 6.1.0-") for line in real.dmesg())
+    assert "Run /sbin/init as init process" in real.dmesg()
+    assert not [report for report in real.findings.reports if report["kind"] != "warning"]
+
+
+def test_every_initcall_is_told_with_its_result(real):
+    results = {initcall.name: initcall for initcall in real.boot.initcalls}
+    assert len(results) > 500
+    assert results["inet_init"].result == 0
+    assert results["do_init_real_mode"].result is None
+    assert results["do_init_real_mode"].reason == "no other processor is to be started"
+
+
+def test_kernel_threads_are_the_kernels_own(real):
+    names = {task.comm for task in real.tasks.by_pid.values()}
+    assert {"kthreadd", "ksoftirqd/0", "rcu_gp", "kdevtmpfs"} <= names
+
+
+def test_a_module_of_ones_own_loads_runs_and_unloads(real):
+    real.printk.clear()
+    module = real.insmod(samples.path("hello"))
+    assert module.state is ModuleState.LIVE
+    real.rmmod("hello")
+    assert real.dmesg() == [
+        "hello: loading out-of-tree module taints kernel.",
+        "hello: module verification failed: signature and/or required key missing - tainting kernel",
+        "Hello world!",
+        "Cleaning up module.",
+    ]
+    assert real.modules == []
+
+
+def test_a_module_waits_for_what_a_thread_of_the_kernels_does(real, distribution_module):
+    """libcrc32c waits until the thread cryptomgr_test has tried what crc32c_generic registered."""
+    real.insmod(distribution_module("crypto/crc32c_generic"))
+    real.insmod(distribution_module("lib/libcrc32c"))
+    assert [(m.name, m.refcnt) for m in real.modules] == [("libcrc32c", 0), ("crc32c_generic", 1)]
+    with pytest.raises(KernelError) as refused:
+        real.rmmod("crc32c_generic")
+    assert refused.value.errno == 11
+    real.rmmod("libcrc32c")
+    real.rmmod("crc32c_generic")
+
+
+def test_a_module_without_what_it_needs_is_refused_in_the_kernels_words(real, distribution_module):
+    real.printk.clear()
+    with pytest.raises(KernelError) as refused:
+        real.insmod(distribution_module("net/netfilter/nft_reject"))
+    assert refused.value.errno == 2
+    assert any(line.startswith("nft_reject: Unknown symbol ") for line in real.dmesg())
+    assert real.modules == []
+
+
+def test_static_keys_are_patched_back_and_forth(real, distribution_module):
+    """Code was executed, patched, read, executed and patched again: the last patch was not seen once."""
+    real.insmod(distribution_module("lib/test_static_key_base"))
+    assert real.insmod(distribution_module("lib/test_static_keys")).init_rc == 0
+
+
+def test_system_calls_enter_the_kernel(real):
+    with real.process(comm="someone") as process:
+        assert process.syscall("getpid") == process.pid
+        assert process.syscall("getppid") == 1
+        assert process.syscall("close", 77) == -9
+    assert process.pid not in real.tasks.by_pid
+
+
+@pytest.mark.parametrize(
+    ("blob", "sentence"),
+    [
+        (b"", "an empty file"),
+        (b"MZ" + bytes(2000), "not a kernel image"),
+        (b"\x7fELF" + bytes(20), "not an ELF file"),
+    ],
+)
+def test_what_is_no_kernel_is_refused_with_a_sentence(blob, sentence):
+    with pytest.raises(BadImage, match=sentence):
+        VmlinuxKernel(blob)
+
+
+def test_a_kernel_that_is_cut_off_is_refused(vmlinuz):
+    with open(vmlinuz, "rb") as file, pytest.raises(BadImage, match="cut off"):
+        VmlinuxKernel(file.read()[:-1_000_000])
