@@ -10,6 +10,9 @@ from kmod_emu import handlers as _handlers  # noqa: F401 - importing them regist
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.evdev import Evdevs
+from kmod_emu.drivers.families.block import majors
+from kmod_emu.drivers.families.buses import BUSES
+from kmod_emu.drivers.firmware import Firmware
 from kmod_emu.drivers.gpio import Gpios
 from kmod_emu.drivers.i2c import I2c
 from kmod_emu.drivers.i2c_model import I2cModels
@@ -20,6 +23,7 @@ from kmod_emu.drivers.leds import Leds
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
+from kmod_emu.drivers.registration import Registrations
 from kmod_emu.drivers.spi import announce
 from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.fs.mount import mount_all, mount_files
@@ -28,6 +32,7 @@ from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.html import table
 from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.cpuhp import CpuStates
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
 from kmod_emu.kernel.umh import UserModeHelpers
@@ -139,7 +144,12 @@ class Kernel(KernelCore):
         self.add(Leds(self))
         self.add(I2c(self))
         self.add(I2cModels(self))
-        self[Buses].register(self.symbol("spi_bus_type"))
+        for bus in ("spi_bus_type", *(row.symbol for row in BUSES)):
+            self[Buses].register(self.symbol(bus))
+        self.add(Registrations(self))
+        self.add(CpuStates(self))
+        self.add(Firmware(self))
+        procfs.block_majors = lambda: majors(self)
         self.add(SpiModels(self))
         self.add(Inputs(self))
         self.add(Keyboard(self))

@@ -2,6 +2,7 @@
 
 import kmod_emu.drivers.attributes
 import kmod_emu.drivers.bus_files
+import kmod_emu.drivers.class_interface
 import kmod_emu.drivers.debugfs_device
 import kmod_emu.drivers.dev_printk
 import kmod_emu.drivers.device
@@ -10,6 +11,20 @@ import kmod_emu.drivers.devres_io
 import kmod_emu.drivers.driver
 import kmod_emu.drivers.evdev
 import kmod_emu.drivers.ext_attribute
+import kmod_emu.drivers.families.absent
+import kmod_emu.drivers.families.acpi
+import kmod_emu.drivers.families.block
+import kmod_emu.drivers.families.buses
+import kmod_emu.drivers.families.crypto
+import kmod_emu.drivers.families.files
+import kmod_emu.drivers.families.fragments
+import kmod_emu.drivers.families.keys
+import kmod_emu.drivers.families.netfilter
+import kmod_emu.drivers.families.protocols
+import kmod_emu.drivers.families.traffic
+import kmod_emu.drivers.families.transport
+import kmod_emu.drivers.families.tty
+import kmod_emu.drivers.firmware
 import kmod_emu.drivers.gpio
 import kmod_emu.drivers.gpio_consumer
 import kmod_emu.drivers.gpio_sysfs
@@ -26,6 +41,7 @@ import kmod_emu.drivers.leds
 import kmod_emu.drivers.misc
 import kmod_emu.drivers.platform
 import kmod_emu.drivers.platform_device
+import kmod_emu.drivers.root_device
 import kmod_emu.drivers.spi
 import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
@@ -37,13 +53,19 @@ import kmod_emu.fs.eventfd
 import kmod_emu.fs.fasync
 import kmod_emu.fs.kernel_files
 import kmod_emu.fs.libfs
+import kmod_emu.fs.mount_point
 import kmod_emu.fs.proc_generic
+import kmod_emu.fs.proc_net
 import kmod_emu.fs.seq_file
 import kmod_emu.fs.seq_print
 import kmod_emu.fs.simple_attr
+import kmod_emu.fs.sysctl_table
+import kmod_emu.fs.sysctl_values
 import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
 import kmod_emu.kernel.clock
+import kmod_emu.kernel.cpu_match
+import kmod_emu.kernel.cpuhp
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.dma
 import kmod_emu.kernel.fpu
@@ -111,6 +133,8 @@ import kmod_emu.net.controller
 import kmod_emu.net.genetlink
 import kmod_emu.net.netlink_kernel
 import kmod_emu.net.notify
+import kmod_emu.net.pernet
+import kmod_emu.net.rtnetlink
 import kmod_emu.net.skbuff
 import kmod_emu.user.exec
 import kmod_emu.user.exit

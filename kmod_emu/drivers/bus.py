@@ -178,6 +178,7 @@ class Buses:
         kobj = kernel.kobjects.make(name, bus.drivers_kobj, ktype="driver_ktype")
         bus.drivers[driver] = kobj
         view.p = kobj  # opaque to drivers
+        self._link_module(view, f"{self.name(view.bus)}:{name}", kobj)
         if bus.autoprobe:
             await self.attach_driver(driver)
         for name in ("uevent",) if view.suppress_bind_attrs else ("uevent", "bind", "unbind"):
@@ -188,6 +189,13 @@ class Buses:
                 return error
         await self._sysfs.uevent(kobj, "add")
         return 0
+
+    def _link_module(self, view: StructView, name: str, kobj: int) -> None:
+        """module_add_driver(): the driver and its module know each other, while its directory is there."""
+        module = view.owner and view.owner + self._kernel.profile.offset("module", "mkobj")
+        if place := self._sysfs.of.get(module):
+            self._sysfs.at(kobj).links["module"] = module
+            place.child("drivers").links[name] = kobj
 
     async def attach_driver(self, driver: int) -> None:
         """driver_attach(): try the devices that have no driver."""
@@ -212,6 +220,10 @@ class Buses:
             kernel.warnings.warn("drivers/base/driver.c", 270, text, "driver_unregister+0x38/0x40")
             return
         kobj = bus.drivers.pop(driver)
+        module = view.owner and view.owner + kernel.profile.offset("module", "mkobj")
+        if (place := self._sysfs.of.get(module)) and "drivers" in place.children:
+            name = f"{self.name(view.bus)}:{self._driver_name(driver)}"
+            place.children["drivers"].links.pop(name, None)
         if view.groups:
             sysfs_remove_groups(kernel, kobj, view.groups)
         for dev in reversed(bus.devices):

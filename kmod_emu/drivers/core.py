@@ -51,6 +51,7 @@ class Devices:
         bus: Told of devices.
         classes: Address of a `struct class` -> its kobject.
         devices: Addresses of `struct device`, oldest first.
+        interfaces: Addresses of `struct class_interface`: who is told of a class's devices.
         class_kset: The kset whose kobject is /sys/class.
         devices_kset: Likewise /sys/devices.
     """
@@ -61,6 +62,7 @@ class Devices:
         self.bus: BusPart
         self.classes: dict[int, int] = {}
         self.devices: list[int] = []
+        self.interfaces: list[int] = []
         self._glue: dict[tuple[int, int], int] = {}  # (parent's kobject, class) -> directory between
         self.class_kset = self._make_kset("class", 0)
         self.devices_kset = self._make_kset("devices", kernel.symbol("device_uevent_ops"))
@@ -204,7 +206,25 @@ class Devices:
             kernel[Devtmpfs].create_node(name, mode or 0o600, view.devt)
         await self._sysfs.uevent(dev, "add")
         await self.bus.probe_device(dev)
+        await self._tell_interfaces(dev, "add_dev")
         return 0
+
+    async def _tell_interfaces(self, dev: int, method: str) -> None:
+        """Who watches a class is told that a device of it comes or goes."""
+        cls = self.view(dev).get("class")
+        for address in list(self.interfaces):
+            view = self._kernel.view("class_interface", address)
+            if cls and view.get("class") == cls:
+                await self.call_interface(address, method, dev)
+
+    async def call_interface(self, address: int, method: str, dev: int) -> None:
+        """Call one of its functions, which get the device first; later releases dropped what was behind."""
+        if function := self._kernel.view("class_interface", address).get(method):
+            await self._kernel.call_guest(function, dev, address)
+
+    def of_class(self, cls: int) -> list[int]:
+        """A class's devices."""
+        return [dev for dev in self.devices if self.view(dev).get("class") == cls]
 
     async def _show(self, dev: int, view: StructView) -> int:
         """Its files and the links to and from it."""
@@ -248,6 +268,7 @@ class Devices:
             return
         kernel, view = self._kernel, self.view(dev)
         await self.bus.remove_device(dev)
+        await self._tell_interfaces(dev, "remove_dev")
         if major(view.devt):
             name, _ = await self.devnode(dev)
             kernel[Devtmpfs].delete_node(name)
@@ -307,6 +328,7 @@ class Devices:
         return {
             "classes": list(self.classes.items()),
             "devices": list(self.devices),
+            "interfaces": list(self.interfaces),
             "glue": [[*key, glue] for key, glue in self._glue.items()],
         }
 
@@ -314,6 +336,7 @@ class Devices:
         """Put saved state back."""
         self.classes = dict(state["classes"])
         self.devices = list(state["devices"])
+        self.interfaces = list(state["interfaces"])
         self._glue = {(parent, cls): glue for parent, cls, glue in state["glue"]}
 
 

@@ -64,9 +64,11 @@ class ProcOperations(FileOperations):
         result = 0
         if entry.kind == "single":
             result = single_open(kernel, self._view(file), entry.served, entry.data)
-        elif entry.kind == "seq" and entry.state_size:
+        elif entry.state_size:
             opened = __seq_open_private(kernel, self._view(file), entry.served, entry.state_size)
             result = 0 if opened else -errno.ENOMEM
+            if opened and entry.kind == "net":
+                kernel.memory.write_u64(opened, kernel.symbol("init_net"))
         elif entry.kind == "seq":
             result = seq_open(kernel, self._view(file), entry.served)
         else:
@@ -87,7 +89,7 @@ class ProcOperations(FileOperations):
         inode, view = file.inode.address, self._view(file)
         if entry.kind == "single":
             single_release(kernel, inode, view)
-        elif entry.kind == "seq" and entry.state_size:
+        elif entry.state_size:
             seq_release_private(kernel, inode, view)
         elif entry.kind == "seq":
             seq_release(kernel, inode, view)

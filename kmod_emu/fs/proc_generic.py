@@ -26,7 +26,8 @@ class ProcEntry(GuestNode):
 
     Attributes:
         address: Of the struct.
-        kind: "dir", "link", or what serves a file: "ops" (a struct proc_ops), "seq" or "single".
+        kind: "dir", "link", or what serves a file: "ops" (a struct proc_ops), "seq", "net" (the same, with
+            a network namespace at the start of its private data) or "single".
         served: Address of the struct proc_ops or seq_operations, or of the show function.
         state_size: Bytes of private data that each open "seq" file gets.
         data: What pde_data() gives the module.
@@ -42,7 +43,7 @@ class ProcEntry(GuestNode):
         self.entries: dict[str, ProcEntry] = {}
         self.openers: list[File] = []
         self.removed = False
-        self.guest = kind in ("ops", "seq", "single")
+        self.guest = kind in ("ops", "seq", "net", "single")
         if kind == "dir":
             self.children = lambda: dict(self.entries)
 
@@ -248,6 +249,15 @@ def proc_mkdir_data(kernel: KernelCore, name: str, mode: int, parent: int, data:
     if entry is not None:
         entry.data = data
     return _address(entry)
+
+
+@export(
+    "struct proc_dir_entry *_proc_mkdir(const char *name, umode_t mode, struct proc_dir_entry *parent,"
+    " void *data, bool force_lookup)"
+)
+def _proc_mkdir(kernel: KernelCore, name: str, mode: int, parent: int, data: int, force_lookup: int) -> int:
+    """A directory, of a network namespace's too (fs/proc/generic.c)."""
+    return proc_mkdir_data(kernel, name, mode, parent, data)
 
 
 @export("struct proc_dir_entry *proc_mkdir(const char *name, struct proc_dir_entry *parent)")

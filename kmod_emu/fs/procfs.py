@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.proc_generic import ProcTree
 from kmod_emu.fs.sysctl import sysctl_nodes
+from kmod_emu.fs.sysctl_table import SysctlTables
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.resource import show
@@ -27,10 +28,12 @@ class Procfs:
         self._kernel = kernel
         profile = kernel.profile
         self.sysctl_kernel = sysctl_nodes(kernel)
+        self.sysctls = SysctlTables(kernel, self.sysctl_kernel)
+        kernel.add(self.sysctls)
         self.files: dict[str, Node] = {
             "version": _text((profile.banner or f"Linux version {profile.release} {profile.version}") + "\n"),
             "uptime": Node(0o444, read=self._uptime),
-            "sys": directory({"kernel": directory(self.sysctl_kernel)}, strict=True),
+            "sys": directory(self.sysctls.list, strict=True),
             "devices": Node(0o444, read=self._devices),
             "iomem": Node(0o444, read=lambda task: show(kernel, "iomem_resource", task)),
             "ioports": Node(0o444, read=lambda task: show(kernel, "ioport_resource", task)),
@@ -43,12 +46,16 @@ class Procfs:
         modules = self.tree.root.entries
         self.files["bus"] = directory(lambda: {**modules["bus"].entries, **self.bus})
         self.processes: Callable[[], dict[str, Node]] = dict
+        self.block_majors: Callable[[], dict[int, str]] = dict
         self.root = directory(lambda: {**self.tree.root.entries, **self.files, **self.processes()})
 
     def _devices(self, task: Task) -> str:
         """Majors and who has them (fs/proc/devices.c)."""
         lines = [f"{region.major:3d} {region.name}\n" for region in self._kernel[CharDevices]]
-        return "".join(["Character devices:\n", *lines, "\nBlock devices:\n", "259 blkext\n"])
+        return "".join(["Character devices:\n", *lines, "\nBlock devices:\n", *self._block_majors()])
+
+    def _block_majors(self) -> list[str]:
+        return [f"{major:3d} {name}\n" for major, name in self.block_majors().items()]
 
     def _uptime(self, task: Task) -> str:
         hundredths = self._kernel.clock.now_ns * 100 // NSEC_PER_SEC

@@ -80,6 +80,12 @@ class Directory:
             return ""
         return f"{self.parent.path}/{self.name}"
 
+    def child(self, name: str) -> Directory:
+        """A directory without a kobject in this one, made if it is not there."""
+        if name not in self.children:
+            self.children[name] = Directory(name, self)
+        return self.children[name]
+
     def has(self, name: str) -> bool:
         """Whether the name is taken."""
         stored = (self.files, self.groups, self.links, self.children)
@@ -108,9 +114,7 @@ class Sysfs:
         """A directory of the kernel's own, with its parents."""
         place = self.root
         for name in path.strip("/").split("/"):
-            if name not in place.children:
-                place.children[name] = Directory(name, place)
-            place = place.children[name]
+            place = place.child(name)
         if kobj:
             place.kobj = kobj
             self.of[kobj] = place
@@ -121,6 +125,12 @@ class Sysfs:
         above = self.of.get(parent, self.root) if parent else self.root
         self._refuse_duplicate(above, name)
         self._insert(above, name, kobj)
+
+    def create_mount_point(self, parent: int, name: str) -> None:
+        """An empty directory in a kobject's; EEXIST if its name is taken."""
+        above = self.at(parent)
+        self._refuse_duplicate(above, name)
+        above.child(name)
 
     def _insert(self, above: Directory, name: str, kobj: int) -> None:
         self.of[kobj] = above.children[name] = Directory(name, above, kobj)

@@ -41,6 +41,10 @@ class Agenda:
         """Disarm; False if it has happened already."""
         return self._live.pop(ticket, None) is not None
 
+    def waiting(self, kind: str) -> list[Any]:
+        """The payloads of a kind's events."""
+        return [entry.payload for entry in self._live.values() if entry.kind == kind]
+
     @property
     def next_ns(self) -> int | None:
         """When the next event is due, None if there is none."""

@@ -178,6 +178,13 @@ def ktime_get_seconds(kernel: KernelCore) -> int:
     return kernel.clock.now_ns // NSEC_PER_SEC
 
 
+@export("void getboottime64(struct timespec64 *ts)")
+def getboottime64(kernel: KernelCore, ts: int) -> None:
+    """When the machine booted (kernel/time/timekeeping.c)."""
+    kernel.memory.write_u64(ts, EPOCH_AT_BOOT_NS // NSEC_PER_SEC)
+    kernel.memory.write_u64(ts + 8, EPOCH_AT_BOOT_NS % NSEC_PER_SEC)
+
+
 @export("u64 get_jiffies_64(void)")
 def get_jiffies_64(kernel: KernelCore) -> int:
     """The tick counter (kernel/time/jiffies.c)."""

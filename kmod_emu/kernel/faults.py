@@ -65,6 +65,12 @@ class Faults:
             StopReason.HALT: self._halted,
         }
 
+    def lacks(self, name: str, sentence: str) -> None:
+        """Something was asked of a function that it does not do here, and got a refusal."""
+        if name not in self.unimplemented:
+            self.unimplemented.append(name)
+        self._kernel.findings.note("unimplemented", sentence)
+
     # --- entry points -------------------------------------------------------------------------------
 
     def handle(self, task: Task, stop: Stop) -> int | Coroutine[Any, Any, int]:

@@ -116,6 +116,7 @@ class KernelCore:
         self.cpu = Cpu(self.memory)
         self._subsystems: dict[type[Any], Any] = {}
         self.own_syscalls: dict[int, Entry] = {}  # by number: those that only this kernel has
+        self.counted: dict[str, Callable[[], int]] = {}  # what `held` counts of other rooms
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
         self.name_locators: list[Callable[[str], int | None]] = []  # symbol -> address, of modules
         self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"
@@ -382,6 +383,7 @@ class KernelCore:
             "tasks": len(self.tasks.by_pid),
             "notifiers": self.notifiers.registered,
             "fault tables": len(self.faults.tables),
+            **{kind: count() for kind, count in self.counted.items()},
         }
 
     # --- snapshots ----------------------------------------------------------------------------------

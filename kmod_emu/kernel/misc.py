@@ -154,6 +154,20 @@ for _bits in (8, 16, 32, 64):
     _define_random_numbers(_bits)
 
 
+def _define_unique_numbers(kind: str, version_at: int) -> None:
+    @export(f"void {kind}_gen({kind}_t *u)", Fidelity.APPROXIMATE)
+    def generate(kernel: KernelCore, u: int) -> None:
+        """A random number of version 4 (lib/uuid.c)."""
+        raw = bytearray(random_bytes(kernel, 16))
+        raw[version_at] = raw[version_at] & 0x0F | 0x40
+        raw[8] = raw[8] & 0x3F | 0x80
+        kernel.memory.write(u, bytes(raw))
+
+
+_define_unique_numbers("uuid", 6)
+_define_unique_numbers("guid", 7)
+
+
 @export("int wait_for_random_bytes(void)")
 def wait_for_random_bytes(kernel: KernelCore) -> int:
     """There are some already (drivers/char/random.c)."""

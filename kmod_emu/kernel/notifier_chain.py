@@ -135,16 +135,16 @@ def srcu_init_notifier_head(kernel: KernelCore, nh: int) -> int:
     return 0
 
 
-def _define_kernels_own(name: str, chain: str) -> None:
+def _define_kernels_own(register: str, unregister: str, chain: str) -> None:
     """A chain of the kernel's: joining works; `Kernel.notify` says that it happens."""
 
-    @export(f"int register_{name}(struct notifier_block *nb)", Fidelity.REGISTRATION)
-    def register(kernel: KernelCore, nb: int) -> int:
+    @export(f"int {register}(struct notifier_block *nb)", Fidelity.REGISTRATION)
+    def join(kernel: KernelCore, nb: int) -> int:
         """Join a chain of the kernel's."""
-        return join_chain(kernel, name.partition("_")[0], kernel.symbol(chain), nb)
+        return join_chain(kernel, register.split("_")[1], kernel.symbol(chain), nb)
 
-    @export(f"int unregister_{name}(struct notifier_block *nb)", Fidelity.REGISTRATION)
-    def unregister(kernel: KernelCore, nb: int) -> int:
+    @export(f"int {unregister}(struct notifier_block *nb)", Fidelity.REGISTRATION)
+    def leave(kernel: KernelCore, nb: int) -> int:
         """Leave it."""
         return leave_chain(kernel, kernel.symbol(chain), nb)
 
@@ -153,9 +153,35 @@ def _define_kernels_own(name: str, chain: str) -> None:
         """An empty chain."""
 
 
-CHAINS = {"reboot": "reboot_notifier_list", "die": "die_chain", "keyboard": "keyboard_notifier_list"}
+# What they tell of -> where the kernel keeps the chain.
+CHAINS = {
+    "reboot": "reboot_notifier_list",
+    "die": "die_chain",
+    "keyboard": "keyboard_notifier_list",
+    "netdevice": "netdev_chain",
+    "inetaddr": "inetaddr_chain",
+    "inet6addr": "inet6addr_chain",
+    "inetaddr_validator": "inetaddr_validator_chain",
+    "inet6addr_validator": "inet6addr_validator_chain",
+    "netevent": "netevent_notif_chain",
+    "dcbevent": "dcbevent_notif_chain",
+    "switchdev": "switchdev_notif_chain",
+    "switchdev_blocking": "switchdev_blocking_notif_chain",
+    "blocking_lsm": "blocking_lsm_notifier_chain",
+    "pm": "pm_chain_head",
+    "oom": "oom_notify_list",
+    "acpi": "acpi_chain_head",
+    "vt": "vt_notifier_list",
+    "crypto": "crypto_chain",
+}
+_OTHER_NAMES = {"crypto": ("crypto_register_notifier", "crypto_unregister_notifier")}
+# The functions by which modules join each and leave it.
+CHAIN_CALLS = {
+    name: _OTHER_NAMES.get(name, (f"register_{name}_notifier", f"unregister_{name}_notifier"))
+    for name in CHAINS
+}
 for _name, _chain in CHAINS.items():
-    _define_kernels_own(f"{_name}_notifier", _chain)
+    _define_kernels_own(*CHAIN_CALLS[_name], _chain)
 
 
 @export_data("struct atomic_notifier_head panic_notifier_list", 16, Fidelity.REGISTRATION)

@@ -165,7 +165,12 @@ class Ledger:
     def left_by(self, module: Module) -> Iterator[Record]:
         """What a module still has, in the order in which it was taken; not its references on itself."""
         kernel = self._kernel
-        records = [record for record in kernel.allocations.values() if record.owner == module.name]
+        given = kernel.sched.agenda.waiting("kfree_rcu")  # back already, freed after a grace period
+        records = [
+            record
+            for address, record in kernel.allocations.items()
+            if record.owner == module.name and address not in given
+        ]
         for (_, key), held in self._held.items():
             alive = held[0].resource.alive
             if alive is None or alive(kernel, key[0]):

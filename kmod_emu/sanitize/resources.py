@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import kmod_emu.handlers  # noqa: F401 - whose import fills families()
+from kmod_emu.drivers.families.buses import BUSES
+from kmod_emu.drivers.registration import Registrations, families
+from kmod_emu.kernel.exports import symbol_name
 from kmod_emu.kernel.kthread import Ask
-from kmod_emu.kernel.notifier_chain import CHAINS
+from kmod_emu.kernel.notifier_chain import CHAIN_CALLS
 from kmod_emu.kernel.pages import page_to_virt
 from kmod_emu.machine.memory import PAGE_MASK, PageFault
 from kmod_emu.uapi import errno
@@ -16,6 +20,7 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kmod_emu.drivers.registration import Family
     from kmod_emu.kernel.kernel import KernelCore
 
     # (kernel, arguments, result) -> the numbers by which calls name a thing
@@ -93,8 +98,13 @@ def _reference(kernel: KernelCore, arguments: tuple[Any, ...], result: int) -> t
     return (arguments[0],) if result and arguments[0] else ()
 
 
-def _spi_driver(kernel: KernelCore, arguments: tuple[Any, ...], result: int) -> tuple[int, ...]:
-    return (_number(arguments[1]) + kernel.profile.offset("spi_driver", "driver"),)
+def _inner_driver(struct: str, member: str, at: int) -> Key:
+    """The `struct device_driver` in a bus's own structure."""
+
+    def key(kernel: KernelCore, arguments: tuple[Any, ...], result: int) -> tuple[int, ...]:
+        return (_number(arguments[at]) + kernel.profile.offset(struct, member),)
+
+    return key
 
 
 def _all(key: Key, *names: str) -> dict[str, Key]:
@@ -121,6 +131,19 @@ def _registered(kind: str, undo: str, *pairs: tuple[str, str, Key, Key], strict:
     """What lies in memory of the module's and is made known to the kernel."""
     takes = {take: key for take, _, key, _ in pairs}
     return Resource(kind, undo, takes, {give: key for _, give, _, key in pairs}, strict=strict)
+
+
+def _family(row: Family) -> Resource:
+    """A row of what modules register; arrays of them count as one."""
+    takes, gives = [row.register], [row.unregister]
+    if row.many[0]:
+        takes, gives = [row.register, row.many[0]], [row.unregister, row.many[1]]
+    key, undo = _arg(row.at), symbol_name(row.unregister)
+    return Resource(
+        row.kind, f"{undo}()", _all(key, *map(symbol_name, takes)), _all(key, *map(symbol_name, gives)),
+        error=-(row.taken or errno.ENOMEM),
+        alive=lambda kernel, address: kernel[Registrations].has(row.kind, address),
+    )  # fmt: skip
 
 
 _HEAP = (
@@ -211,9 +234,9 @@ RESOURCES = (
     ),
     Resource(
         "notifier", "the unregister function", {
-            **{f"register_{name}_notifier": _0 for name in CHAINS}, "register_module_notifier": _0,
+            **{join: _0 for join, _ in CHAIN_CALLS.values()}, "register_module_notifier": _0,
         }, {
-            **{f"unregister_{name}_notifier": _0 for name in CHAINS}, "unregister_module_notifier": _0,
+            **{leave: _0 for _, leave in CHAIN_CALLS.values()}, "unregister_module_notifier": _0,
         }, strict=True,
     ),
     _registered(
@@ -231,13 +254,24 @@ RESOURCES = (
         ("driver_register", "driver_unregister", _0, _0),
         ("__platform_driver_register", "platform_driver_unregister", _0, _0),
         ("i2c_register_driver", "i2c_del_driver", _arg(1), _0),
-        ("__spi_register_driver", "driver_unregister", _spi_driver, _0), strict=False,
+        ("__spi_register_driver", "driver_unregister", _inner_driver("spi_driver", "driver", 1), _0),
+        *(
+            (
+                symbol_name(row.register),
+                symbol_name(row.unregister) if row.unregister else "driver_unregister",
+                _inner_driver(row.struct, row.driver, 0),
+                _inner_driver(row.struct, row.driver, 0) if row.unregister else _0,
+            )
+            for row in BUSES
+        ),
+        strict=False,
     ),
     _registered("bus", "bus_unregister()", ("bus_register", "bus_unregister", _0, _0)),
     _registered("input handler", "input_unregister_handler()",
         ("input_register_handler", "input_unregister_handler", _0, _0)),
     _registered("family of generic netlink", "genl_unregister_family()",
         ("genl_register_family", "genl_unregister_family", _0, _0)),
+    *(_family(row) for row in families().values() if row.unregister),
     Resource(
         "reference on another module", "module_put()", {"try_module_get": _reference, "__module_get": _0},
         {"module_put": _0}, error=0,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.drivers.families.crypto import crypto_text
+from kmod_emu.drivers.families.files import file_systems
 from kmod_emu.fs.tree import Node
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS, NSEC_PER_SEC
 from kmod_emu.kernel.layout import RAM_SIZE
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _USER_HZ = 100
-FILESYSTEMS = ("sysfs", "tmpfs", "proc", "devtmpfs", "debugfs", "tracefs", "securityfs", "pipefs", "ramfs")
 _CPUINFO = {
     "processor": 0, "vendor_id": "GenuineIntel", "cpu family": 6, "model": 6, "model name": "kmod-emu",
     "stepping": 1, "cpu MHz": "1000.000", "physical id": 0, "siblings": 1, "core id": 0, "cpu cores": 1,
@@ -29,7 +30,8 @@ def machine_files(kernel: KernelCore) -> dict[str, Node]:
     texts: dict[str, Callable[[], str]] = {
         "cmdline": lambda: " ".join(f"{k}={v}" if v else k for k, v in kernel.cmdline.items()) + "\n",
         "cpuinfo": _cpuinfo,
-        "filesystems": lambda: "".join(f"nodev\t{name}\n" for name in FILESYSTEMS),
+        "crypto": lambda: crypto_text(kernel),
+        "filesystems": lambda: "".join(f"{line}\n" for line in file_systems(kernel)),
         "loadavg": lambda: _loadavg(kernel),
         "meminfo": lambda: _meminfo(kernel),
         "stat": lambda: _stat(kernel),

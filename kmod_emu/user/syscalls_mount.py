@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.drivers.families.files import FILE_SYSTEM, OWN_FILE_SYSTEMS
+from kmod_emu.drivers.registration import Registrations
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.syscalls import syscall
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.capability import CAP_SYS_ADMIN
 from kmod_emu.user import arguments
-from kmod_emu.user.proc_machine import FILESYSTEMS
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -36,7 +37,7 @@ async def sys_mount(
         return 0
     if not kind:
         raise KernelError(errno.EINVAL, "a type is needed")
-    if kind not in FILESYSTEMS:
+    if kind not in OWN_FILE_SYSTEMS and not kernel[Registrations].find(FILE_SYSTEM, kind):
         raise KernelError(errno.ENODEV, f"there is no file system {kind}")
     if place.inode.sb.kind == kind or (kind, place.path) == ("debugfs", _DEBUGFS):
         raise KernelError(errno.EBUSY, f"{kind} is mounted on {place.path}")

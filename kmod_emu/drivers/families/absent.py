@@ -1,0 +1,98 @@
+"""What modules ask about hardware and hypervisors that this machine does not have: there is none.
+
+A function's answer, or a variable's value, is all that there is to know of each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.exports import Fidelity, export, export_data
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+ANSWERS = {
+    # no DMI table (drivers/firmware/dmi_scan.c)
+    "int dmi_check_system(const struct dmi_system_id *list)": 0,
+    "const struct dmi_system_id *dmi_first_match(const struct dmi_system_id *list)": 0,
+    "const char *dmi_get_system_info(int field)": 0,
+    "int dmi_name_in_vendors(const char *str)": 0,
+    "bool dmi_match(enum dmi_field f, const char *str)": 0,
+    "const struct dmi_device *dmi_find_device(int type, const char *name, const struct dmi_device *from)": 0,
+    # no PCI devices (drivers/pci/search.c)
+    "struct pci_dev *pci_get_device(unsigned int vendor, unsigned int device, struct pci_dev *from)": 0,
+    "struct pci_dev *pci_get_subsys(unsigned int vendor, unsigned int device, unsigned int ss_vendor,"
+    " unsigned int ss_device, struct pci_dev *from)": 0,
+    "struct pci_dev *pci_get_class(unsigned int class, struct pci_dev *from)": 0,
+    "struct pci_dev *pci_get_domain_bus_and_slot(int domain, unsigned int bus, unsigned int devfn)": 0,
+    "int pci_dev_present(const struct pci_device_id *ids)": 0,
+    "void pci_dev_put(struct pci_dev *dev)": 0,
+    # no hypervisor (arch/x86/)
+    "bool hv_is_hyperv_initialized(void)": 0,
+    "bool hv_is_hibernation_supported(void)": 0,
+    # nobody watches memory for errors (drivers/edac/edac_mc.c), no register maps (drivers/base/regmap/)
+    "const char *edac_get_owner(void)": 0,
+    "struct regmap *dev_get_regmap(struct device *dev, const char *name)": 0,
+    # devices are always awake (drivers/base/power/)
+    "void pm_runtime_enable(struct device *dev)": 0,
+    "void __pm_runtime_disable(struct device *dev, bool check_resume)": 0,
+    "int __pm_runtime_set_status(struct device *dev, unsigned int status)": 0,
+    "int __pm_runtime_resume(struct device *dev, int rpmflags)": 1,
+    "int __pm_runtime_suspend(struct device *dev, int rpmflags)": 0,
+    "int __pm_runtime_idle(struct device *dev, int rpmflags)": 0,
+    "void __pm_runtime_use_autosuspend(struct device *dev, bool use)": 0,
+    "void pm_runtime_set_autosuspend_delay(struct device *dev, int delay)": 0,
+    "void pm_runtime_no_callbacks(struct device *dev)": 0,
+    "void pm_runtime_irq_safe(struct device *dev)": 0,
+    "void pm_runtime_forbid(struct device *dev)": 0,
+    "void pm_runtime_allow(struct device *dev)": 0,
+    "int pm_runtime_barrier(struct device *dev)": 0,
+    "void device_set_wakeup_capable(struct device *dev, bool capable)": 0,
+    "int device_set_wakeup_enable(struct device *dev, bool enable)": 0,
+    # no engine copies memory (drivers/dma/dmaengine.c)
+    "void dmaengine_get(void)": 0,
+    "void dmaengine_put(void)": 0,
+    # IPv6 was not switched off (net/ipv6/af_inet6.c)
+    "bool ipv6_mod_enabled(void)": 1,
+}
+
+VARIABLES = {
+    "int acpi_disabled": (4, 0),  # drivers may come, no device does
+    "int acpi_pci_disabled": (4, 0),
+    "int fips_enabled": (4, 0),
+    "enum xen_domain_type xen_domain_type": (4, 0),  # XEN_NATIVE
+    "int pci_pci_problems": (4, 0),
+    "int edac_op_state": (4, 0xFFFF_FFFF),  # EDAC_OPSTATE_INVAL
+    "int fg_console": (4, 0),
+    "bool itlb_multihit_kvm_mitigation": (1, 0),
+    "unsigned int hrtimer_resolution": (4, 1),
+    "int sysctl_fb_tunnels_only_for_init_net": (4, 0),
+    "const struct udp_tunnel_nic_ops *udp_tunnel_nic_ops": (8, 0),
+    "void *nfct_btf_struct_access": (8, 0),
+    "struct mutex nf_conn_btf_access_lock": (32, 0),
+    "struct edd edd": (1024, 0),
+    "const struct ip_tunnel_encap_ops *iptun_encaps[8]": (64, 0),
+    "const struct ip6_tnl_encap_ops *ip6tun_encaps[8]": (64, 0),
+}
+
+
+def _declare_answer(prototype: str, value: int) -> None:
+    @export(prototype, Fidelity.APPROXIMATE)
+    def answer(kernel: KernelCore, *arguments: int) -> int:
+        """There is none here."""
+        return value
+
+
+def _declare_variable(declaration: str, size: int, value: int) -> None:
+    @export_data(declaration, size, Fidelity.APPROXIMATE)
+    def variable(kernel: KernelCore, address: int) -> None:
+        """Its value on this machine."""
+        if value:
+            kernel.memory.write_u32(address, value)
+
+
+for _prototype, _value in ANSWERS.items():
+    _declare_answer(_prototype, _value)
+for _declaration, (_size, _value) in VARIABLES.items():
+    _declare_variable(_declaration, _size, _value)

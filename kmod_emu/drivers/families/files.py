@@ -1,0 +1,55 @@
+"""File systems, tables of characters, formats of programs and of quota: what fs/ lets modules register."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.drivers.registration import Family, Registrations, declare
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.kernel.kernel import KernelCore
+
+FILE_SYSTEM = "file system"
+_REQUIRES_DEV = 1  # FS_REQUIRES_DEV
+
+# Those that Debian's kernel has itself, in the order of /proc/filesystems.
+OWN_FILE_SYSTEMS = (
+    "sysfs", "tmpfs", "proc", "cgroup", "cgroup2", "cpuset", "devtmpfs", "debugfs", "tracefs", "securityfs",
+    "sockfs", "bpf", "pipefs", "ramfs", "hugetlbfs", "devpts", "mqueue", "pstore",
+)  # fmt: skip
+
+
+def file_systems(kernel: KernelCore) -> Iterator[str]:
+    """The lines of /proc/filesystems (fs/filesystems.c)."""
+    yield from (f"nodev\t{name}" for name in OWN_FILE_SYSTEMS)
+    for address, name in kernel[Registrations].of(FILE_SYSTEM):
+        flags = kernel.view("file_system_type", address).fs_flags
+        yield f"{'' if flags & _REQUIRES_DEV else 'nodev'}\t{name}"
+
+
+declare(
+    Family(
+        FILE_SYSTEM, "int register_filesystem(struct file_system_type *fs)",
+        "int unregister_filesystem(struct file_system_type *fs)", "file_system_type.name",
+        taken=errno.EBUSY, absent=errno.EINVAL, own=OWN_FILE_SYSTEMS,
+    ),
+    Family(
+        "table of characters", "int __register_nls(struct nls_table *nls, struct module *owner)",
+        "int unregister_nls(struct nls_table *nls)", taken=errno.EBUSY, absent=errno.EINVAL,
+    ),
+    Family(
+        "format of programs", "void __register_binfmt(struct linux_binfmt *fmt, int insert)",
+        "void unregister_binfmt(struct linux_binfmt *fmt)", taken=0,
+    ),
+    Family(
+        "format of quota", "int register_quota_format(struct quota_format_type *fmt)",
+        "void unregister_quota_format(struct quota_format_type *fmt)", taken=0,
+    ),
+    Family(
+        "shrinker", "int register_shrinker(struct shrinker *shrinker, const char *fmt, ...)",
+        "void unregister_shrinker(struct shrinker *shrinker)", taken=0,
+    ),
+)  # fmt: skip

@@ -1,0 +1,46 @@
+"""Classes that show what other devices are connected by (drivers/base/transport_class.c).
+
+Their classes are real; devices that appear later do not get the attributes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.registration import Family, declare
+from kmod_emu.kernel.exports import Fidelity, export
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+declare(
+    Family(
+        "container of attributes", "int attribute_container_register(struct attribute_container *cont)",
+        "int attribute_container_unregister(struct attribute_container *cont)", taken=0,
+    ),
+)  # fmt: skip
+
+
+@export("int transport_class_register(struct transport_class *tclass)", Fidelity.REGISTRATION)
+async def transport_class_register(kernel: KernelCore, tclass: int) -> int:
+    """A class in /sys/class: it is the first member."""
+    return await kernel[Devices].register_class(tclass)
+
+
+@export("void transport_class_unregister(struct transport_class *tclass)", Fidelity.REGISTRATION)
+async def transport_class_unregister(kernel: KernelCore, tclass: int) -> None:
+    """It goes."""
+    await kernel[Devices].unregister_class(tclass)
+
+
+def _declare(name: str, returns: str = "void") -> None:
+    @export(f"{returns} transport_{name}_device(struct device *dev)", Fidelity.REGISTRATION)
+    def step(kernel: KernelCore, dev: int) -> int:
+        """Attributes of a device that comes or goes: not made."""
+        return 0
+
+
+for _name in ("setup", "configure", "remove", "destroy"):
+    _declare(_name)
+_declare("add", "int")

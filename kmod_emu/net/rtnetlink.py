@@ -1,0 +1,70 @@
+"""The lock of network configuration, and handlers of its messages (net/core/rtnetlink.c).
+
+Handlers are taken and not called: no program can send such a message here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.kernel.locking import init_lock, mutex_is_locked, mutex_lock, mutex_unlock
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+
+@export_data("struct mutex rtnl_mutex", lambda kernel: kernel.profile.struct("mutex").size)
+def rtnl_mutex(kernel: KernelCore, address: int) -> None:
+    """The lock."""
+    init_lock(kernel, "mutex", address)
+
+
+@export("void rtnl_lock(void)")
+async def rtnl_lock(kernel: KernelCore) -> None:
+    """Take it."""
+    await mutex_lock(kernel, kernel.symbol("rtnl_mutex"))
+
+
+@export("void rtnl_unlock(void)")
+def rtnl_unlock(kernel: KernelCore) -> None:
+    """Give it back."""
+    mutex_unlock(kernel, kernel.symbol("rtnl_mutex"))
+
+
+@export("int rtnl_trylock(void)")
+async def rtnl_trylock(kernel: KernelCore) -> int:
+    """Take it if it is free: 1."""
+    if mutex_is_locked(kernel, kernel.symbol("rtnl_mutex")):
+        return 0
+    await rtnl_lock(kernel)
+    return 1
+
+
+@export("int rtnl_is_locked(void)")
+def rtnl_is_locked(kernel: KernelCore) -> int:
+    """Whether anybody has it."""
+    return int(mutex_is_locked(kernel, kernel.symbol("rtnl_mutex")))
+
+
+@export(
+    "int rtnl_register_module(struct module *owner, int protocol, int msgtype, rtnl_doit_func doit,"
+    " rtnl_dumpit_func dumpit, unsigned int flags)",
+    Fidelity.REGISTRATION,
+)
+def rtnl_register_module(
+    kernel: KernelCore, owner: int, protocol: int, msgtype: int, doit: int, dumpit: int, flags: int
+) -> int:
+    """Handlers of a message."""
+    return 0
+
+
+@export("int rtnl_unregister(int protocol, int msgtype)", Fidelity.REGISTRATION)
+def rtnl_unregister(kernel: KernelCore, protocol: int, msgtype: int) -> int:
+    """They go."""
+    return 0
+
+
+@export("void rtnl_unregister_all(int protocol)", Fidelity.REGISTRATION)
+def rtnl_unregister_all(kernel: KernelCore, protocol: int) -> None:
+    """All of a protocol go."""
