@@ -126,10 +126,7 @@ def _judged(
     if dask is None:
         yield from in_processes(jobs, min(count or os.cpu_count() or 1, len(jobs)))
         return
-    try:
-        yield from on_cluster(jobs, dask)
-    except ImportError:
-        raise LabError("--dask needs Dask: pip install 'kmod-emu[dask]'") from None
+    yield from on_cluster(jobs, dask)
 
 
 def _follow(

@@ -14,7 +14,8 @@ import click
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import INTERRUPTED, USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.sweep.compare import Comparison, read_recording
+from kmod_emu.sweep.compare import read_recording
+from kmod_emu.sweep.measures import Comparison
 from kmod_emu.sweep.one import Setup
 from kmod_emu.sweep.rows import RowFile
 from kmod_emu.sweep.summary import status, summary
@@ -24,6 +25,8 @@ from kmod_emu.text import tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
+
+    from kmod_emu.sweep.tree import Target
 
     _Write = Callable[[dict[str, Any]], None]
 
@@ -50,6 +53,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="What a real kernel answered; print what differs.",
 )
+@click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page with a table.")
+@click.option("--dask", metavar="ADDRESS", help="Spread the work over a Dask cluster.")
 @click.option("--release", help="The kernel release. [default: the one the modules were built for]")
 @click.option("--kernel", "base", default="stub", show_default=True, help="The base kernel.")
 @click.option(
@@ -67,6 +72,8 @@ def sweep(
     jobs: int | None,
     out: str | None,
     compare: str | None,
+    html: str | None,
+    dask: str | None,
     release: str | None,
     base: str,
     time_limit: float,
@@ -75,6 +82,8 @@ def sweep(
 
     An object has what `run --json` prints, and outcome, reason, deps, link_s, total_s and more. A sweep
     that was interrupted goes on where it was: what is in FILE is not done again.
+
+    With --dask, the cluster's workers see the same files under the same names; --jobs is not used.
 
     Exit status: 0 all loaded, 1 some refused, 2 wrong usage, 3 some crashed or never returned, 4 some need
     a missing kernel function, 130 interrupted. With --compare, 1 means that something differs.
@@ -91,17 +100,50 @@ def sweep(
         todo = [target for target in targets if target.path not in kept]
         rows = {target.path: kept[target.path] for target in targets if target.path in kept}
         there, began = len(rows), time.monotonic()
-        _follow(run_all(setup, todo, jobs or os.cpu_count() or 1), len(todo), write, rows)
+        found = (
+            _on_cluster(setup, todo, modules, dask) if dask else run_all(setup, todo, jobs or _processors())
+        )
+        _follow(found, len(todo), write, rows)
         seconds = time.monotonic() - began
     done, left = len(rows) - there, len(targets) - len(rows)
     comparison = Comparison(rows.values(), recording) if recording is not None else None
+    results = [*summary(rows.values()), *(comparison.lines() if comparison else ())]
     lines = [f"{done} modules in {seconds:.1f} s, {done / max(seconds, 0.001):.1f} a second"]
     lines += [f"{there} were done before"] if there else []
     lines += [f"interrupted: {left} are left"] if left else []
-    for line in (*lines, *summary(rows.values()), *(comparison.lines() if comparison else ())):
+    for line in (*lines, *results):
         click.echo(tame(line), err=out == "-")
+    if html is not None:
+        title = f"Sweep of {modules} on {base}"
+        _write_page(html, title, rows.values(), results, comparison.verdicts if comparison else {})
     differences = len(comparison.differences) if comparison else None
     sys.exit(INTERRUPTED if left else status(rows.values(), differences))
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _on_cluster(
+    setup: Setup, targets: list[Target], modules: str, address: str
+) -> Generator[dict[str, Any], None, None]:
+    from kmod_emu.cluster import NoCluster
+    from kmod_emu.sweep.cluster import sweep_on_cluster
+
+    try:
+        yield from sweep_on_cluster(setup, targets, os.path.abspath(modules), address)
+    except NoCluster as error:
+        raise ToolError(f"kmod-emu: {error}", USAGE_ERROR) from None
+
+
+def _write_page(
+    path: str, title: str, rows: Iterable[dict[str, Any]], lines: list[str], verdicts: dict[str, str]
+) -> None:
+    from kmod_emu import atomic
+    from kmod_emu.sweep.page import page
+
+    atomic.write(path, page(title, rows, lines, verdicts).encode())
 
 
 @contextmanager

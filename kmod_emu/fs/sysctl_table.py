@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.kernel import report
 from kmod_emu.kernel.activation import to_long
 from kmod_emu.kernel.exports import export
 from kmod_emu.machine.memory import PAGE_SIZE
@@ -53,7 +54,7 @@ class SysctlTables:
             if sysctl.entry and self._taken(sysctl.path):
                 above, _, name = sysctl.path.rpartition("/")
                 kernel.printk.emit(f"sysctl duplicate entry: /{above}/{name}\n", 3)
-                kernel.faults.dump_stack()
+                report.dump_stack(kernel)
                 return 0
         header = kernel.heap.kmalloc(kernel.profile.struct("ctl_table_header").size)
         if header:

@@ -345,7 +345,8 @@ class Sysfs:
         self._restore(self.root, state)
 
     def _restore(self, place: Directory, state: Any) -> None:
-        place.kobj, files, groups, place.links, children = state
+        place.kobj, files, groups, links, children = state
+        place.links = dict(links)
         place.files = {name: Attribute(a, m, binary=b) for name, (a, m, b) in files.items()}
         place.groups = {
             group: {name: Attribute(a, m, binary=b) for name, (a, m, b) in inside.items()}

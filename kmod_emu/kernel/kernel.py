@@ -117,6 +117,7 @@ class KernelCore:
         self._subsystems: dict[type[Any], Any] = {}
         self.own_syscalls: dict[int, Entry] = {}  # by number: those that only this kernel has
         self.counted: dict[str, Callable[[], int]] = {}  # what `held` counts of other rooms
+        self.stand_ins: set[str] = set()  # functions that merely answer, and were called
         self.locators: list[Callable[[int], Location | None]] = []  # address -> symbol, of modules
         self.name_locators: list[Callable[[str], int | None]] = []  # symbol -> address, of modules
         self.modules_text: Callable[[], str] = lambda: ""  # for "Modules linked in:"

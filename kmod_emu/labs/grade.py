@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu import atomic
+from kmod_emu.cluster import NoCluster, spread
 from kmod_emu.labs import submission
-from kmod_emu.labs.lab import read_lab
+from kmod_emu.labs.lab import LabError, read_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -194,25 +195,14 @@ def on_cluster(jobs: Iterable[dict[str, str]], address: str) -> Iterator[tuple[d
     Raises:
         ClusterError: It is not there, or has not judged all; those that it has judged come first.
     """
-    from dask import distributed
-
-    try:
-        client = distributed.Client(address)
-    except (OSError, ValueError) as error:
-        raise ClusterError(str(error)) from None
     failed = ""
-    with client:
-        futures = {client.submit(judge, job, pure=False): job for job in jobs}
-        for future in distributed.as_completed(futures):
-            job = futures[future]
-            if future.status == "finished":
-                yield job, future.result()
+    try:
+        for job, row in spread(judge, jobs, address):
+            if isinstance(row, Exception):
+                failed = f"{job['name']} was not judged: {type(row).__name__}: {row}"
             else:
-                cause = None if future.cancelled() else future.exception()
-                failed = f"{job['name']} was not judged: {_sentence(cause)}"
+                yield job, row
+    except NoCluster as error:
+        raise ClusterError(str(error)) from None
     if failed:
         raise ClusterError(failed)
-
-
-def _sentence(error: BaseException | None) -> str:
-    return "the cluster gave it up" if error is None else f"{type(error).__name__}: {error}"

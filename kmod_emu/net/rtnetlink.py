@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.locking import init_lock, mutex_is_locked, mutex_lock, mutex_unlock
+from kmod_emu.kernel.standin import declare_answers
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -47,24 +48,12 @@ def rtnl_is_locked(kernel: KernelCore) -> int:
     return int(mutex_is_locked(kernel, kernel.symbol("rtnl_mutex")))
 
 
-@export(
-    "int rtnl_register_module(struct module *owner, int protocol, int msgtype, rtnl_doit_func doit,"
-    " rtnl_dumpit_func dumpit, unsigned int flags)",
+declare_answers(
+    {
+        "int rtnl_register_module(struct module *owner, int protocol, int msgtype, rtnl_doit_func doit,"
+        " rtnl_dumpit_func dumpit, unsigned int flags)": 0,
+        "int rtnl_unregister(int protocol, int msgtype)": 0,
+        "void rtnl_unregister_all(int protocol)": 0,
+    },
     Fidelity.REGISTRATION,
 )
-def rtnl_register_module(
-    kernel: KernelCore, owner: int, protocol: int, msgtype: int, doit: int, dumpit: int, flags: int
-) -> int:
-    """Handlers of a message."""
-    return 0
-
-
-@export("int rtnl_unregister(int protocol, int msgtype)", Fidelity.REGISTRATION)
-def rtnl_unregister(kernel: KernelCore, protocol: int, msgtype: int) -> int:
-    """They go."""
-    return 0
-
-
-@export("void rtnl_unregister_all(int protocol)", Fidelity.REGISTRATION)
-def rtnl_unregister_all(kernel: KernelCore, protocol: int) -> None:
-    """All of a protocol go."""

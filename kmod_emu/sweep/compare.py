@@ -1,4 +1,4 @@
-"""Rows of a sweep beside what a real kernel answered."""
+"""What a real kernel answered: reading it, and text that two machines can be compared by."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.sweep.one import UNIMPLEMENTED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 _WRONG = 2
 _PROCESSOR = re.compile(r"<\d>(R[A-Z0-9]{2}|FS|CS|CR2|PKRU|DR[0-7]|Code|PGD| <|</)")
@@ -44,7 +43,7 @@ class Difference(NamedTuple):
 
     Attributes:
         module: Its name.
-        what: "rc", "dmesg", "/proc/modules", "rmmod".
+        what: "rc", "dmesg", "/proc/modules", "adds crypto", "rmmod".
         here: What was answered here.
         there: What the recording has.
     """
@@ -75,57 +74,3 @@ def read_recording(path: str) -> dict[str, dict[str, Any]]:
             return {row["module"]: row for row in json.load(file) if {"rc", "errno"} <= row.keys()}
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ToolError(f"kmod-emu: {path}: no recording of modules", _WRONG) from None
-
-
-class Comparison:
-    """How a sweep agrees with a recording.
-
-    Args:
-        rows: Of the sweep.
-        recording: By the module's name.
-
-    Attributes:
-        recorded: How many of the rows the recording has.
-        compared: How many of these met no unimplemented export: only they can agree.
-        asked: By aspect, how many have it in the recording.
-        differences: All that were found.
-    """
-
-    def __init__(self, rows: Iterable[dict[str, Any]], recording: dict[str, dict[str, Any]]) -> None:
-        pairs = [(row, recording[row["module"]]) for row in rows if row["module"] in recording]
-        self.recorded = len(pairs)
-        known = [(row, there) for row, there in pairs if row["outcome"] != UNIMPLEMENTED]
-        self.compared = len(known)
-        self.asked: dict[str, int] = {}
-        self.differences: list[Difference] = []
-        differing = set()
-        for row, there in known:
-            for what, here, expected in _aspects(row, there):
-                self.asked[what] = self.asked.get(what, 0) + 1
-                if here != expected:
-                    self.differences.append(Difference(row["module"], what, here, expected))
-                    differing.add(row["module"])
-        self._agree = self.compared - len(differing)
-
-    def lines(self) -> Iterator[str]:
-        """How many agree in what, then the differences."""
-        yield (
-            f"{self.recorded} modules are in the recording, {self.recorded - self.compared} of them meet an "
-            f"unimplemented export; of the other {self.compared}, {self._agree} agree"
-        )
-        for what, count in self.asked.items():
-            differ = sum(difference.what == what for difference in self.differences)
-            yield f"{count - differ:6} of {count} in {what}"
-        yield from map(str, self.differences)
-
-
-def _aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """What is compared: its name, here, there."""
-    yield "rc", row["rc"], -there["errno"] if there["rc"] else 0
-    yield "dmesg", comparable(row.get("init_dmesg", [])), comparable(there.get("dmesg", []))
-    if "proc_modules" in there:
-        yield "/proc/modules", row.get("proc_modules"), there["proc_modules"]
-    if "unload" in there:
-        unload = there["unload"]
-        yield "rmmod", row["rmmod_rc"], -unload["errno"] if unload["rc"] else 0
-        yield "dmesg of rmmod", comparable(row.get("rmmod_dmesg", [])), comparable(unload.get("dmesg", []))

@@ -13,13 +13,16 @@ from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run, unread
+from kmod_emu.sweep.added import difference, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kmod_emu.kernel.events import Event
+    from kmod_emu.sweep.added import Shown
     from kmod_emu.sweep.tree import Target
 
+_READABLE = 0o444
 LOADED, REFUSED, UNREADABLE = "loaded", "refused", "unreadable"
 OOPS, SLEEPS, TIME_LIMIT = "oops", "sleeps for ever", "time limit"
 UNIMPLEMENTED, INTERNAL, DIED = "unimplemented", "internal error", "died"
@@ -29,7 +32,8 @@ def blank(target: Target) -> dict[str, Any]:
     """The row of a module that was not even tried."""
     lines: dict[str, Any] = {"deps": [], "init_dmesg": [], "rmmod_dmesg": []}
     row = unread(target.path) | {"path": target.path, "release": None, "outcome": None, "reason": None}
-    return row | {"proc_modules": None, **lines, "link_s": None, "total_s": None}
+    shows: dict[str, Any] = {"added": {}, "left": {}, "parameters": {}, "stand_ins": []}
+    return row | {"proc_modules": None, **lines, **shows, "link_s": None, "total_s": None}
 
 
 class Setup(NamedTuple):
@@ -75,6 +79,7 @@ class Machine:
     def __init__(self, setup: Setup) -> None:
         self.kernel = setup.boot()
         self._booted = self.kernel.snapshot()
+        self._shown = shown(self.kernel)
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""
@@ -82,6 +87,7 @@ class Machine:
         kernel.restore(self._booted)
         kernel.faults.unimplemented.clear()
         kernel.findings.reports.clear()
+        kernel.stand_ins.clear()
         deps, error = self._load_needs(target)
         row = blank(target)
         if isinstance(error, ToolError):
@@ -91,8 +97,8 @@ class Machine:
             row |= {"reports": list(kernel.findings.reports)}
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
-            row |= self._load(target)
-        row |= {"release": kernel.profile.release, "deps": deps}
+            row |= self._load(target, shown(kernel) if target.needs else self._shown)
+        row |= {"release": kernel.profile.release, "deps": deps, "stand_ins": sorted(kernel.stand_ins)}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
 
     def _load_needs(self, target: Target) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
@@ -110,7 +116,7 @@ class Machine:
                 return rows, run.error
         return rows, None
 
-    def _load(self, target: Target) -> dict[str, Any]:
+    def _load(self, target: Target, there: Shown) -> dict[str, Any]:
         kernel, recorder, link = self.kernel, Recorder(), _LinkTime()
         since = kernel.printk.sequence
         try:
@@ -119,10 +125,13 @@ class Machine:
         except ToolError as error:
             return {"outcome": UNREADABLE, "reason": str(error)}
         run.look()
-        row = {"init_dmesg": self._log(since), "proc_modules": self._listed(run)}
+        row: dict[str, Any] = {"init_dmesg": self._log(since), "proc_modules": self._listed(run)}
+        row |= {"added": difference(shown(kernel), there), "parameters": self._parameters(run)}
         before = kernel.printk.sequence
         with self._tells(recorder):
             run.remove()
+        if run.rmmod_rc == 0:
+            row["left"] = difference(shown(kernel), there)
         death = run.error or run.rmmod_error
         row |= run.to_json(recorder) | {"rmmod_dmesg": self._log(before)}
         row["dmesg"] = [line.partition(">")[2] for line in self._log(since)]
@@ -157,6 +166,18 @@ class Machine:
             if words[0] == run.name:
                 return " ".join(words[:5] + words[6:])
         return None
+
+    def _parameters(self, run: Run) -> dict[str, str]:
+        """The module's parameters that can be read."""
+        if run.listed is None or run.module is None:
+            return {}
+        values = {}
+        with self.kernel.process(comm="cat") as process:
+            for parameter in run.module.parameters:
+                if parameter.permissions & _READABLE:
+                    data = process.read_file(f"/sys/module/{run.name}/parameters/{parameter.name}")
+                    values[parameter.name] = data.decode("utf-8", "backslashreplace").strip()
+        return values
 
     def _log(self, since: int) -> list[str]:
         """Lines of the kernel log, each with its level as `<6>`."""

@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from kmod_emu import samples
-from kmod_emu.sweep.compare import Comparison, comparable
+from kmod_emu.sweep.compare import comparable
+from kmod_emu.sweep.measures import Comparison
+from kmod_emu.sweep.one import blank
+from kmod_emu.sweep.page import page
 from kmod_emu.sweep.summary import status, summary
+from kmod_emu.sweep.tree import Target
 from tests.conftest import RECORDINGS, recording
 
 DEBIAN = Path("/lib/modules/6.1.0-56-amd64")
@@ -223,7 +227,82 @@ def test_a_difference_names_the_line():
     there = {"x": {"module": "x", "rc": 0, "errno": 0, "dmesg": ["<6>a", "<6>c"]}}
     lines = list(Comparison(found, there).lines())
     assert lines[-1] == "x: dmesg: here '<6>b', recorded '<6>c'"
-    assert lines[1:3] == ["     1 of 1 in rc", "     0 of 1 in dmesg"]
+    assert lines[1:3] == [
+        "     1 of     1  100.0 %  return code",
+        "     0 of     1    0.0 %  log of init where it prints",
+    ]
+
+
+def test_each_measure_counts_what_the_recording_has():
+    there = {
+        "a": {"module": "a", "rc": 0, "errno": 0, "dmesg": [], "added": {"crypto": ["x driver=x"]}},
+        "b": {"module": "b", "rc": -1, "errno": 19, "dmesg": ["<3>no"], "path": "kernel/drivers/b.ko"},
+        "c": {"module": "c", "rc": 0, "errno": 0, "dmesg": [], "added": {}},
+        "avx": {"module": "avx", "rc": 0, "errno": 0, "path": "kernel/arch/x86/crypto/avx.ko"},
+    }
+    found = [
+        row("a", "loaded", added={"crypto": ["x driver=x"]}, stand_ins=["dmi_check_system"]),
+        row("b", "loaded", init_dmesg=["<3>no"]),
+        row("c", "unimplemented", added={}, unimplemented=["f"]),
+        row("avx", "refused") | {"rc": -19},
+    ]
+    comparison = Comparison(found, there)
+    assert comparison.verdicts == {
+        "a": "by accident",
+        "b": "differs",
+        "c": "unimplemented",
+        "avx": "vectors",
+    }
+    lines = [" ".join(line.split()) for line in comparison.lines()]
+    assert lines == [
+        "4 modules are in the recording, 1 of them meet an unimplemented export; of the other 2, 1 agree",
+        "1 of these called functions that merely answered: right by accident, unless that is the answer",
+        "1 more want a processor with vector instructions that this one lacks: avx",
+        "1 of 3 33.3 %, 1 maybe by accident return code",
+        "0 of 1 0.0 % return code where the real kernel refuses",
+        "1 of 1 100.0 % log of init where it prints",
+        "1 of 2 50.0 %, 1 maybe by accident log of init where it is silent",
+        "1 of 1 100.0 %, 1 maybe by accident what init adds, all of it",
+        "1 of 1 100.0 %, 1 maybe by accident what init adds: crypto",
+        "b: rc: here 0, recorded -19",
+    ]
+
+
+def test_what_a_module_adds_and_its_parameters(cli, tree):
+    result = cli("sweep", "--modules", tree({"skeletons": [], "params": [], "echo": []}), "--json", "-")
+    found = {row["module"]: row for row in map(json.loads, result.stdout.splitlines())}
+    added = found["skeletons"]["added"]
+    assert added["bus_drivers"] == [
+        "acpi/skeleton",
+        "auxiliary/skeletons.bone",
+        "pci/skeleton",
+        "pnp/skeleton",
+        "serio/skeleton",
+    ]
+    assert (added["crypto"], added["filesystems"]) == (["skeleton driver=skeleton-bare"], ["skelfs (nodev)"])
+    assert added["proc_devices"] == ["block 254 skeleton"]
+    assert added["sysctl"] == ["/proc/sys/dev/skeleton"]
+    assert found["echo"]["added"]["proc_devices"] == ["char 246 echo"]
+    assert {"count": "1", "who": "world"}.items() <= found["params"]["parameters"].items()
+    assert all(row["left"] == {} for row in found.values())
+
+
+def test_a_page_has_a_row_a_module_and_keeps_text_as_text(cli, tree, tmp_path):
+    out = tmp_path / "page.html"
+    cli("sweep", "--modules", tree({"hello": [], "ret_enodev": []}), "--html", out)
+    text = out.read_text()
+    assert "<td>hello</td><td>loaded</td><td>0</td><td>0</td>" in text
+    assert "<td>ret_enodev</td><td>refused</td><td>ENODEV</td>" in text
+    assert "     1 refused: ENODEV 1" in text
+    evil = {**blank(Target("x.ko", "x.ko", [])), "module": "<script>x</script>", "outcome": "\x1b[31m"}
+    assert "&lt;script&gt;x&lt;/script&gt;</td><td>\\x1b[31m" in page("t", [evil], [], {})
+
+
+def test_a_cluster_that_is_not_there(cli, tree, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    result = cli("sweep", "--modules", tree({"hello": []}), "--dask", "tcp://127.0.0.1:1")
+    assert result.exit_code == 2
+    assert "pip install 'kmod-emu[dask]'" in result.stderr
 
 
 def test_speeds_and_addresses_are_not_compared():

@@ -94,7 +94,7 @@ def test_a_second_time_is_refused_as_the_real_kernel_refuses(kernel):
     assert lines[: len(TWICE)] == TWICE
     assert lines[-1] == "sysctl again: refused"
     kernel.rmmod("skeletons")
-    assert kernel.faults.reports == []
+    assert kernel.findings.reports == []
 
 
 def test_what_is_registered_is_shown(kernel):
@@ -131,11 +131,11 @@ def test_sysctls_are_read_and_written_by_their_own_rules(kernel):
 def test_what_is_not_taken_back_is_told_at_rmmod(kernel):
     kernel.insmod(samples.path("skeletons"), "forget=1")
     kernel.rmmod("skeletons")
-    told = " ".join(report["text"] for report in kernel.faults.reports)
+    told = " ".join(report["text"] for report in kernel.findings.reports)
     assert "a file system behind" in told
     assert "exit must call unregister_filesystem()" in told
     assert "a driver behind" in told
-    assert len(kernel.faults.reports) == 2
+    assert len(kernel.findings.reports) == 2
 
 
 def test_it_is_part_of_a_saved_machine(kernel, tmp_path):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.kernel.exports import Fidelity, export_data
+from kmod_emu.kernel.standin import declare_answers
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -77,13 +78,6 @@ VARIABLES = {
 }
 
 
-def _declare_answer(prototype: str, value: int) -> None:
-    @export(prototype, Fidelity.APPROXIMATE)
-    def answer(kernel: KernelCore, *arguments: int) -> int:
-        """There is none here."""
-        return value
-
-
 def _declare_variable(declaration: str, size: int, value: int) -> None:
     @export_data(declaration, size, Fidelity.APPROXIMATE)
     def variable(kernel: KernelCore, address: int) -> None:
@@ -92,7 +86,6 @@ def _declare_variable(declaration: str, size: int, value: int) -> None:
             kernel.memory.write_u32(address, value)
 
 
-for _prototype, _value in ANSWERS.items():
-    _declare_answer(_prototype, _value)
+declare_answers(ANSWERS)
 for _declaration, (_size, _value) in VARIABLES.items():
     _declare_variable(_declaration, _size, _value)

@@ -5,14 +5,9 @@ ACPI is not switched off here, as on the real machine; its tables and its namesp
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from kmod_emu.drivers.registration import Family, declare, required
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.standin import declare_answers
 from kmod_emu.uapi import errno
-
-if TYPE_CHECKING:
-    from kmod_emu.kernel.kernel import KernelCore
 
 AE_OK, AE_NOT_FOUND = 0, 5
 
@@ -52,13 +47,4 @@ _NAMESPACE = {
     " void *handler)": AE_OK,
 }  # fmt: skip
 
-
-def _declare(prototype: str, status: int) -> None:
-    @export(prototype, Fidelity.APPROXIMATE)
-    def ask(kernel: KernelCore, *arguments: int) -> int:
-        """Of an empty namespace."""
-        return status
-
-
-for _prototype, _status in _NAMESPACE.items():
-    _declare(_prototype, _status)
+declare_answers(_NAMESPACE)

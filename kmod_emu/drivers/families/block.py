@@ -51,6 +51,6 @@ def __register_blkdev(kernel: KernelCore, major: int, name: str, probe: int) -> 
 def unregister_blkdev(kernel: KernelCore, major: int, name: str) -> None:
     """It is free again."""
     if majors(kernel).get(major) != name or major in _OWN:
-        kernel.faults.warn("block/genhd.c", 309, "", "unregister_blkdev+0x8f/0xa0")
+        kernel.warnings.warn("block/genhd.c", 309, "", "unregister_blkdev+0x8f/0xa0")
         return
     kernel[Registrations].remove(_MAJOR, major)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.registration import Family, declare
 from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.standin import declare_answers
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -34,13 +35,12 @@ async def transport_class_unregister(kernel: KernelCore, tclass: int) -> None:
     await kernel[Devices].unregister_class(tclass)
 
 
-def _declare(name: str, returns: str = "void") -> None:
-    @export(f"{returns} transport_{name}_device(struct device *dev)", Fidelity.REGISTRATION)
-    def step(kernel: KernelCore, dev: int) -> int:
-        """Attributes of a device that comes or goes: not made."""
-        return 0
-
-
-for _name in ("setup", "configure", "remove", "destroy"):
-    _declare(_name)
-_declare("add", "int")
+declare_answers(
+    {
+        f"{returns} transport_{step}_device(struct device *dev)": 0
+        for step, returns in {
+            "setup": "void", "add": "int", "configure": "void", "remove": "void", "destroy": "void",
+        }.items()
+    },
+    Fidelity.REGISTRATION,
+)  # fmt: skip
