@@ -144,6 +144,7 @@ class Kernel(KernelCore):
         self.add(Leds(self))
         self.add(I2c(self))
         self.add(I2cModels(self))
+        self[Devices].make_class(self.symbol("bdi_class"))
         for bus in ("spi_bus_type", *(row.symbol for row in BUSES)):
             self[Buses].register(self.symbol(bus))
         self.add(Registrations(self))

@@ -1,6 +1,7 @@
 """Every file that registers exports or system calls: importing this fills the registries."""
 
 import kmod_emu.drivers.attributes
+import kmod_emu.drivers.backing_dev
 import kmod_emu.drivers.bus_files
 import kmod_emu.drivers.class_interface
 import kmod_emu.drivers.debugfs_device
@@ -20,6 +21,7 @@ import kmod_emu.drivers.families.files
 import kmod_emu.drivers.families.fragments
 import kmod_emu.drivers.families.keys
 import kmod_emu.drivers.families.netfilter
+import kmod_emu.drivers.families.others
 import kmod_emu.drivers.families.protocols
 import kmod_emu.drivers.families.traffic
 import kmod_emu.drivers.families.transport

@@ -98,10 +98,10 @@ class Kobjects:
         """One of the kernel's own, such as /sys/kernel."""
         address = self._kernel.heap.kmalloc(self._kernel.profile.struct("kobject").size)
         self.initialize(address, self._kernel.symbol(ktype))
-        self.set_name(address, name.encode())
+        self.set_name(address, name.encode("utf-8", "surrogateescape"))
         view = self.view(address)
         view.parent, view.kset = self.get(parent), kset
-        self.sysfs.create_dir(address, name, parent)
+        self.sysfs.create_dir(address, name.replace("/", "!"), parent)
         view.set_bit("state_in_sysfs", True)
         return address
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.kernel.vsprintf import Arguments
 
-WQ_UNBOUND, WQ_HIGHPRI = 1 << 1, 1 << 4
+WQ_UNBOUND, WQ_MEM_RECLAIM, WQ_HIGHPRI = 1 << 1, 1 << 3, 1 << 4
 _DEFAULT_ACTIVE, _MAX_ACTIVE = 256, 512
 _PENDING = 1  # WORK_STRUCT_PENDING
 _ENTRY = 8  # offset of a work's list_head
@@ -72,6 +72,7 @@ class Workqueues:
         self._running: dict[int, Item] = {}  # task_struct of the worker -> what it runs
         self._waiters: list[int] = []
         self._created = dict.fromkeys(_POOL_NAMES, 0)
+        self._rescuers: dict[int, int] = {}  # workqueue -> pid
         kernel.sched.sleeping.append(self._sleeping)
 
     # --- queues -------------------------------------------------------------------------------------
@@ -82,10 +83,14 @@ class Workqueues:
         view = self._kernel.view("workqueue_struct", address)
         view.set_bytes("name", name.encode("utf-8", "surrogateescape")[:23])
         view.set("flags", flags)
+        if flags & WQ_MEM_RECLAIM:  # has a thread for when memory is short, which it never is here
+            self._rescuers[address] = self._kernel.tasks.create_thread(name).pid
 
     def remove(self, address: int) -> None:
         """It goes, with what is queued."""
         self._queues.pop(address, None)
+        if rescuer := self._kernel.tasks.by_pid.get(self._rescuers.pop(address, 0)):
+            self._kernel.tasks.exit(rescuer)
         self._pending = deque(item for item in self._pending if item.queue != address)
 
     def queue(self, queue: int, work: int) -> bool:
@@ -240,6 +245,7 @@ class Workqueues:
             "running": [[worker, i.ticket, i.work, i.queue] for worker, i in self._running.items()],
             "waiters": list(self._waiters),
             "created": dict(self._created),
+            "rescuers": list(self._rescuers.items()),
         }
 
     def load(self, state: Any) -> None:
@@ -250,6 +256,7 @@ class Workqueues:
         self._workers = dict(state["workers"])
         self._running = {worker: Item(*item) for worker, *item in state["running"]}
         self._waiters, self._created = list(state["waiters"]), dict(state["created"])
+        self._rescuers = dict(state["rescuers"])
 
 
 def _define_system_queues() -> None:

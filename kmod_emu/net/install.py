@@ -39,7 +39,13 @@ def install(kernel: KernelCore, procfs: Procfs) -> None:
     kernel[Uevents].tell = tell
     net = procfs.tree.create("net", 0, 0o555, "dir")
     assert net is not None
-    kernel.view("net", kernel.symbols.address("init_net")).proc_net = net.address
+    view = kernel.view("net", kernel.symbols.address("init_net"))
+    view.proc_net = net.address
+    for name, member in (("net/stat", "proc_net_stat"), ("net/netfilter", "")):
+        below = procfs.tree.create(name, 0, 0o555, "dir")
+        assert below is not None
+        if member and view.has(member):
+            view.set(member, below.address)
     own = {
         "connector": Node(0o444, read=lambda task: connector.text()),
         "netlink": Node(0o444, read=lambda task: netlink.text()),

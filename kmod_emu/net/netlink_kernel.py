@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi import lists
 from kmod_emu.kernel.activation import to_int
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.net import skbuff
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _SKB_DST = 8
+_LISTS = ("list", "exit_list", "rules_ops", "dev_base_head", "fib_notifier_ops")  # of a namespace: empty
 
 
 @export_data("struct net init_net", lambda kernel: kernel.profile.struct("net").size)
@@ -26,6 +28,9 @@ def init_net(kernel: KernelCore, address: int) -> None:
     net = kernel.view("net", address)
     net.passive = 1
     net.user_ns = kernel.symbols.address("init_user_ns")
+    for name in _LISTS:
+        if net.has(name):
+            lists.init(kernel.memory, net.addressof(name))
 
 
 def _sock(kernel: KernelCore, address: int) -> NetlinkSock:

@@ -21,6 +21,8 @@ ANSWERS = {
     "int dmi_name_in_vendors(const char *str)": 0,
     "bool dmi_match(enum dmi_field f, const char *str)": 0,
     "const struct dmi_device *dmi_find_device(int type, const char *name, const struct dmi_device *from)": 0,
+    # the command line does not forbid graphics drivers (drivers/video/nomodeset.c)
+    "bool drm_firmware_drivers_only(void)": 0,
     # no PCI devices (drivers/pci/search.c)
     "struct pci_dev *pci_get_device(unsigned int vendor, unsigned int device, struct pci_dev *from)": 0,
     "struct pci_dev *pci_get_subsys(unsigned int vendor, unsigned int device, unsigned int ss_vendor,"

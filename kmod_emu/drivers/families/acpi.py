@@ -41,6 +41,7 @@ _NAMESPACE = {
     "int acpi_check_region(resource_size_t start, resource_size_t n, const char *name)": 0,
     "bool acpi_has_method(acpi_handle handle, char *name)": 0,
     "bool acpi_reduced_hardware(void)": 0,
+    "bool acpi_osi_is_win8(void)": 0,
     "acpi_status acpi_install_address_space_handler(acpi_handle device, unsigned char space_id,"
     " void *handler, void *setup, void *context)": AE_OK,
     "acpi_status acpi_remove_address_space_handler(acpi_handle device, unsigned char space_id,"

@@ -68,6 +68,14 @@ def _acpi(kernel: KernelCore, view: StructView) -> int:
     return 0
 
 
+def _dax(kernel: KernelCore, view: StructView) -> int:
+    """__dax_driver_register(): the only driver is called as its module."""
+    own = kernel.view("device_driver", view.addressof("drv"))
+    if not own.get("name"):
+        own.set("name", own.mod_name)
+    return 0
+
+
 def _serio(kernel: KernelCore, view: StructView) -> int:
     """__serio_register_driver(): a thread binds ports, not the bus."""
     view.manual_bind = 1
@@ -142,7 +150,7 @@ BUSES = (
         "int __dax_driver_register(struct dax_device_driver *dax_drv, struct module *module,"
         " const char *mod_name)",
         "void dax_driver_unregister(struct dax_device_driver *dax_drv)",
-        "dax_device_driver", driver="drv", owner=1, mod_name=2,
+        "dax_device_driver", driver="drv", owner=1, mod_name=2, prepare=_dax,
     ),
 )  # fmt: skip
 
@@ -170,14 +178,14 @@ def _declare(row: DriverFamily) -> None:
     async def register(kernel: KernelCore, *arguments: int) -> int:
         """A directory in /sys/bus/*/drivers; no device is there to be bound."""
         view = kernel.view(row.struct, arguments[0])
-        if row.prepare is not None and (error := row.prepare(kernel, view)):
-            return error
         own = kernel.view("device_driver", view.addressof(row.driver))
         own.bus = kernel.symbol(row.symbol)
         if row.owner >= 0:
             own.owner = arguments[row.owner]
         if row.mod_name >= 0:
             own.mod_name = arguments[row.mod_name]
+        if row.prepare is not None and (error := row.prepare(kernel, view)):
+            return error
         if row.name:
             own.set("name", _name(kernel, row, view, own))
         error = await kernel[Buses].register_driver(own.address)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.core import error_pointer
 from kmod_emu.drivers.registration import Family, Registrations, declare
 from kmod_emu.fs.char_dev import CharDevices
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ def _discipline(kernel: KernelCore, address: int) -> int:
     if not view.has("num"):
         return 0
     return 0 if _N_TTY <= view.signed("num") < _LAST_LDISC else -errno.EINVAL
+
+
+# Of a terminal that nobody has set: what comes, goes, the line and its 38,400 baud, editing, and the keys.
+_TERMIOS = struct.pack(
+    "<4IB19sII", 0x500, 0x5, 0x4BF, 0x8A3B, 0,
+    bytes.fromhex("031c7f1504000100111300120f1716"), 38400, 38400,
+)  # fmt: skip
+
+
+@export_data("struct ktermios tty_std_termios", len(_TERMIOS))
+def tty_std_termios(kernel: KernelCore, address: int) -> None:
+    """How terminals begin."""
+    kernel.memory.write(address, _TERMIOS)
 
 
 declare(
