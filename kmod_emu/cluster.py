@@ -38,13 +38,16 @@ def spread(
         raise NoCluster("--dask needs Dask: pip install 'kmod-emu[dask]'") from None
     try:
         client = distributed.Client(address, timeout=_PATIENCE)
-    except (TimeoutError, OSError, ValueError):
-        raise NoCluster(f"--dask {address}: no scheduler answers there") from None
+    except (OSError, ValueError) as error:
+        raise NoCluster(str(error)) from None
     with client:
         futures = {client.submit(function, job, pure=False): job for job in jobs}
         try:
             for future in distributed.as_completed(futures):
-                error = future.exception()
-                yield futures[future], future.result() if error is None else error
+                if future.status == "finished":
+                    yield futures[future], future.result()
+                else:
+                    cause = None if future.cancelled() else future.exception()
+                    yield futures[future], cause or RuntimeError("the cluster gave it up")
         finally:
             client.cancel(list(futures))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from kmod_emu import atomic
 from kmod_emu.cluster import NoCluster, spread
 from kmod_emu.labs import submission
-from kmod_emu.labs.lab import LabError, read_lab
+from kmod_emu.labs.lab import read_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.sweep.one import Setup
     from kmod_emu.sweep.tree import Target
 
-_TOGETHER = 32  # modules a job: starting a process costs as much as about ten of them
+TOGETHER = 32  # modules a job: starting a process costs as much as about ten of them
 
 
 class Part(NamedTuple):
@@ -68,8 +68,8 @@ def sweep_on_cluster(
         NoCluster: There is none.
     """
     parts = [
-        Part(modules, tuple(targets[at : at + _TOGETHER]), setup.release, setup.time_limit)
-        for at in range(0, len(targets), _TOGETHER)
+        Part(modules, tuple(targets[at : at + TOGETHER]), setup.release, setup.time_limit)
+        for at in range(0, len(targets), TOGETHER)
     ]
     for part, rows in spread(sweep_part, parts, address):
         if isinstance(rows, Exception):
