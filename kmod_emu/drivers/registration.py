@@ -146,16 +146,16 @@ def member(kernel: KernelCore, path: str, address: int) -> str | int:
     return kernel.memory.read_text(text) if text else ""
 
 
-def declare(*rows: Family) -> None:
-    """Make the functions of these rows exports."""
+def declare(module: str, *rows: Family) -> None:
+    """Make the functions of these rows exports, which count as functions of the module that declares them."""
     for family in rows:
         _families[family.kind] = family
-        _declare_one(family)
-        if family.many[0]:
-            _declare_many(family)
+        functions = [*_declare_one(family), *(_declare_many(family) if family.many[0] else ())]
+        for function in functions:
+            function.__module__ = module
 
 
-def _declare_one(family: Family) -> None:
+def _declare_one(family: Family) -> Iterator[Callable[..., Any]]:
     at = family.at
 
     @export(family.register, Fidelity.REGISTRATION)
@@ -163,6 +163,7 @@ def _declare_one(family: Family) -> None:
         """Made known; what it is for is not imitated."""
         return kernel[Registrations].add(family, arguments[at])
 
+    yield register
     if family.unregister:
 
         @export(family.unregister, Fidelity.REGISTRATION)
@@ -170,8 +171,10 @@ def _declare_one(family: Family) -> None:
             """Taken back."""
             return kernel[Registrations].remove(family, arguments[at])
 
+        yield unregister
 
-def _declare_many(family: Family) -> None:
+
+def _declare_many(family: Family) -> Iterator[Callable[..., Any]]:
     def addresses(kernel: KernelCore, first: int, count: int) -> range:
         step = kernel.profile.struct(family.stride).size
         return range(first, first + count * step, step)
@@ -193,6 +196,8 @@ def _declare_many(family: Family) -> None:
         """All of an array, the last first."""
         for address in reversed(addresses(kernel, first, count)):
             kernel[Registrations].remove(family, address)
+
+    yield from (register_many, unregister_many)
 
 
 def required(struct: str, *members: str, error: int = errno.EINVAL) -> Check:

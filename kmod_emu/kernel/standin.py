@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 
-def declare_answers(answers: dict[str, int], fidelity: Fidelity = Fidelity.APPROXIMATE) -> None:
-    """Make exports of them, by prototype."""
+def declare_answers(module: str, answers: dict[str, int], fidelity: Fidelity = Fidelity.APPROXIMATE) -> None:
+    """Make exports of them, by prototype; they count as functions of the module that declares them."""
     for prototype, value in answers.items():
-        _declare(prototype, value, fidelity)
+        _declare(prototype, value, fidelity, module)
 
 
-def _declare(prototype: str, value: int, fidelity: Fidelity) -> None:
+def _declare(prototype: str, value: int, fidelity: Fidelity, module: str) -> None:
     name = symbol_name(prototype)
 
     @export(prototype, fidelity)
@@ -28,3 +28,5 @@ def _declare(prototype: str, value: int, fidelity: Fidelity) -> None:
         """Always the same answer: there is nothing of the kind on this machine."""
         kernel.stand_ins.add(name)
         return value
+
+    answer.__module__ = module

@@ -49,6 +49,7 @@ def rtnl_is_locked(kernel: KernelCore) -> int:
 
 
 declare_answers(
+    __name__,
     {
         "int rtnl_register_module(struct module *owner, int protocol, int msgtype, rtnl_doit_func doit,"
         " rtnl_dumpit_func dumpit, unsigned int flags)": 0,

@@ -283,7 +283,7 @@ def test_what_a_module_adds_and_its_parameters(cli, tree):
     assert added["proc_devices"] == ["block 254 skeleton"]
     assert added["sysctl"] == ["/proc/sys/dev/skeleton"]
     assert found["echo"]["added"]["proc_devices"] == ["char 246 echo"]
-    assert {"count": "1", "who": "world"}.items() <= found["params"]["parameters"].items()
+    assert {"count": "1", "whom": "world"}.items() <= found["params"]["parameters"].items()
     assert all(row["left"] == {} for row in found.values())
 
 

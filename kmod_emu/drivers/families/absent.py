@@ -1,4 +1,4 @@
-"""What modules ask about hardware and hypervisors that this machine does not have: there is none.
+"""What modules ask about hardware and hypervisors that this machine does not have (drivers/): there is none.
 
 A function's answer, or a variable's value, is all that there is to know of each.
 """
@@ -88,6 +88,6 @@ def _declare_variable(declaration: str, size: int, value: int) -> None:
             kernel.memory.write_u32(address, value)
 
 
-declare_answers(ANSWERS)
+declare_answers(__name__, ANSWERS)
 for _declaration, (_size, _value) in VARIABLES.items():
     _declare_variable(_declaration, _size, _value)

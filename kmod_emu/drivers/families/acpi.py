@@ -12,6 +12,7 @@ from kmod_emu.uapi import errno
 AE_OK, AE_NOT_FOUND = 0, 5
 
 declare(
+    __name__,
     Family(
         "type of ACPI devices", "int register_acpi_bus_type(struct acpi_bus_type *type)",
         "int unregister_acpi_bus_type(struct acpi_bus_type *type)", "acpi_bus_type.name",
@@ -48,4 +49,4 @@ _NAMESPACE = {
     " void *handler)": AE_OK,
 }  # fmt: skip
 
-declare_answers(_NAMESPACE)
+declare_answers(__name__, _NAMESPACE)

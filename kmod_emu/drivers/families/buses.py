@@ -1,4 +1,4 @@
-"""Drivers of the kernel's own buses: registered, shown in /sys/bus, bound to nothing, for no device is there.
+"""Drivers of the kernel's own buses (drivers/base/bus.c): shown in /sys/bus, and bound to nothing.
 
 A row is a bus with the functions that its drivers call. I2C, SPI and platform drivers are not here: these
 buses are imitated.

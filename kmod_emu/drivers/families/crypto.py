@@ -126,6 +126,7 @@ def _declare(kind: Kind) -> None:
     array = f"({struct} *algs, int count)"
     returns = "int" if kind.name == "scomp" else "void"
     declare(
+        __name__,
         Family(
             _title(kind),
             f"int crypto_register_{kind.name}({struct} *alg)",
@@ -137,7 +138,7 @@ def _declare(kind: Kind) -> None:
                 f"void crypto_unregister_{plural}{array}" if plural else "",
             ),
             stride=kind.struct,
-        )
+        ),
     )
 
 
@@ -146,6 +147,7 @@ for _kind in KINDS:
 
 _TEMPLATES = "(struct crypto_template *tmpls, int count)"
 declare(
+    __name__,
     Family(
         "template of algorithms", "int crypto_register_template(struct crypto_template *tmpl)",
         "void crypto_unregister_template(struct crypto_template *tmpl)", "crypto_template.name",

@@ -1,4 +1,4 @@
-"""File systems, tables of characters, formats of programs and of quota: what fs/ lets modules register."""
+"""File systems, tables of characters, formats of programs and of quota (fs/filesystems.c, fs/exec.c)."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def file_systems(kernel: KernelCore) -> Iterator[str]:
 
 
 declare(
+    __name__,
     Family(
         FILE_SYSTEM, "int register_filesystem(struct file_system_type *fs)",
         "int unregister_filesystem(struct file_system_type *fs)", "file_system_type.name",

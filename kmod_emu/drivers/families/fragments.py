@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 declare(
+    __name__,
     Family(
         "kind of fragment queues", "int inet_frags_init(struct inet_frags *f)",
         "void inet_frags_fini(struct inet_frags *f)", taken=0,

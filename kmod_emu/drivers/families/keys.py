@@ -23,6 +23,7 @@ _EMAIL, _KEY_ID = bytes.fromhex("2a864886f70d010901"), bytes.fromhex("551d0e")
 _OID, _SEQUENCE, _VERSION, _EXTENSIONS = 0x06, 0x30, 0xA0, 0xA3
 
 declare(
+    __name__,
     Family(
         "type of keys", "int register_key_type(struct key_type *ktype)",
         "void unregister_key_type(struct key_type *ktype)", "key_type.name", own=_TYPES,

@@ -16,7 +16,7 @@ _HOOK = Family(
     "void nf_unregister_net_hook(struct net *net, const struct nf_hook_ops *reg)", taken=0, at=1,
 )  # fmt: skip
 _LOGGER = "logger of packets"
-declare(_HOOK)
+declare(__name__, _HOOK)
 
 _MANY = "(struct net *net, const struct nf_hook_ops *reg, unsigned int n)"
 
@@ -55,6 +55,7 @@ def nf_log_unregister(kernel: KernelCore, logger: int) -> None:
 _FAMILIES = 13  # NFPROTO_NUMPROTO
 
 declare(
+    __name__,
     Family(
         "queue of packets", "void nf_register_queue_handler(const struct nf_queue_handler *qh)", "", taken=0,
     ),

@@ -1,4 +1,4 @@
-"""Registrations that stand alone in their part of the kernel."""
+"""Registrations that stand alone in their part of the kernel (drivers/cpufreq/, fs/nfs_common/, mm/)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 declare(
+    __name__,
     Family(
         "frequency governor", "int cpufreq_register_governor(struct cpufreq_governor *governor)",
         "void cpufreq_unregister_governor(struct cpufreq_governor *governor)", "cpufreq_governor.name",
@@ -35,6 +36,7 @@ declare(
 
 # Of things that nobody has made when these are called.
 declare_answers(
+    __name__,
     {
         "void tcf_idrinfo_destroy(const struct tc_action_ops *ops, struct tcf_idrinfo *idrinfo)": 0,
         "void clean_acked_data_flush(void)": 0,

@@ -1,4 +1,4 @@
-"""Protocol families, transport protocols, receivers of packets, links: what net/ lets modules register."""
+"""Protocol families, transport protocols, receivers of packets, kinds of links (net/core/)."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ def _overlaps(kernel: KernelCore, address: int) -> int:
 _SOCKOPT = "range of socket options"
 
 declare(
+    __name__,
     Family(
         _SOCKETS, "int sock_register(const struct net_proto_family *ops)", "", "net_proto_family.family",
         own=_OWN_FAMILIES, check=_socket_family, called=_FAMILIES,

@@ -1,4 +1,4 @@
-"""Packet schedulers, classifiers, actions and congestion control: what decides which packet goes when."""
+"""Packet schedulers, classifiers, actions and congestion control (net/sched/)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ def _congestion(kernel: KernelCore, address: int) -> int:
 _ACTION = Family("action of a classifier", "", unique="tc_action_ops.kind", absent=errno.ENOENT)
 
 declare(
+    __name__,
     Family(
         "packet scheduler", "int register_qdisc(struct Qdisc_ops *qops)",
         "int unregister_qdisc(struct Qdisc_ops *qops)", "Qdisc_ops.id",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 declare(
+    __name__,
     Family(
         "container of attributes", "int attribute_container_register(struct attribute_container *cont)",
         "int attribute_container_unregister(struct attribute_container *cont)", taken=0,
@@ -36,6 +37,7 @@ async def transport_class_unregister(kernel: KernelCore, tclass: int) -> None:
 
 
 declare_answers(
+    __name__,
     {
         f"{returns} transport_{step}_device(struct device *dev)": 0
         for step, returns in {

@@ -41,6 +41,7 @@ def tty_std_termios(kernel: KernelCore, address: int) -> None:
 
 
 declare(
+    __name__,
     Family(
         "line discipline", "int tty_register_ldisc(struct tty_ldisc_ops *new_ldisc)",
         "void tty_unregister_ldisc(struct tty_ldisc_ops *ldisc)", taken=0, check=_discipline,
