@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-_PATIENCE = "10s"  # for a scheduler that does not answer
 
 
 class NoCluster(Exception):
@@ -37,7 +36,7 @@ def spread(
     except ImportError:
         raise NoCluster("--dask needs Dask: pip install 'kmod-emu[dask]'") from None
     try:
-        client = distributed.Client(address, timeout=_PATIENCE)
+        client = distributed.Client(address)
     except (OSError, ValueError) as error:
         raise NoCluster(str(error)) from None
     with client:

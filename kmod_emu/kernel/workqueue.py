@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 WQ_UNBOUND, WQ_MEM_RECLAIM, WQ_HIGHPRI = 1 << 1, 1 << 3, 1 << 4
 _DEFAULT_ACTIVE, _MAX_ACTIVE = 256, 512
+_COMM = 15  # characters of a thread's name
 _PENDING = 1  # WORK_STRUCT_PENDING
 _ENTRY = 8  # offset of a work's list_head
 _NO_POOL = 0xF_FFFF_FFE0  # WORK_STRUCT_NO_POOL; the exact value is nobody's business
@@ -84,7 +85,7 @@ class Workqueues:
         view.set_bytes("name", name.encode("utf-8", "surrogateescape")[:23])
         view.set("flags", flags)
         if flags & WQ_MEM_RECLAIM:  # has a thread for when memory is short, which it never is here
-            self._rescuers[address] = self._kernel.tasks.create_thread(name).pid
+            self._rescuers[address] = self._kernel.tasks.create_thread(name[:_COMM]).pid
 
     def remove(self, address: int) -> None:
         """It goes, with what is queued."""

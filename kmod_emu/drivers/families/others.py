@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from kmod_emu.abi import lists
 from kmod_emu.drivers.registration import Family, declare
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.exports import Fidelity
 from kmod_emu.kernel.standin import declare_answers
 from kmod_emu.uapi import errno
-
-if TYPE_CHECKING:
-    from kmod_emu.kernel.kernel import KernelCore
 
 declare(
     __name__,
@@ -46,26 +40,3 @@ declare_answers(
     },
     Fidelity.REGISTRATION,
 )
-
-
-@export(
-    "int __list_lru_init(struct list_lru *lru, bool memcg_aware, struct lock_class_key *key,"
-    " struct shrinker *shrinker)",
-    Fidelity.APPROXIMATE,
-)
-def __list_lru_init(kernel: KernelCore, lru: int, memcg_aware: int, key: int, shrinker: int) -> int:
-    """Lists by age, one for the only node (mm/list_lru.c)."""
-    node = kernel.heap.kmalloc(kernel.profile.struct("list_lru_node").size)
-    if not node:
-        return -errno.ENOMEM
-    lists.init(kernel.memory, kernel.view("list_lru_node", node).addressof("lru"))
-    kernel.view("list_lru", lru).node = node
-    return 0
-
-
-@export("void list_lru_destroy(struct list_lru *lru)", Fidelity.APPROXIMATE)
-def list_lru_destroy(kernel: KernelCore, lru: int) -> None:
-    """Their end (mm/list_lru.c)."""
-    view = kernel.view("list_lru", lru)
-    kernel.heap.kfree(view.node)
-    view.node = 0
