@@ -90,7 +90,7 @@ class Workqueues:
     def remove(self, address: int) -> None:
         """It goes, with what is queued."""
         self._queues.pop(address, None)
-        if rescuer := self._kernel.tasks.by_pid.get(self._rescuers.pop(address, 0)):
+        if rescuer := self._kernel.tasks.by_pid.get(self._rescuers.pop(address, -1)):
             self._kernel.tasks.exit(rescuer)
         self._pending = deque(item for item in self._pending if item.queue != address)
 

@@ -157,3 +157,12 @@ def test_a_file_system_of_a_module_cannot_be_mounted_and_says_so(kernel):
         words = [process.put(word) for word in (b"none\0", b"/tmp\0", b"skelfs\0", b"nothing\0")]
         assert process.syscall("mount", words[0], words[1], words[2], 0, 0) == -errno.ENOSYS
         assert process.syscall("mount", words[0], words[1], words[3], 0, 0) == -errno.ENODEV
+
+
+def test_a_workqueue_that_goes_takes_no_thread_but_its_own(kernel):
+    """Destroying one without a rescuer ended the idle task."""
+    kernel.insmod(samples.path("kworker"))
+    before = {task.comm for task in kernel.tasks.by_pid.values()}
+    kernel.rmmod("kworker")
+    assert "swapper/0" in {task.comm for task in kernel.tasks.by_pid.values()} & before
+    kernel.sleep(1)
