@@ -126,6 +126,10 @@ class Kernel(KernelCore):
         self.add(DeviceMappings(self))
         self.ended: list[str] = []
         self.sched.on_death = lambda task, death: last_steps(self, task, death)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Everything is in place: saved machines and snapshots are what differs from here."""
         self.snapshots.take()
 
     def _install(self, modules: str | None) -> Procfs:

@@ -130,6 +130,7 @@ class KernelCore:
     # --- boot ---------------------------------------------------------------------------------------
 
     def _boot(self, permissive: bool) -> None:
+        self.snapshots = SnapshotTree(self.memory)
         self._lay_out()
         self._load_base()
         self._make_subsystems()
@@ -137,7 +138,6 @@ class KernelCore:
         self._start_base()
         self.tasks.switched(self.tasks.init_task)
         self.lockdown.boot()
-        self.snapshots = SnapshotTree(self.memory)
 
     def _load_base(self) -> None:
         """Put the base kernel's code into memory: its symbols, and the functions of it that Python serves."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
@@ -78,12 +80,19 @@ class Arena:
         perms: One byte a page: 0 = not mapped, else READ | WRITE | EXEC.
         fresh: One byte a page: 1 = written since the last snapshot (or no snapshot exists).
         executed: One byte a page: 1 = the processor may have translated code of it.
+
+    Args:
+        file: What it begins with, by guest-physical address; it is not written to. None: zeros.
     """
 
-    def __init__(self, name: str, base: int, paddr: int, size: int) -> None:
+    def __init__(self, name: str, base: int, paddr: int, size: int, file: BinaryIO | None = None) -> None:
         self.name, self.base, self.paddr, self.size = name, base, paddr, size
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-        self._map = mmap.mmap(-1, size, flags=flags)
+        flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
+        access = mmap.PROT_READ | mmap.PROT_WRITE
+        if file is None:
+            self._map = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
+        else:
+            self._map = mmap.mmap(file.fileno(), size, flags=flags, prot=access, offset=paddr)
         self.host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self.view = memoryview(self._map)
         self.perms = bytearray(size >> PAGE_SHIFT)
@@ -141,6 +150,7 @@ class Memory:
         self._windows: dict[int, Arena] = {}
         self._direct: tuple[int, int] = (0, 0)
         self._next_paddr = 0
+        self._contents: BinaryIO | None = None
         self.user: AddressSpace | None = None
         self.user_mode = False  # set by the processor while it is in ring 3, which only reaches `user`
         self.smap = False  # whether the kernel may not touch user pages by itself
@@ -155,11 +165,18 @@ class Memory:
         self.flush: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
         self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
 
+    @contextmanager
+    def begin_with(self, contents: BinaryIO) -> Iterator[None]:
+        """Meanwhile arenas that are added begin with what a file holds at their physical addresses."""
+        self._contents = contents
+        yield
+        self._contents = None
+
     # --- layout -------------------------------------------------------------------------------------
 
     def add_arena(self, name: str, base: int, size: int) -> Arena:
         """Create RAM of `size` bytes visible at kernel address `base`; nothing is mapped yet."""
-        arena = Arena(name, base, self._next_paddr, page_align(size))
+        arena = Arena(name, base, self._next_paddr, page_align(size), self._contents)
         window = range(base >> _WINDOW_SHIFT, ((base + arena.size - 1) >> _WINDOW_SHIFT) + 1)
         for number in window:
             if number in self._windows:

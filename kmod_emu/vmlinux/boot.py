@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.errors import Killed
 from kmod_emu.kernel import layout
@@ -74,6 +74,11 @@ class Boot:
                 reports = [report["text"] for report in kernel.findings.reports]
                 why = reports[0] if reports else "it waits for something that never comes"
                 raise BootFailed(f"the kernel did not boot: in {self._calling}, {why}")
+
+    def load(self, initcalls: list[list[Any]]) -> None:
+        """A machine that had booted is there again."""
+        self.initcalls = [Initcall(*row) for row in initcalls]
+        self.finished = True
 
     async def setup_arch(self, cmdline_p: int) -> None:
         """What is known of processor and memory (arch/x86/kernel/setup.c)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.abi import profile as profiles
 from kmod_emu.api import Kernel
-from kmod_emu.fs.mount import mount_all
+from kmod_emu.fs.mount import mount_none
 from kmod_emu.kernel import layout
 from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.exports import Fidelity, Handler
@@ -17,7 +17,7 @@ from kmod_emu.kernel.image import load_image
 from kmod_emu.kernel.symbols import SymbolTable
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
-from kmod_emu.vmlinux import facts, kallsyms
+from kmod_emu.vmlinux import cache, facts, kallsyms
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
 from kmod_emu.vmlinux.build import from_image
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kmod_emu.fs.procfs import Procfs
-    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.vmlinux.frontier.table import Replaced
 
 _JUMP = 0xE9
@@ -59,6 +59,7 @@ class VmlinuxKernel(Kernel):
         told: Called with each initcall of the boot when it has returned.
         permissive: Go on after an initcall that died, without it.
         modules: A directory of modules with modules.dep and its kin.
+        kept: Keep the booted machine in the user's cache directory, and take it from there.
         sanitize: As for `Kernel`; the checks look at the whole call trace at each allocation of the kernel's.
 
     Attributes:
@@ -80,8 +81,19 @@ class VmlinuxKernel(Kernel):
         permissive: bool = False,
         modules: str | os.PathLike[str] | None = None,
         sanitize: str = "off",
+        kept: bool = True,
     ) -> None:
         blob = image if isinstance(image, bytes) else Path(image).read_bytes()
+        self._name = cache.key(blob) if kept else ""
+        self._entry = cache.find(self._name) if kept else None
+        self._made: bytes | None = None  # a profile that is made of the image
+        profile = self._from_cache(self._entry) if self._entry is not None else self._from_image(blob)
+        self.loader = loader
+        self.boot = Boot(self, told)
+        super().__init__(profile, permissive=permissive, smap=False, modules=modules, sanitize=sanitize)
+
+    def _from_image(self, blob: bytes) -> profiles.Profile:
+        """Unpack a kernel and read its symbols; its profile is the one that is known, else made of it."""
         self.vmlinux = Vmlinux.from_image(blob)
         found = kallsyms.find(self.vmlinux)
         if found is None:
@@ -89,18 +101,36 @@ class VmlinuxKernel(Kernel):
         self._kallsyms: dict[str, tuple[int, str]] = {}
         for symbol in found:
             self._kallsyms.setdefault(symbol.name, (symbol.address, symbol.kind))
-        release = facts.identify(self.vmlinux, found).release
         self.kernel_size = kernel_end(self.vmlinux) - layout.START_KERNEL_MAP
-        self.loader = loader
-        self.boot = Boot(self, told)
-        super().__init__(
-            _profile(release, blob), permissive=permissive, smap=False, modules=modules, sanitize=sanitize
-        )
+        profile = _known_profile(facts.identify(self.vmlinux, found).release)
+        if profile is None:
+            self._made = from_image(blob)
+            profile = profiles.Profile.from_bytes(self._made)
+        return profile
+
+    def _from_cache(self, entry: cache.Entry) -> profiles.Profile:
+        self._kallsyms, self.kernel_size = entry.symbols(), entry.facts["kernel_size"]
+        made = entry.profile()
+        profile = profiles.Profile.from_bytes(made) if made else _known_profile(entry.facts["release"])
+        assert profile is not None
+        return profile
 
     # --- the base kernel ------------------------------------------------------------------------------
 
+    def _lay_out(self) -> None:
+        if self._entry is None:
+            super()._lay_out()
+            return
+        with self._entry.mapped(self.memory):
+            super()._lay_out()
+        self._entry.protect(self.memory)
+        self._booted = (
+            self.snapshots.take()
+        )  # what is written while the machine is put together is taken back
+
     def _load_base(self) -> None:
-        map_sections(self.vmlinux, self.memory)
+        if self._entry is None:
+            map_sections(self.vmlinux, self.memory)
         self.symbols = SymbolTable(self.profile, self._kallsyms)
         self.traps = Dispatcher(self, load_image().traps)
         self.frontier: list[Replaced] = [row for name, row in declared().items() if name in self._kallsyms]
@@ -115,6 +145,14 @@ class VmlinuxKernel(Kernel):
         return VmlinuxTasks(self)
 
     def _start_base(self) -> None:
+        self.areas = Areas(self)
+        self.sched.on("task_dead", self.tasks.put)
+        if self._entry is None:
+            self._prepare()
+        else:
+            self.hrtimers.bases = self._entry.facts["clock_bases"]
+
+    def _prepare(self) -> None:
         """The per-CPU variables of the one processor, and what start_kernel() has to find."""
         memory, percpu = self.memory, self.percpu
         contents = self.vmlinux.contents(_PERCPU)
@@ -127,8 +165,6 @@ class VmlinuxKernel(Kernel):
         self.hrtimers.bases = percpu.address(first - _GET_TIME)
         self.faults.tables["vmlinux"] = Tables(self._section("__bug_table"), self._section("__ex_table"))
         self._set_module_bounds()
-        self.areas = Areas(self)
-        self.sched.on("task_dead", self.tasks.put)
 
     def _section(self, name: str) -> tuple[int, int]:
         section = self.vmlinux.section(name)
@@ -145,27 +181,48 @@ class VmlinuxKernel(Kernel):
 
     def _install(self, modules: str | None) -> Procfs:
         """Boot, then add what modules belong to: the loader, and the machine's own view of files."""
-        self.boot.run()
+        if self._entry is None:
+            self.boot.run()
         self.add(VmlinuxModules(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
-        procfs, _ = mount_all(self)
+        procfs = mount_none(self)
         self.own_syscalls.update(system_calls(self))
         if self.loader is Loader.PYTHON:
             for number in MODULE_CALLS:
                 del self.own_syscalls[number]
         return procfs
 
+    def _settle(self) -> None:
+        """Take the booted machine out of the cache, or keep it there."""
+        if self._entry is not None:
+            self.snapshots.restore(self._booted)
+            self.load_tables(self.save_tables() | self._entry.facts["tables"])
+            self.boot.load(self._entry.facts["initcalls"])
+        elif self._name:
+            tables = self.save_tables()
+            del tables["Sanitizer"]  # which may check more or less the next time
+            found = {
+                "release": self.profile.release,
+                "kernel_size": self.kernel_size,
+                "clock_bases": self.hrtimers.bases,
+                "initcalls": self.boot.initcalls,
+                "tables": tables,
+            }
+            cache.store(self._name, self.memory, self._kallsyms, self._made, found)
+        super()._settle()
 
-def _profile(release: str, blob: bytes) -> profiles.Profile:
-    """The profile of exactly this kernel: the one that is known, else one made of the image."""
+    def _stateful(self) -> dict[str, Subsystem]:
+        return {**super()._stateful(), "areas": self.areas}
+
+
+def _known_profile(release: str) -> profiles.Profile | None:
+    """The profile of exactly this kernel, if there is one."""
     try:
         found = profiles.load(release)
     except LookupError:
-        found = None
-    if found is not None and found.release == release:
-        return found
-    return profiles.Profile.from_bytes(from_image(blob))
+        return None
+    return found if found.release == release else None
 
 
 def _parked(kernel: KernelCore, data: int) -> int:

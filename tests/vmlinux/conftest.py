@@ -29,7 +29,7 @@ def distribution_module(vmlinuz):
 @pytest.fixture(scope="session")
 def booted(vmlinuz):
     """A machine with it, and the moment after its boot."""
-    machine = VmlinuxKernel(vmlinuz)
+    machine = VmlinuxKernel(vmlinuz, kept=False)
     return machine, machine.snapshot()
 
 

@@ -1,0 +1,165 @@
+"""Booted machines in the user's cache directory: the second start of a kernel maps what the first one made.
+
+An entry is a folder: `memory`, a sparse file with all arenas behind each other, which is mapped privately, so
+that machines share what they do not write; `symbols`; `profile`, unless it is a shipped one; `tables`, the
+state of the subsystems. Its name is made of the kernel's bytes and of the code that booted it. Few entries are
+kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from array import array
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.kernel.state import fingerprint
+from kmod_emu.machine.memory import PAGE_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from kmod_emu.machine.memory import Arena, Memory
+
+KEPT = 4  # entries; the one that was used longest ago goes
+_CHUNK = 64 * PAGE_SIZE
+_CODE = ("*.py", "frontier/*.py")
+
+
+def directory() -> Path:
+    """Where entries are."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "kmod-emu" / "kernels"
+
+
+def key(image: bytes) -> str:
+    """The name of a kernel's entry."""
+    digest = hashlib.blake2b(fingerprint().encode(), digest_size=16)
+    folder = Path(__file__).parent
+    for pattern in _CODE:
+        for file in sorted(folder.glob(pattern)):
+            digest.update(file.read_bytes())
+    digest.update(image)
+    return digest.hexdigest()
+
+
+class Entry:
+    """A booted machine.
+
+    Args:
+        folder: Its folder, which is there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.facts: dict[str, Any] = json.loads((folder / "tables").read_bytes())
+
+    def symbols(self) -> dict[str, tuple[int, str]]:
+        """The kernel's symbols."""
+        raw = (self.folder / "symbols").read_bytes()
+        count = int.from_bytes(raw[:8], "little")
+        addresses = array("Q", raw[8 : 8 + 8 * count])
+        letters = raw[8 + 8 * count : 8 + 9 * count].decode("ascii")
+        names = raw[8 + 9 * count :].decode("utf-8").split("\n")
+        return dict(zip(names, zip(addresses, letters, strict=True), strict=True))
+
+    def profile(self) -> bytes | None:
+        """The profile that was made of the kernel, None if a shipped one serves."""
+        file = self.folder / "profile"
+        return file.read_bytes() if file.exists() else None
+
+    @contextmanager
+    def mapped(self, memory: Memory) -> Iterator[None]:
+        """Meanwhile arenas that a machine gets begin with what they held."""
+        with open(self.folder / "memory", "rb") as file, memory.begin_with(file):
+            yield
+
+    def protect(self, memory: Memory) -> None:
+        """Give the arenas' pages the permissions that they had."""
+        for arena, perms in zip(memory.arenas, self.facts["perms"], strict=True):
+            arena.perms[:] = _expand(perms)
+
+
+def find(name: str) -> Entry | None:
+    """The entry of a name, None where there is none that can be read."""
+    folder = directory() / name
+    try:
+        entry = Entry(folder)
+        os.utime(folder)
+    except (OSError, ValueError):
+        return None
+    return entry
+
+
+def store(
+    name: str,
+    memory: Memory,
+    symbols: Mapping[str, tuple[int, str]],
+    profile: bytes | None,
+    facts: dict[str, Any],
+) -> None:
+    """Keep a machine; where there is no room or no right, it is not kept."""
+    facts = facts | {"perms": [_compress(bytes(arena.perms)) for arena in memory.arenas]}
+    place = directory()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
+    except OSError:
+        return
+    try:
+        with open(folder / "memory", "wb") as file:
+            for arena in memory.arenas:
+                _write(file.fileno(), arena)
+            file.truncate(sum(arena.size for arena in memory.arenas))
+        (folder / "symbols").write_bytes(_pack(symbols))
+        if profile is not None:
+            (folder / "profile").write_bytes(profile)
+        (folder / "tables").write_text(json.dumps(facts, separators=(",", ":")))
+        folder.chmod(0o755)
+        os.rename(folder, place / name)
+    except OSError:  # also where somebody else was faster
+        shutil.rmtree(folder, ignore_errors=True)
+    prune()
+
+
+def prune(keep: int = KEPT) -> None:
+    """Remove all entries but the latest."""
+    folders = sorted(directory().glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in folders[keep:]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(file: int, arena: Arena) -> None:
+    """The pages of an arena that hold something."""
+    zeros = bytes(_CHUNK)
+    for start in range(0, arena.size, _CHUNK):
+        if any(arena.perms[start // PAGE_SIZE : (start + _CHUNK) // PAGE_SIZE]):
+            chunk = arena.view[start : start + _CHUNK]
+            if chunk != zeros[: len(chunk)]:
+                os.pwrite(file, chunk, arena.paddr + start)
+
+
+def _pack(symbols: Mapping[str, tuple[int, str]]) -> bytes:
+    addresses = array("Q", (address for address, _ in symbols.values())).tobytes()
+    letters = "".join(letter for _, letter in symbols.values()).encode("ascii")
+    return len(symbols).to_bytes(8, "little") + addresses + letters + "\n".join(symbols).encode("utf-8")
+
+
+def _compress(perms: bytes) -> list[list[int]]:
+    """Runs of equal bytes: [how many, which]."""
+    runs: list[list[int]] = []
+    for value in perms:
+        if runs and runs[-1][1] == value:
+            runs[-1][0] += 1
+        else:
+            runs.append([1, value])
+    return runs
+
+
+def _expand(runs: list[list[int]]) -> bytes:
+    return b"".join(bytes([value]) * count for count, value in runs)

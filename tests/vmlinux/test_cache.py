@@ -1,0 +1,52 @@
+"""Booted machines are kept, and the next start takes them from there."""
+
+import pytest
+
+from kmod_emu import samples
+from kmod_emu.vmlinux import cache
+from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+
+@pytest.fixture
+def place(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "kmod-emu" / "kernels"
+
+
+def keep(machine, name):
+    """Keep a machine that has booted without being kept."""
+    machine._name = name
+    machine._settle()
+
+
+def test_a_kept_machine_is_the_one_that_booted(place, real, vmlinuz):
+    with open(vmlinuz, "rb") as file:
+        image = file.read()
+    keep(real, cache.key(image))
+    again = VmlinuxKernel(image)
+    assert again.boot.initcalls == real.boot.initcalls
+    assert again.dmesg() == real.dmesg()
+    assert again.symbol("schedule") == real.symbol("schedule")
+    threads = {task.pid: task.comm for task in real.tasks.by_pid.values()}
+    assert {pid: task.comm for pid, task in again.tasks.by_pid.items()}.items() <= threads.items()
+    again.insmod(samples.path("hello"))
+    assert again.dmesg()[-1] == "Hello world!"
+    assert [module.name for module in again.modules] == ["hello"]
+
+
+def test_few_machines_are_kept(place):
+    for number in range(6):
+        (place / f"{number}").mkdir(parents=True)
+    cache.prune()
+    assert len(list(place.iterdir())) == cache.KEPT
+
+
+def test_an_entry_that_cannot_be_read_is_none(place):
+    (place / "damaged").mkdir(parents=True)
+    (place / "damaged" / "tables").write_text("{")
+    assert cache.find("damaged") is None
+    assert cache.find("absent") is None
+
+
+def test_the_name_depends_on_the_kernel():
+    assert cache.key(b"one") != cache.key(b"two")
