@@ -49,7 +49,10 @@ def _text(test: Row, row: Row) -> str:
     """What is said of a test that failed."""
     lines = [*test["problems"], *(row["said"] if row["reason"] else ())]
     if test["dmesg"]:
-        lines += ["dmesg:", *test["dmesg"]]
+        lines += [
+            "dmesg:",
+            *(f"  {line}" for line in test["dmesg"]),
+        ]  # "# Subtest: x" means something in KTAP
     return tame("\n".join(lines))
 
 

@@ -232,7 +232,14 @@ ROW = {
     "said": [],
     "tests": [
         {"name": "a # SKIP", "points": 1, "of": 1, "seconds": 0.2, "problems": [], "dmesg": []},
-        {"name": "b", "points": 0, "of": 2, "seconds": 0.3, "problems": ["<bad>\x00"], "dmesg": ["line\x07"]},
+        {
+            "name": "b",
+            "points": 0,
+            "of": 2,
+            "seconds": 0.3,
+            "problems": ["<bad>\x00"],
+            "dmesg": ["Subtest: \x07"],
+        },
     ],
 }
 
@@ -242,7 +249,7 @@ def test_junit():
     counts = [suite.get(name) for name in ("tests", "failures", "errors", "skipped")]
     assert (counts, suite.get("time"), suite[1].get("time")) == (["2", "1", "0", "0"], "0.5", "0.3")
     assert suite[1][0].get("message") == "<bad>\\x00"
-    assert suite[1][0].text == "<bad>\\x00\ndmesg:\nline\\x07"
+    assert suite[1][0].text == "<bad>\\x00\ndmesg:\n  Subtest: \\x07"
 
 
 def test_ktap():
@@ -255,7 +262,7 @@ def test_ktap():
         "  ok 1 a _ SKIP",
         "  # <bad>\\x00",
         "  # dmesg:",
-        "  # line\\x07",
+        "  #   Subtest: \\x07",
         "  not ok 2 b",
         "not ok 1 =x\\x1b",
     ]
