@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Write beside the file, then rename over it; into devices, pipes and open files such as /dev/stdout.
 
+    Who may read it is as for any file: the umask says it, or the file that was there.
+
     Raises:
         OSError: The directory is not there, or full, or may not be written.
     """
-    import tempfile
-
     if _is_stream(path):
         with open(path, "ab") as stream:
             stream.write(contents)
         return
     path = os.path.realpath(path)
     folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:200]}.{os.urandom(6).hex()}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{name}.")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
         error.filename = path
         raise
     try:
         with os.fdopen(handle, "wb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(handle, os.stat(path).st_mode & 0o777)
             file.write(contents)
             file.flush()
             os.fsync(file.fileno())

@@ -18,6 +18,18 @@ def test_a_file_is_replaced_and_a_link_to_it_stays(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
+def test_who_may_read_it(tmp_path):
+    before = os.umask(0o027)
+    try:
+        atomic.write(tmp_path / "new", b"")
+        (tmp_path / "old").touch(0o604)
+        (tmp_path / "old").chmod(0o604)
+        atomic.write(tmp_path / "old", b"")
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("new", "old")] == [0o640, 0o604]
+
+
 def test_a_failure_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError) as failure:
         atomic.write(tmp_path / "nowhere/x", b"")

@@ -105,7 +105,8 @@ def compile_module(
             raise CompileError(_NOT_ITS_OWN)
     module = folder / f"{name}.ko"
     if not module.is_file():
-        raise CompileError("it does not build", _of_these(said[:_LOG], {path.name for path in sources}))
+        said = _INCLUDED.sub("", said)[:_LOG]
+        raise CompileError("it does not build", _of_these(said, {path.name for path in sources}))
     return module
 
 
