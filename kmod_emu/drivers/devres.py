@@ -395,7 +395,7 @@ async def devm_krealloc(kernel: KernelCore, dev: int, ptr: int, new_size: int, g
         text = "Memory chunk not managed or managed by a different device."
         kernel.warnings.warn(_FILE, 924, text, "devm_krealloc+0x126/0x240")
         return 0
-    usable = kernel.heap.ksize(node) - _DATA
+    usable = kernel.heap.use_all(node) - _DATA
     if new_size <= usable:
         return ptr
     fresh = _alloc(kernel, release, new_size)

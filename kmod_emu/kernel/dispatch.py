@@ -7,6 +7,7 @@ is then a closure with nothing left to decide. Arguments come from the argument 
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed
@@ -15,7 +16,9 @@ from kmod_emu.kernel.exports import Convention
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.machine.traps import (
+    CALLER,
     FIRST_NUMBER,
+    FORGET,
     OFFSET,
     REGISTERS,
     RESULT,
@@ -36,6 +39,8 @@ _MASK64 = (1 << 64) - 1
 _ALL_REGISTERS = struct.Struct(f"<{len(REGISTERS)}Q")
 _U64 = struct.Struct("<Q")
 _CALLS = [struct.Struct(f"<{count}Q") for count in range(7)]  # by how many arguments are in registers
+_CALL = struct.Struct(f"<{OFFSET['rsp']}xQ{CALLER - OFFSET['rsp'] - 8}xQ")
+_FORGET = struct.Struct("<QQ")
 _CO_COROUTINE = 0x80  # inspect.CO_COROUTINE, without the cost of importing inspect
 
 
@@ -64,6 +69,7 @@ class Dispatcher:
 
     Attributes:
         return_address: Where guest functions called by Python return to.
+        call: Says what RSP was at the C call being handled, and where that returns to.
         around: What to call for a handler, asked at its first call: its function, or one that watches it.
     """
 
@@ -76,6 +82,7 @@ class Dispatcher:
         memory.protect(ARGUMENT_PAGE, PAGE_SIZE, READ | WRITE)
         memory.write(TRAP_BASE, tails)
         self._page = memory.writable(ARGUMENT_PAGE, PAGE_SIZE)
+        self.call: Callable[[], tuple[int, int]] = partial(_CALL.unpack_from, self._page)
         self.return_address = self._area.address(RETURN_NUMBER)
         self.spare_code = TRAP_BASE + TRAP_SPACE - SLOT_SIZE  # executable, used by no trap
         kernel.cpu.traps = [self._returned]
@@ -130,6 +137,18 @@ class Dispatcher:
     def stack_pointer(self) -> int:
         """RSP at the call being handled: the return address is there."""
         return int(_U64.unpack_from(self._page, OFFSET["rsp"])[0])
+
+    def forget_pages(self, address: int, size: int) -> None:
+        """Pages are no longer what they were: no translation of theirs may be left when guest code goes on.
+
+        During a call the way back from it sees to that, page by page; else all translations go.
+        """
+        page = self._page
+        done, end = _FORGET.unpack_from(page, FORGET)
+        if self._kernel.sched.in_guest and done >= end:
+            _FORGET.pack_into(page, FORGET, address, address + size)
+        else:
+            self._kernel.memory.flush()
 
     def save_page(self) -> bytes:
         """What a call that was interrupted has on the argument page."""

@@ -20,7 +20,8 @@ class Findings:
     """The list, and the places in it: symbols, with lines of source where those are known.
 
     Attributes:
-        reports: Newest last. Each has `kind`, `text` (one sentence) and, where they are known, `stacks`.
+        reports: Newest last. Each has `kind`, `text` (one sentence) and, where they are known, `stacks`
+            and `bytes`.
         source_line: The file:line of an address, set where files are at hand.
     """
 
@@ -29,25 +30,35 @@ class Findings:
         self.reports: list[dict[str, Any]] = []
         self.source_line: Callable[[int], str | None] = lambda address: None
 
-    def note(self, kind: str, sentence: str, stacks: dict[str, list[str]] | None = None) -> None:
+    def note(
+        self,
+        kind: str,
+        sentence: str,
+        stacks: dict[str, list[str]] | None = None,
+        rows: list[str] | None = None,
+    ) -> None:
         """Add a finding to `reports`.
 
         Args:
             kind: A few words that scripts can compare.
             sentence: What is wrong, for a person.
             stacks: Calls that led there, innermost first, by what they did: "access", "allocation", "free".
+            rows: Bytes around the place.
         """
-        self.reports.append({"kind": kind, "text": sentence} | ({"stacks": stacks} if stacks else {}))
+        more = {"stacks": stacks, "bytes": rows}
+        self.reports.append({"kind": kind, "text": sentence} | {what: it for what, it in more.items() if it})
 
     @property
     def lines(self) -> list[str]:
-        """The lines of `reports` that ended nothing: warnings, and what checkers found, with their stacks."""
+        """The lines of `reports` that ended nothing: warnings, what checkers found, with stacks and bytes."""
         lines = []
         for finding in self.reports:
             if finding["kind"] not in _ENDINGS:
                 lines.append(finding["text"])
             for what, stack in finding.get("stacks", {}).items():
                 lines += [f"  {what}:", *(f"    {frame}" for frame in stack)]
+            if rows := finding.get("bytes"):
+                lines += ["  bytes:", *(f"    {row}" for row in rows)]
         return lines
 
     def place(self, task: Task, rip: int) -> str:

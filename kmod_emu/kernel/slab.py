@@ -23,6 +23,12 @@ if TYPE_CHECKING:
         def allocate(self, size: int) -> int:
             """Some, or 0."""
 
+        def end(self, address: int) -> int:
+            """Where its pages end; 0 if it is none."""
+
+        def start(self, address: int) -> int:
+            """Where its pages begin; 0 if it is none."""
+
         def free(self, address: int) -> bool:
             """Whether it was some."""
 
@@ -34,6 +40,9 @@ KMALLOC_MAX_CACHE_SIZE = 8192
 ZERO_SIZE_PTR = 16
 _SLAB_HWCACHE_ALIGN, _CACHE_LINE = 0x2000, 64
 _BY_SIZE = sorted(KMALLOC_SIZES[1:])
+RED = b"\xcc" * 64  # what is between objects (mm/slub.c: SLUB_RED_ACTIVE)
+_BEFORE = 8  # bytes of it in front of the next object
+_ROOM_FOR_RED = 16 << 20  # bytes of RAM that may go into objects with a red zone of their own
 
 
 class Cache:
@@ -44,12 +53,22 @@ class Cache:
         self.user = (0, 0)  # offset and size of what may be copied from and to programs
         self.stride = max((size + align - 1) & -align, 8)
         self.free: list[int] = []
+        self.contents = b""  # of new objects and what is behind them
 
     @property
     def order(self) -> int:
         """Pages of one slab, as a power of two: room for eight objects, at most eight pages."""
         pages = -(-min(self.stride * 8, 8 * PAGE_SIZE) // PAGE_SIZE)
         return max((pages - 1).bit_length(), ((self.stride - 1) >> PAGE_SHIFT).bit_length())
+
+    def fill(self, spaced: bool = False) -> bytes:
+        """What new objects hold and what is behind them: zeros, or a red zone in the room between them."""
+        self.contents = bytes(self.stride)
+        if spaced:
+            zone = RED[: self.stride - self.size]
+            self.contents = bytes(self.size) + zone + bytes(self.stride - self.size - len(zone))
+            self.contents = self.contents[:-_BEFORE] + RED[:_BEFORE]
+        return self.contents
 
     @property
     def slab_size(self) -> int:
@@ -69,10 +88,15 @@ class Heap:
         self.named: dict[int, Cache] = {}  # by address of the guest's struct kmem_cache
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
         self.live: dict[int, int] = {}  # object -> requested size
-        self._owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
-        # Set by checkers: told what a module's code gave memory for, and asked for memory first.
-        self.freeing: Callable[[int, Any], None] = lambda address, record: None
+        self.owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
+        # Set by checkers: told what memory of a module's is freed, and its size; asked for memory first;
+        # whether objects that fill theirs are to have a red zone behind them.
+        self.freeing: Callable[[int, Any, int], None] = lambda address, record, size: None
         self.guards: Guards | None = None
+        self.red = False
+        self._spaced: dict[int, Cache] = {}  # for objects that fill theirs: by size, with as much room behind
+        self.slots: set[int] = set()  # of these caches
+        self.plain: dict[int, bytes] = {}  # what is behind objects of kmalloc's other caches, by size
         self.slab_pages = 0  # pages in caches, which stay there when their objects are freed
 
     def kmalloc(self, size: int) -> int:
@@ -89,8 +113,19 @@ class Heap:
             return address
         for bucket in _BY_SIZE:
             if size <= bucket:
-                return self._take(self.caches[bucket], size)
+                spaced = self._take_spaced(size) if size == bucket and self.red else 0
+                return spaced or self._take(self.caches[bucket], size)
         raise AssertionError(size)
+
+    def _take_spaced(self, size: int) -> int:
+        """An object with room for a red zone behind it; 0 if too much memory went into these."""
+        cache = self._spaced.get(size) or self._space(size)
+        if not cache.free and len(self.slots) * cache.stride > _ROOM_FOR_RED:
+            return 0
+        address = self._take(cache, size)
+        if address not in self.slots:
+            self.slots.update((address, *cache.free))
+        return address
 
     def cache_alloc(self, cachep: int) -> int:
         """One zeroed object of the cache whose struct is at `cachep`; 0 if memory is used up.
@@ -107,13 +142,18 @@ class Heap:
         else:
             address = self._take(cache, cache.size)
         if address:
-            self._owner[address] = cachep
+            self.owner[address] = cachep
         return address
+
+    def _space(self, size: int) -> Cache:
+        cache = self._spaced[size] = Cache(_bucket_name(size), size, 2 * (size & -size))
+        cache.user = (0, size)
+        cache.fill(spaced=True)
+        return cache
 
     def _take(self, cache: Cache, size: int) -> int:
         if cache.free:
             address = cache.free.pop()
-            self._kernel.memory.clear(address, cache.stride)
         else:
             block = self._kernel.pages.allocate(cache.order)
             if not block:
@@ -123,21 +163,54 @@ class Heap:
             count = (PAGE_SIZE << cache.order) // cache.stride
             cache.free = [block + index * cache.stride for index in range(count - 1, 0, -1)]
             address = block
+        self._kernel.memory.write(address, cache.contents or cache.fill())
         self.live[address] = size
         return address
+
+    def behind(self, address: int, size: int) -> bytes:
+        """What has to be behind an object in use: as much as is known."""
+        if self.guards is not None and (end := self.guards.end(address)):
+            return RED[: end - address - size]
+        cachep = self.owner.get(address)
+        if cachep is not None:
+            cache = self.named.get(cachep)
+            return bytes(min(cache.stride - size, len(RED))) if cache else b""
+        if address in self.slots:
+            return RED[: self._spaced[size].stride - size]
+        if size > KMALLOC_MAX_CACHE_SIZE:
+            return b""
+        zeros = self.plain[size] = bytes(min(self._bucket(size).size - size, len(RED)))
+        return zeros
+
+    def before(self, address: int) -> bytes:
+        """What has to be in front of an object in use."""
+        if self.guards is not None and (start := self.guards.start(address)):
+            return RED[: min(address - start, _BEFORE)]
+        if address not in self.slots:
+            return b""
+        cache = self._spaced[self.live[address]]
+        first = address & -cache.slab_size == address
+        return b"" if first or cache.stride - cache.size < 2 * _BEFORE else RED[:_BEFORE]
+
+    def use_all(self, address: int) -> int:
+        """Usable bytes of an object, which are used from now on."""
+        usable = self.ksize(address)
+        if address in self.live:
+            self.live[address] = usable
+        return usable
 
     def kfree(self, address: int) -> bool:
         """Free an object of any cache; NULL and ZERO_SIZE_PTR are fine. False if there is no such object."""
         if address <= ZERO_SIZE_PTR:
             return True
-        if address not in self.live:
+        size = self.live.get(address)
+        if size is None:
             return False
-        record = self._kernel.allocations.get(address)
+        record = self._kernel.allocations.pop(address, None)
         if record is not None:
-            self.freeing(address, record)
-            self._kernel.allocations.pop(address)
-        size = self.live.pop(address)
-        cachep = self._owner.pop(address, None)
+            self.freeing(address, record, size)
+        del self.live[address]
+        cachep = self.owner.pop(address, None)
         if self.guards is not None and self.guards.free(address):
             return True
         if cachep is not None:
@@ -146,12 +219,13 @@ class Heap:
         elif size > KMALLOC_MAX_CACHE_SIZE:
             self._kernel.pages.free(address)
         else:
-            self._bucket(size).free.append(address)
+            cache = self._spaced[size] if address in self.slots else self._bucket(size)
+            cache.free.append(address)
         return True
 
     def cache_of(self, address: int) -> Cache | None:
         """The cache that an object in use belongs to, None for none."""
-        cachep = self._owner.get(address)
+        cachep = self.owner.get(address)
         if cachep is not None:
             return self.named.get(cachep)
         size = self.live.get(address, KMALLOC_MAX_CACHE_SIZE + 1)
@@ -159,11 +233,11 @@ class Heap:
 
     def objects_of(self, cachep: int) -> list[int]:
         """Objects in use of a module's cache, in order."""
-        return sorted(place for place, owner in self._owner.items() if owner == cachep)
+        return sorted(place for place, owner in self.owner.items() if owner == cachep)
 
     def was_freed(self, address: int) -> bool:
         """Whether a free object of a cache is at an address."""
-        caches = (*self.caches.values(), *self.named.values())
+        caches = (*self.caches.values(), *self._spaced.values(), *self.named.values())
         return any(address in cache.free for cache in caches)
 
     def slab_of(self, block: int) -> Cache | None:
@@ -176,7 +250,7 @@ class Heap:
     def ksize(self, address: int) -> int:
         """Usable bytes of an object."""
         size = self.live.get(address, 0)
-        if address in self._owner:
+        if address in self.owner or (self.guards is not None and self.guards.end(address)):
             return size
         return size if size > KMALLOC_MAX_CACHE_SIZE or not size else self._bucket(size).size
 
@@ -184,6 +258,8 @@ class Heap:
         """State for a snapshot or file."""
         return {
             "free": [(size, list(cache.free)) for size, cache in self.caches.items()],
+            "spaced": [(size, list(cache.free)) for size, cache in self._spaced.items()],
+            "slots": sorted(self.slots),
             "constructors": list(self.constructors.items()),
             "named": [
                 (address, cache.name, cache.size, cache.stride, list(cache.free), list(cache.user))
@@ -191,29 +267,37 @@ class Heap:
                 if self.caches.get(cache.size) is not cache
             ],
             "live": list(self.live.items()),
-            "owner": list(self._owner.items()),
+            "owner": list(self.owner.items()),
             "slab_pages": self.slab_pages,
             "slabs": [[block, self._key(cache)] for block, cache in self._slabs.items()],
         }
 
     def _key(self, cache: Cache) -> int:
-        """How a saved machine names a cache: the size of a kmalloc cache, the address of another's struct."""
+        """How a saved machine names a cache: by the size of kmalloc's, or the address of another's struct."""
         if self.caches.get(cache.size) is cache:
             return cache.size
+        if self._spaced.get(cache.size) is cache:
+            return -cache.size
         return next((address for address, other in self.named.items() if other is cache), 0)
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         for size, free in state["free"]:
             self.caches[size].free = list(free)
+        self._spaced = {}
+        for size, free in state["spaced"]:
+            self._space(size).free = list(free)
+        self.slots = set(state["slots"])
         self.named = {a: c for a, c in self.named.items() if self.caches.get(c.size) is c}
         for address, name, size, stride, free, user in state["named"]:
             cache = self.named[address] = Cache(name, size)
             cache.stride, cache.free, cache.user = stride, list(free), (user[0], user[1])
-        known = {**self.named, **self.caches}
+        known = {**self.named, **self.caches, **{-size: cache for size, cache in self._spaced.items()}}
         self._slabs = {block: known[key] for block, key in state["slabs"] if key in known}
         self.constructors = dict(state["constructors"])
-        self.live, self._owner = dict(state["live"]), dict(state["owner"])
+        self.live = dict(state["live"])
+        self.owner.clear()
+        self.owner.update(state["owner"])
         self.slab_pages = state["slab_pages"]
 
 
@@ -304,10 +388,7 @@ def krealloc(kernel: KernelCore, p: int, new_size: int, flags: int) -> int:
 @export("size_t ksize(const void *objp)")
 def ksize(kernel: KernelCore, objp: int) -> int:
     """Usable size of an object (mm/slab_common.c)."""
-    usable = kernel.heap.ksize(objp)
-    if objp in kernel.heap.live:
-        kernel.heap.live[objp] = usable  # who asks may use all of it
-    return usable
+    return kernel.heap.use_all(objp)
 
 
 @export("void kfree(const void *object)")
@@ -324,7 +405,7 @@ def kfree(kernel: KernelCore, object: int) -> None:
 @export("void kfree_sensitive(const void *p)")
 def kfree_sensitive(kernel: KernelCore, p: int) -> None:
     """Clear, then free (mm/slab_common.c)."""
-    if size := kernel.heap.ksize(p):
+    if size := kernel.heap.live.get(p):
         kernel.memory.clear(p, size)
     kfree(kernel, p)
 
@@ -514,7 +595,11 @@ def kvrealloc_noprof(kernel: KernelCore, p: int, size: int, flags: int) -> int:
         return kvmalloc_node(kernel, size, 0, 0)
     area = kernel.vmalloc.area(p)
     old = area[1] if area else kernel.heap.ksize(p)
-    return p if old >= size else _kvrealloc(kernel, p, old, size)
+    if old < size:
+        return _kvrealloc(kernel, p, old, size)
+    if not area:
+        kernel.heap.live[p] = max(kernel.heap.live[p], size)
+    return p
 
 
 @export(

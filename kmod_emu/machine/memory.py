@@ -76,6 +76,7 @@ class Arena:
         base: Virtual address of the first byte.
         paddr: Guest-physical address of the first byte.
         size: Bytes, a multiple of the page size. Host memory is taken only for pages that are touched.
+        raw: The bytes; a slice is a copy.
         view: The bytes, writable; for readers. Writers go through `Memory`, which keeps snapshots right.
         perms: One byte a page: 0 = not mapped, else READ | WRITE | EXEC.
         fresh: One byte a page: 1 = written since the last snapshot (or no snapshot exists).
@@ -90,11 +91,11 @@ class Arena:
         flags = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)
         access = mmap.PROT_READ | mmap.PROT_WRITE
         if file is None:
-            self._map = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
+            self.raw = mmap.mmap(-1, size, flags=flags | mmap.MAP_ANONYMOUS)
         else:
-            self._map = mmap.mmap(file.fileno(), size, flags=flags, prot=access, offset=paddr)
-        self.host_address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        self.view = memoryview(self._map)
+            self.raw = mmap.mmap(file.fileno(), size, flags=flags, prot=access, offset=paddr)
+        self.host_address = ctypes.addressof(ctypes.c_char.from_buffer(self.raw))
+        self.view = memoryview(self.raw)
         self.perms = bytearray(size >> PAGE_SHIFT)
         self.fresh = bytearray(b"\1") * (size >> PAGE_SHIFT)
         self.executed = bytearray(size >> PAGE_SHIFT)

@@ -27,6 +27,8 @@ REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9", "rsp", "rax", "rbx", "rbp",
 OFFSET = {name: 8 * index for index, name in enumerate(REGISTERS)}
 RESULT = OFFSET["rax"]
 TARGET = 8 * len(REGISTERS)  # behind them: the function that the entry jumps to
+CALLER = TARGET + 8  # where a C call returns to
+FORGET, FORGET_END = CALLER + 8, CALLER + 16  # pages whose translations go before a C call returns
 
 _PLACES = struct.Struct("<II")  # of the entry and of the second tail
 
@@ -37,7 +39,19 @@ FIRST_NUMBER = 1
 def c_tail(page: int) -> list[str]:
     """Assembly of the tail of a C call; EAX holds the trap's number."""
     spill = [f"mov [@{page + OFFSET[name]:#x}], {name}" for name in REGISTERS[:7]]
-    return [*spill, f"out {PORT:#x}, eax", "jmp @NEXT", f"mov rax, [@{page + RESULT:#x}]", "ret"]
+    first = f"[@{page + OFFSET['rdi']:#x}]"
+    caller = ["mov rdi, [rsp]", f"mov [@{page + CALLER:#x}], rdi", f"mov rdi, {first}"]
+    forget = [
+        f"mov rax, [@{page + FORGET:#x}]",
+        f"cmp rax, [@{page + FORGET_END:#x}]",
+        "jae @+13",
+        "invlpg [rax]",
+        "add rax, 0x1000",
+        "jmp @-18",
+        f"mov [@{page + FORGET:#x}], rax",
+    ]
+    leave = [f"mov rax, [@{page + RESULT:#x}]", "ret"]
+    return [*spill, *caller, f"out {PORT:#x}, eax", "jmp @+2", *forget, *leave]
 
 
 def register_tail(page: int) -> list[str]:
@@ -45,7 +59,7 @@ def register_tail(page: int) -> list[str]:
     saved = [name for name in REGISTERS if name != "rsp"]
     spill = [f"mov [@{page + OFFSET[name]:#x}], {name}" for name in saved]
     reload = [f"mov {name}, [@{page + OFFSET[name]:#x}]" for name in saved]
-    number = ["pop rax", f"mov [@{page + OFFSET['rsp']:#x}], rsp", f"out {PORT:#x}, eax", "jmp @NEXT"]
+    number = ["pop rax", f"mov [@{page + OFFSET['rsp']:#x}], rsp", f"out {PORT:#x}, eax", "jmp @+2"]
     return [*spill, *number, *reload, "ret"]
 
 
@@ -109,7 +123,7 @@ def build_tails(base: int, page: int) -> bytes:
 
 
 def _assemble_all(lines: list[str], address: int) -> bytes:
-    """Assemble line by line; `[@ADDRESS]` becomes RIP-relative.
+    """Assemble line by line; `[@ADDRESS]` becomes RIP-relative, `@+N` is N bytes behind the line's start.
 
     Keystone 0.9 encodes `mov reg, [ADDRESS]` with the address itself as the distance from RIP, so the
     distance is computed here: every such move is seven bytes long.
@@ -126,5 +140,6 @@ def _assemble_all(lines: list[str], address: int) -> bytes:
             if not -(1 << 31) <= distance < 1 << 31:
                 raise ValueError(f"{place} is out of reach of {here:#x}")
             line = f"{head}[rip + {distance:#x}]{rest}"
-        code += assemble(line.replace("@NEXT", f"{here + 2:#x}"), here)
+        head, at, target = line.partition("@")
+        code += assemble(f"{head}{here + int(target):#x}" if at else line, here)
     return code

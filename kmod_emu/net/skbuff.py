@@ -39,7 +39,7 @@ def alloc_skb(kernel: KernelCore, size: int) -> int:
         return 0
     skb_view = view(kernel, skb)
     skb_view.head = skb_view.data = head
-    skb_view.end = end = heap.ksize(head) - SHARED_INFO
+    skb_view.end = end = heap.use_all(head) - SHARED_INFO
     skb_view.truesize = end + _OVERHEAD
     skb_view.users = 1
     skb_view.mac_header = skb_view.transport_header = _UNSET

@@ -82,7 +82,7 @@ class Injector:
 
     def _error(self, name: str, arguments: tuple[Any, ...]) -> int | None:
         """What a call returns instead of doing anything; None where it is to do what it does."""
-        stack = self._ledger.stack()
+        stack = self._ledger.sites.stack()
         if not stack:
             return None
         self.count += 1

@@ -6,6 +6,7 @@ ends when the allocators free it, whoever asks them to; the rest when its counte
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kernel.dispatch import is_coroutine
@@ -20,15 +21,22 @@ if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
     from kmod_emu.sanitize.heap import Guards
     from kmod_emu.sanitize.resources import Key, Resource
+    from kmod_emu.sanitize.sites import Stack
 
-_MAX_ERRNO, _MASK64 = 4095, (1 << 64) - 1
+    # A piece of memory that a module has, as `KernelCore.allocations` keeps it: its kind and who took it. It
+    # is made and dropped so often that it is no more than that, and the same one where the same call is made.
+    Piece = tuple[int, Stack]
+
+_MASK64 = (1 << 64) - 1
+_MAX_ERRNO = 4095
+_NO_MEMORY, _ERRORS = 16, _MASK64 - _MAX_ERRNO  # results up to the one, and from the other on, are no memory
 
 
 class Record(NamedTuple):
     """One thing that a module has.
 
     Attributes:
-        serial: Counts all of them: the order in which they were taken.
+        serial: Counts those that are not memory: the order in which they were taken.
         kind: Number of its row in the table.
         key: What calls name it by.
         stack: Who took it, innermost first.
@@ -37,7 +45,7 @@ class Record(NamedTuple):
     serial: int
     kind: int
     key: tuple[int, ...]
-    stack: tuple[Site, ...]
+    stack: Stack
 
     @property
     def resource(self) -> Resource:
@@ -50,10 +58,9 @@ class Record(NamedTuple):
         return self.stack[0].module
 
 
-def record_from(state: Any) -> Record:
-    """A record as it was saved."""
-    serial, kind, key, stack = state
-    return Record(serial, kind, tuple(key), tuple(Site(*site) for site in stack))
+def stack_from(state: Any) -> Stack:
+    """A stack as it was saved."""
+    return tuple(Site(*site) for site in state)
 
 
 class Ledger:
@@ -61,7 +68,6 @@ class Ledger:
 
     Attributes:
         sites: Where calls come from.
-        whole_stacks: Keep all callers, not just the one.
         guards: Told when an object with pages of its own is wanted.
         missing: Called for a call that ends something that is not there, before it runs.
     """
@@ -69,10 +75,9 @@ class Ledger:
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self.sites = Sites(kernel)
-        self.whole_stacks = False
         self.guards: Guards | None = None
         self.missing: Callable[[str, Resource, tuple[int, ...]], None] = lambda name, resource, key: None
-        self._serial = 0
+        self._serials = count(1)
         self._held: dict[tuple[int, tuple[int, ...]], list[Record]] = {}
         self._takes = {name: (k, key) for k, row in enumerate(RESOURCES) for name, key in row.takes.items()}
         self._gives = {name: (k, key) for k, row in enumerate(RESOURCES) for name, key in row.gives.items()}
@@ -86,56 +91,99 @@ class Ledger:
         return handler.function
 
     def _taking(self, handler: Handler, kind: int, key: Key) -> Callable[..., Any]:
-        function, direct = handler.function, RESOURCES[kind].alive is not None
+        function, resource = handler.function, RESOURCES[kind]
+        if resource.memory:
+            return self._allocating(function, kind, key)
         if is_coroutine(function):
 
             async def wait(kernel: KernelCore, *arguments: Any) -> Any:
-                stack = self.stack(direct=direct)
+                stack = self._stack(resource)
                 result = await function(kernel, *arguments)
                 self._take(kind, key, arguments, result, stack)
                 return result
 
             return wait
 
-        if self.guards is not None and kind in OBJECTS:
-            function = _guarded(function, self)
-
         def call(kernel: KernelCore, *arguments: Any) -> Any:
             result = function(kernel, *arguments)
-            self._take(kind, key, arguments, result, self.stack(direct=direct))
+            self._take(kind, key, arguments, result, self._stack(resource))
             return result
 
         return call
 
-    def stack(self, *, direct: bool = False) -> tuple[Site, ...]:
-        """Who makes the call that is being handled: modules' code, innermost first.
+    def _stack(self, resource: Resource) -> Stack:
+        """Who makes the call being handled; empty where only the module's own calls count and it is none."""
+        return () if resource.alive is not None and not self.sites.direct else self.sites.stack()
 
-        Args:
-            direct: Empty if guest code of the base kernel lies between.
-        """
-        site = self.sites.caller(direct=direct)
-        if site is None:
-            return ()
-        return self.sites.stack() if self.whole_stacks else (site,)
-
-    def _take(
-        self, kind: int, key: Key, arguments: tuple[Any, ...], result: Any, stack: tuple[Site, ...]
-    ) -> None:
-        resource = RESOURCES[kind]
-        number = int(result or 0)
-        if not stack or number < 0 or number > _MASK64 - _MAX_ERRNO or (resource.memory and number <= 16):
+    def _take(self, kind: int, key: Key, arguments: tuple[Any, ...], result: Any, stack: Stack) -> None:
+        resource, number = RESOURCES[kind], int(result or 0)
+        if not stack or number < 0 or number > _ERRORS:
             return
         name = key(self._kernel, arguments, number)
         if not name or not (name[0] or resource.gives):
             return
-        self._serial += 1
-        record = Record(self._serial, kind, name, stack)
-        if resource.memory:
-            self._kernel.allocations[name[0]] = record
-        elif resource.alive is not None:
+        record = Record(next(self._serials), kind, name, stack)
+        if resource.alive is not None:
             self._held[kind, name] = [record]
         else:
             self._held.setdefault((kind, name), []).append(record)
+
+    def _allocating(self, function: Callable[..., Any], kind: int, key: Key) -> Callable[..., Any]:
+        """Around a function that returns memory."""
+        if kind in OBJECTS and self.guards is None and not is_coroutine(function):
+            return self._allocating_objects(function, kind)
+        allocations, stack = self._kernel.allocations, self.sites.stack
+        guards = self.guards if kind in OBJECTS else None
+
+        def keep(result: int, callers: Stack) -> None:
+            if callers and result and _NO_MEMORY < result < _ERRORS:
+                (address,) = key(self._kernel, (), result)
+                allocations[address] = kind, callers
+
+        if is_coroutine(function):
+
+            async def wait(kernel: KernelCore, *arguments: Any) -> Any:
+                callers = stack()
+                result = await function(kernel, *arguments)
+                keep(result, callers)
+                return result
+
+            return wait
+
+        def call(kernel: KernelCore, *arguments: Any) -> Any:
+            callers = stack()
+            if guards is not None:
+                guards.wanted = bool(callers)
+            try:
+                result = function(kernel, *arguments)
+            finally:
+                if guards is not None:
+                    guards.wanted = False
+            keep(result, callers)
+            return result
+
+        return call
+
+    def _allocating_objects(self, function: Callable[..., Any], kind: int) -> Callable[..., Any]:
+        """Around kmalloc and its like where little is to be known: this is done most often of all."""
+        allocations, call_made, caller = self._kernel.allocations, self._kernel.traps.call, self.sites.caller
+        pieces: dict[int, Piece] = {}  # by return address
+        self.sites.caches.append(pieces)
+
+        def call(kernel: KernelCore, *arguments: Any) -> Any:
+            result = function(kernel, *arguments)
+            if result > _NO_MEMORY:
+                place = call_made()[1]
+                piece = pieces.get(place)
+                if piece is None:
+                    piece = kind, caller()
+                    if self.sites.direct and place != kernel.traps.return_address:
+                        pieces[place] = piece
+                if piece[1]:
+                    allocations[result] = piece
+            return result
+
+        return call
 
     def _giving(self, handler: Handler, kind: int, key: Key) -> Callable[..., Any]:
         function = handler.function
@@ -163,26 +211,30 @@ class Ledger:
             self.missing(name, RESOURCES[kind], key)
 
     def left_by(self, module: Module) -> Iterator[Record]:
-        """What a module still has, in the order in which it was taken; not its references on itself."""
+        """What a module still has: memory, then the rest, each in the order in which it was taken.
+
+        Without its references on itself.
+        """
         kernel = self._kernel
         given = kernel.sched.agenda.waiting("kfree_rcu")  # back already, freed after a grace period
-        records = [
-            record
-            for address, record in kernel.allocations.items()
-            if record.owner == module.name and address not in given
+        memory = [
+            Record(0, kind, (address,), stack)
+            for address, (kind, stack) in kernel.allocations.items()
+            if stack[0].module == module.name and address not in given
         ]
+        records: list[Record] = []
         for (_, key), held in self._held.items():
             alive = held[0].resource.alive
             if alive is None or alive(kernel, key[0]):
                 records += [
                     record for record in held if record.owner == module.name and key[0] != module.address
                 ]
-        return iter(sorted(records))
+        return iter(memory + sorted(records))
 
     def forget(self, module: Module) -> None:
         """A module is gone: nobody can give back what it still had."""
         allocations = self._kernel.allocations
-        for address in [a for a, record in allocations.items() if record.owner == module.name]:
+        for address in [a for a, (_, stack) in allocations.items() if stack[0].module == module.name]:
             del allocations[address]
         for place in list(self._held):
             kept = [record for record in self._held[place] if record.owner != module.name]
@@ -192,32 +244,18 @@ class Ledger:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        held = [record for records in self._held.values() for record in records]
-        allocations = [[address, *record] for address, record in self._kernel.allocations.items()]
-        return {"serial": self._serial, "held": [list(record) for record in held], "allocations": allocations}
+        held = [list(record) for records in self._held.values() for record in records]
+        allocations = [[address, *piece] for address, piece in self._kernel.allocations.items()]
+        return {"serial": next(self._serials), "held": held, "allocations": allocations}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._serial = state["serial"]
-        self.sites.known.clear()
+        self._serials = count(state["serial"])
+        self.sites.clear()
         self._held.clear()
-        for record in map(record_from, state["held"]):
-            self._held.setdefault((record.kind, record.key), []).append(record)
+        for serial, kind, key, stack in state["held"]:
+            record = Record(serial, kind, tuple(key), stack_from(stack))
+            self._held.setdefault((kind, record.key), []).append(record)
         self._kernel.allocations.clear()
-        for address, *record in state["allocations"]:
-            self._kernel.allocations[address] = record_from(record)
-
-
-def _guarded(function: Callable[..., Any], ledger: Ledger) -> Callable[..., Any]:
-    """A function that allocates, with guards around what modules get."""
-
-    def call(kernel: KernelCore, *arguments: Any) -> Any:
-        guards = ledger.guards
-        assert guards is not None
-        guards.wanted = bool(ledger.stack())
-        try:
-            return function(kernel, *arguments)
-        finally:
-            guards.wanted = False
-
-    return call
+        for address, kind, stack in state["allocations"]:
+            self._kernel.allocations[address] = kind, stack_from(stack)

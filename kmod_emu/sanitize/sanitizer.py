@@ -46,7 +46,6 @@ class Sanitizer:
         self._injector: Injector | None = None
         if level is Level.OFF:
             return
-        self.ledger.whole_stacks = level is Level.ALL
         self.ledger.missing = self._nothing_there
         self.heap = HeapChecker(kernel, self.ledger, guarded=level is Level.ALL)
         kernel.traps.around = self.ledger.around
@@ -76,7 +75,8 @@ class Sanitizer:
         left = list(self.ledger.left_by(module))
         for record in left:
             if self.heap is not None and record.kind in OBJECTS:
-                self.heap.check(record.key[0], record)
+                (address,) = record.key
+                self.heap.check(address, record.stack, self._kernel.heap.live.get(address, 0))
         for _, group in groupby(left, key=lambda record: (record.kind, record.stack)):
             self._report_leak(module, list(group))
         self.ledger.forget(module)
@@ -105,7 +105,7 @@ class Sanitizer:
 
     def _nothing_there(self, name: str, resource: Resource, key: tuple[int, ...]) -> None:
         """A call ends what nobody has begun, or somebody has ended."""
-        stack = self.ledger.stack()
+        stack = self.ledger.sites.stack()
         if not stack:
             return
         sites = self.ledger.sites
