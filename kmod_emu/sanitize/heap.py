@@ -245,7 +245,7 @@ class HeapChecker:
         freed = self._freed.get(address) or self._earlier.get(address)
         if freed is None:
             return None
-        ((_, allocation), free, size), stack = freed, sites.stack()
+        ((_, allocation, _), free, size), stack = freed, sites.stack()
         text = f"the heap object of {size} bytes from {sites.place(allocation[0])}"
         if free:
             text += f", freed at {sites.place(free[0])} (set the pointer to NULL there),"
@@ -270,7 +270,7 @@ class HeapChecker:
             text += f" {sites.place(allocation[0])} allocates it: look for an index or length that leaves it"
             self._note("heap overflow", text, rows, access=here, allocation=allocation)
         elif freed := self._freed.get(place) or self._earlier.get(place):
-            (_, allocation), free, size = freed
+            (_, allocation, _), free, size = freed
             text = f"{does} at offset {offset} of a heap object of {size} bytes that was freed"
             text += f" at {sites.place(free[0])}" if free else ""
             text += ": use it before, or free it later"
@@ -289,7 +289,7 @@ class HeapChecker:
         """Put saved state back."""
         self._freed.clear()
         self._earlier.clear()
-        for address, (kind, allocation), free, size in state["freed"]:
-            self._freed[address] = (kind, stack_from(allocation)), stack_from(free), size
+        for address, (kind, allocation, serial), free, size in state["freed"]:
+            self._freed[address] = (kind, stack_from(allocation), serial), stack_from(free), size
         if self.guards is not None and state["guards"] is not None:
             self.guards.load(state["guards"])

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from kmod_emu.sanitize.resources import Key, Resource
     from kmod_emu.sanitize.sites import Stack
 
-    # A piece of memory that a module has, as `KernelCore.allocations` keeps it: its kind and who took it. It
-    # is made and dropped so often that it is no more than that, and the same one where the same call is made.
-    Piece = tuple[int, Stack]
+    # A piece of memory that a module has, as `KernelCore.allocations` keeps it: kind, who took it, serial.
+    # For objects, which come and go so often, it is the same one where the same call is made, its serial 0.
+    Piece = tuple[int, Stack, int]
 
 _MASK64 = (1 << 64) - 1
 _MAX_ERRNO = 4095
@@ -36,7 +36,7 @@ class Record(NamedTuple):
     """One thing that a module has.
 
     Attributes:
-        serial: Counts those that are not memory: the order in which they were taken.
+        serial: Counts all of them but objects: the order in which they were taken.
         kind: Number of its row in the table.
         key: What calls name it by.
         stack: Who took it, innermost first.
@@ -138,7 +138,7 @@ class Ledger:
         def keep(result: int, callers: Stack) -> None:
             if callers and result and _NO_MEMORY < result < _ERRORS:
                 (address,) = key(self._kernel, (), result)
-                allocations[address] = kind, callers
+                allocations[address] = kind, callers, next(self._serials)
 
         if is_coroutine(function):
 
@@ -176,7 +176,7 @@ class Ledger:
                 place = call_made()[1]
                 piece = pieces.get(place)
                 if piece is None:
-                    piece = kind, caller()
+                    piece = kind, caller(), 0
                     if self.sites.direct and place != kernel.traps.return_address:
                         pieces[place] = piece
                 if piece[1]:
@@ -211,30 +211,29 @@ class Ledger:
             self.missing(name, RESOURCES[kind], key)
 
     def left_by(self, module: Module) -> Iterator[Record]:
-        """What a module still has: memory, then the rest, each in the order in which it was taken.
+        """What a module still has: objects, then the rest in the order in which it was taken.
 
-        Without its references on itself.
+        Not its references on itself.
         """
         kernel = self._kernel
         given = kernel.sched.agenda.waiting("kfree_rcu")  # back already, freed after a grace period
-        memory = [
-            Record(0, kind, (address,), stack)
-            for address, (kind, stack) in kernel.allocations.items()
+        records = [
+            Record(serial, kind, (address,), stack)
+            for address, (kind, stack, serial) in kernel.allocations.items()
             if stack[0].module == module.name and address not in given
         ]
-        records: list[Record] = []
         for (_, key), held in self._held.items():
             alive = held[0].resource.alive
             if alive is None or alive(kernel, key[0]):
                 records += [
                     record for record in held if record.owner == module.name and key[0] != module.address
                 ]
-        return iter(memory + sorted(records))
+        return iter(sorted(records))
 
     def forget(self, module: Module) -> None:
         """A module is gone: nobody can give back what it still had."""
         allocations = self._kernel.allocations
-        for address in [a for a, (_, stack) in allocations.items() if stack[0].module == module.name]:
+        for address in [a for a, (_, stack, _) in allocations.items() if stack[0].module == module.name]:
             del allocations[address]
         for place in list(self._held):
             kept = [record for record in self._held[place] if record.owner != module.name]
@@ -257,5 +256,5 @@ class Ledger:
             record = Record(serial, kind, tuple(key), stack_from(stack))
             self._held.setdefault((kind, record.key), []).append(record)
         self._kernel.allocations.clear()
-        for address, kind, stack in state["allocations"]:
-            self._kernel.allocations[address] = kind, stack_from(stack)
+        for address, kind, stack, serial in state["allocations"]:
+            self._kernel.allocations[address] = kind, stack_from(stack), serial

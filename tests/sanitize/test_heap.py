@@ -75,7 +75,7 @@ def edge(level, size, offset):
     kernel = Kernel(sanitize=level)
     kernel.insmod(samples.path("churn"), "turns=0")
     before = [kernel.heap.kmalloc(size) for _ in range(3)][1]  # not the first of its slab
-    kernel.allocations[before] = 0, (Site("somebody+0x1/0x2 [churn]", "churn", "", 0),)
+    kernel.allocations[before] = 0, (Site("somebody+0x1/0x2 [churn]", "churn", "", 0),), 0
     kernel.memory.write_u8(before + offset, 0)
     kernel.rmmod("churn")
     return [report["kind"] for report in kernel.findings.reports]
