@@ -161,8 +161,8 @@ def test_a_file_system_of_a_module_cannot_be_mounted_and_says_so(kernel):
 
 def test_a_workqueue_that_goes_takes_no_thread_but_its_own(kernel):
     """Destroying one without a rescuer ended the idle task."""
-    kernel.insmod(samples.path("kworker"))
+    kernel.insmod(samples.path("deferred"))
     before = {task.comm for task in kernel.tasks.by_pid.values()}
-    kernel.rmmod("kworker")
+    kernel.rmmod("deferred")
     assert "swapper/0" in {task.comm for task in kernel.tasks.by_pid.values()} & before
     kernel.sleep(1)
