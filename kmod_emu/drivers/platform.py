@@ -177,3 +177,25 @@ async def __platform_driver_probe(kernel: KernelCore, drv: int, probe: int, modu
         return 0
     await platform_driver_unregister(kernel, drv)
     return -errno.ENODEV
+
+
+@export(
+    "int __platform_register_drivers(struct platform_driver * const *drivers, unsigned int count,"
+    " struct module *owner)"
+)
+async def __platform_register_drivers(kernel: KernelCore, drivers: int, count: int, owner: int) -> int:
+    """Several: all, or none (drivers/base/platform.c)."""
+    pointers = [kernel.memory.read_u64(drivers + 8 * index) for index in range(count)]
+    for index, driver in enumerate(pointers):
+        if error := await __platform_driver_register(kernel, driver, owner):
+            for before in reversed(pointers[:index]):
+                await platform_driver_unregister(kernel, before)
+            return error
+    return 0
+
+
+@export("void platform_unregister_drivers(struct platform_driver * const *drivers, unsigned int count)")
+async def platform_unregister_drivers(kernel: KernelCore, drivers: int, count: int) -> None:
+    """The last first (drivers/base/platform.c)."""
+    for index in reversed(range(count)):
+        await platform_driver_unregister(kernel, kernel.memory.read_u64(drivers + 8 * index))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _VECTORS = "kernel/arch/x86/crypto/"  # modules here choose by the processor's vector instructions
+_CUT = 299  # characters of a parameter's value that recordings have
 ALL = "return code"
 REFUSED_THERE = "return code where the real kernel refuses"
 PRINTS, SILENT = "log of init where it prints", "log of init where it is silent"
@@ -62,7 +63,8 @@ def aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
         yield Aspect(LISTED, "/proc/modules", row.get("proc_modules"), there["proc_modules"])
     yield from _added(row, there)
     if values := _values(there):
-        yield Aspect(PARAMETERS, "parameters", row.get("parameters"), values)
+        here = {name: value[:_CUT] for name, value in (row.get("parameters") or {}).items()}
+        yield Aspect(PARAMETERS, "parameters", here, values)
     if "unload" in there:
         unload = there["unload"]
         yield Aspect(UNLOAD, "rmmod", row["rmmod_rc"], -unload["errno"] if unload["rc"] else 0)

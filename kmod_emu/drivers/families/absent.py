@@ -23,6 +23,8 @@ ANSWERS = {
     "const struct dmi_device *dmi_find_device(int type, const char *name, const struct dmi_device *from)": 0,
     # the command line does not forbid graphics drivers (drivers/video/nomodeset.c)
     "bool drm_firmware_drivers_only(void)": 0,
+    # no frequency is changed, no console has a frame buffer
+    "const char *cpufreq_get_current_driver(void)": 0,
     # no PCI devices (drivers/pci/search.c)
     "struct pci_dev *pci_get_device(unsigned int vendor, unsigned int device, struct pci_dev *from)": 0,
     "struct pci_dev *pci_get_subsys(unsigned int vendor, unsigned int device, unsigned int ss_vendor,"
@@ -66,6 +68,9 @@ VARIABLES = {
     "int fips_enabled": (4, 0),
     "enum xen_domain_type xen_domain_type": (4, 0),  # XEN_NATIVE
     "int pci_pci_problems": (4, 0),
+    "enum x86_hypervisor_type x86_hyper_type": (4, 0),  # X86_HYPER_NATIVE
+    "phys_addr_t ibft_phys_addr": (8, 0),
+    "br_should_route_hook_t *br_fdb_test_addr_hook": (8, 0),
     "int edac_op_state": (4, 0xFFFF_FFFF),  # EDAC_OPSTATE_INVAL
     "int fg_console": (4, 0),
     "bool itlb_multihit_kvm_mitigation": (1, 0),

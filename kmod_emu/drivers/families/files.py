@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.registration import Family, Registrations, declare
+from kmod_emu.kernel.exports import export
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 FILE_SYSTEM = "file system"
+_NLS = "table of characters"
 _REQUIRES_DEV = 1  # FS_REQUIRES_DEV
 
 # Those that Debian's kernel has itself, in the order of /proc/filesystems.
@@ -38,7 +40,7 @@ declare(
         taken=errno.EBUSY, absent=errno.EINVAL, own=OWN_FILE_SYSTEMS,
     ),
     Family(
-        "table of characters", "int __register_nls(struct nls_table *nls, struct module *owner)",
+        _NLS, "int __register_nls(struct nls_table *nls, struct module *owner)",
         "int unregister_nls(struct nls_table *nls)", taken=errno.EBUSY, absent=errno.EINVAL,
     ),
     Family(
@@ -54,3 +56,24 @@ declare(
         "void unregister_shrinker(struct shrinker *shrinker)", taken=0,
     ),
 )  # fmt: skip
+
+
+@export("struct nls_table *load_nls(const char *charset)")
+async def load_nls(kernel: KernelCore, charset: str) -> int:
+    """The table of a name, its module pinned; modprobe is asked for one that is not there (fs/nls/)."""
+    for attempt in range(2):
+        for address, _ in kernel[Registrations].of(_NLS):
+            table = kernel.view("nls_table", address)
+            names = [kernel.memory.read_text(name) for name in (table.charset, table.alias) if name]
+            if charset in names and kernel.try_module_get(table.owner):
+                return address
+        if not attempt:
+            await kernel.request_module(f"nls_{charset}")
+    return 0
+
+
+@export("void unload_nls(struct nls_table *nls)")
+def unload_nls(kernel: KernelCore, nls: int) -> None:
+    """It is given back (fs/nls/)."""
+    if nls:
+        kernel.module_put(kernel.view("nls_table", nls).owner)

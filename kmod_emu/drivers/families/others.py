@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kmod_emu.drivers.registration import Family, declare
-from kmod_emu.kernel.exports import Fidelity
+from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.standin import declare_answers
 from kmod_emu.uapi import errno
 
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
 declare(
     __name__,
+    Family(
+        "I/O scheduler", "int elv_register(struct elevator_type *e)",
+        "void elv_unregister(struct elevator_type *e)", "elevator_type.elevator_name",
+        taken=errno.EBUSY, own=("mq-deadline",), says=("<6>io scheduler {} registered", ""),
+    ),
+    Family(
+        "policy of block groups", "int blkcg_policy_register(struct blkcg_policy *pol)",
+        "void blkcg_policy_unregister(struct blkcg_policy *pol)", taken=0,
+    ),
     Family(
         "frequency governor", "int cpufreq_register_governor(struct cpufreq_governor *governor)",
         "void cpufreq_unregister_governor(struct cpufreq_governor *governor)", "cpufreq_governor.name",
@@ -40,3 +54,11 @@ declare_answers(
     },
     Fidelity.REGISTRATION,
 )
+
+
+@export("int fb_get_options(const char *name, char **option)")
+def fb_get_options(kernel: KernelCore, name: int, option: int) -> int:
+    """What the command line has for a frame buffer driver: nothing (drivers/video/fbdev/)."""
+    if option:
+        kernel.memory.write_u64(option, 0)
+    return 0

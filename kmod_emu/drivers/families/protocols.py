@@ -133,7 +133,7 @@ declare(
     Family(
         "reader of sockets", "int sock_diag_register(const struct sock_diag_handler *hndl)",
         "void sock_diag_unregister(const struct sock_diag_handler *hndl)", "sock_diag_handler.family",
-        taken=errno.EBUSY, own=(16,), check=_sock_diag,
+        taken=errno.EBUSY, check=_sock_diag,
     ),
     Family(
         "compatible reader of sockets",
@@ -156,6 +156,17 @@ declare(
         "handler of ESP and the like",
         "int xfrm_register_type(const struct xfrm_type *type, unsigned short family)",
         "void xfrm_unregister_type(const struct xfrm_type *type, unsigned short family)",
+    ),
+    Family(
+        "offload of ESP and the like",
+        "int xfrm_register_type_offload(const struct xfrm_type_offload *type, unsigned short family)",
+        "void xfrm_unregister_type_offload(const struct xfrm_type_offload *type, unsigned short family)",
+    ),
+    Family(
+        "notifier of next hops",
+        "int register_nexthop_notifier(struct net *net, struct notifier_block *nb,"
+        " struct netlink_ext_ack *extack)",
+        "int unregister_nexthop_notifier(struct net *net, struct notifier_block *nb)", at=1,
     ),
     Family(
         "input of IPsec", "int xfrm_input_register_afinfo(const struct xfrm_input_afinfo *afinfo)",

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 declare(
     __name__,
     Family(
+        "class of nobody's devices",
+        "int anon_transport_class_register(struct anon_transport_class *atc)",
+        "void anon_transport_class_unregister(struct anon_transport_class *atc)", taken=0,
+    ),
+    Family(
         "container of attributes", "int attribute_container_register(struct attribute_container *cont)",
         "int attribute_container_unregister(struct attribute_container *cont)", taken=0,
     ),
