@@ -63,8 +63,8 @@ def aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
         yield Aspect(LISTED, "/proc/modules", row.get("proc_modules"), there["proc_modules"])
     yield from _added(row, there)
     if values := _values(there):
-        here = {name: value[:_CUT] for name, value in (row.get("parameters") or {}).items()}
-        yield Aspect(PARAMETERS, "parameters", here, values)
+        read = {name: value[:_CUT] for name, value in (row.get("parameters") or {}).items()}
+        yield Aspect(PARAMETERS, "parameters", read, values)
     if "unload" in there:
         unload = there["unload"]
         yield Aspect(UNLOAD, "rmmod", row["rmmod_rc"], -unload["errno"] if unload["rc"] else 0)
