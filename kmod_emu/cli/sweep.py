@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kmod_emu.cli.base import BASE, boot_base
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import INTERRUPTED, USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.sweep.compare import read_recording
 from kmod_emu.sweep.measures import Comparison
-from kmod_emu.sweep.one import Setup
+from kmod_emu.sweep.one import STUB, Setup
 from kmod_emu.sweep.rows import RowFile
 from kmod_emu.sweep.summary import status, summary
 from kmod_emu.sweep.tree import choose, read_tree
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page with a table.")
 @click.option("--dask", metavar="ADDRESS", help="Spread the work over a Dask cluster.")
 @click.option("--release", help="The kernel release. [default: the one the modules were built for]")
-@click.option("--kernel", "base", default="stub", show_default=True, help="The base kernel.")
+@BASE
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True, max=1e6),
@@ -88,12 +89,12 @@ def sweep(
     Exit status: 0 all loaded, 1 some refused, 2 wrong usage, 3 some crashed or never returned, 4 some need
     a missing kernel function, 130 interrupted. With --compare, 1 means that something differs.
     """
-    if base != "stub":
-        text = f"kmod-emu: a sweep runs on the stub kernel: --kernel {tame(base)} is not there yet"
-        raise ToolError(text, USAGE_ERROR)
+    if base != STUB and release is not None:
+        raise ToolError("kmod-emu: --release is for the stub kernel", USAGE_ERROR)
+    base = base if base == STUB else os.path.abspath(base)
     recording = read_recording(compare) if compare else None
     targets = choose(read_tree(modules), names)
-    setup = Setup(release, targets[0].file if targets else "", time_limit)
+    setup = Setup(release, targets[0].file if targets else "", time_limit, base)
     rows: dict[str, dict[str, Any]] = {}
     with _output(out) as (write, kept):
         _check(setup, kept.values(), out)
@@ -161,10 +162,12 @@ def _output(out: str | None) -> Iterator[tuple[_Write, dict[str, dict[str, Any]]
 def _check(setup: Setup, kept: Iterable[dict[str, Any]], out: str | None) -> None:
     """That the kernel is known, and is the one of the rows that are there."""
     try:
-        release = setup.boot().profile.release
+        kernel = boot_base(setup.base) if setup.base != STUB else setup.boot()
+        release = kernel.profile.release
     except LookupError as error:
         raise ToolError(f"kmod-emu: {error.args[0]}", USAGE_ERROR) from None
     others = {row["release"] for row in kept if row.get("release") not in (None, release)}
+    others |= {kernel for row in kept if (kernel := row.get("kernel", STUB)) != setup.base}
     if others:
         raise ToolError(f"kmod-emu: {out} holds a sweep of {', '.join(sorted(others))}", USAGE_ERROR)
 

@@ -267,6 +267,10 @@ class KernelCore:
         """
         self._subsystems[kind or type(subsystem)] = subsystem
 
+    def has(self, kind: type[Any]) -> bool:
+        """Whether there is a subsystem of that class."""
+        return kind in self._subsystems
+
     def __getitem__(self, kind: type[S]) -> S:
         """The subsystem of that class."""
         subsystem = self._subsystems[kind]

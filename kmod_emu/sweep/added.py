@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.families.block import majors
+from kmod_emu.drivers.registration import Registrations
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.sysfs import Sysfs
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 Shown = dict[str, set[str]]
 
 
-def shown(kernel: Kernel) -> Shown:
-    """Everything of these kinds that is there now."""
+def shown(kernel: Kernel) -> Shown | None:
+    """Everything of these kinds that is there now; None for a base kernel that keeps them itself."""
+    if not kernel.has(Registrations):
+        return None
     proc, sys = kernel[Procfs].root, kernel[Sysfs].node
     return {
         "proc_devices": {*_majors(kernel)},
@@ -47,8 +50,10 @@ def shown(kernel: Kernel) -> Shown:
     }
 
 
-def difference(after: Shown, before: Shown) -> dict[str, list[str]]:
-    """By kind, what is in the first only."""
+def difference(after: Shown | None, before: Shown | None) -> dict[str, list[str]] | None:
+    """By kind, what is in the first only; None where nobody knows."""
+    if after is None or before is None:
+        return None
     found = {kind: sorted(things - before[kind]) for kind, things in after.items()}
     return {kind: things for kind, things in found.items() if things}
 

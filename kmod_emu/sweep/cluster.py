@@ -27,17 +27,19 @@ class Part(NamedTuple):
         targets: What to try.
         release: As in `Setup`.
         time_limit: Likewise.
+        base: Likewise; the file is there as here.
     """
 
     modules: str
     targets: tuple[Target, ...]
     release: str | None
     time_limit: float
+    base: str
 
 
 def sweep_part(part: Part) -> list[dict[str, Any]]:
     """Runs on a worker: the rows, one a module; what the process left out is told as died."""
-    words = ["sweep", "--modules", part.modules, "--jobs", "1", "--json", "-"]
+    words = ["sweep", "--modules", part.modules, "--jobs", "1", "--json", "-", "--kernel", part.base]
     words += ["--release", part.release] if part.release else []
     words += ["--time-limit", str(part.time_limit), "--", *(target.path for target in part.targets)]
     done = subprocess.run(
@@ -68,7 +70,7 @@ def sweep_on_cluster(
         NoCluster: There is none.
     """
     parts = [
-        Part(modules, tuple(targets[at : at + TOGETHER]), setup.release, setup.time_limit)
+        Part(modules, tuple(targets[at : at + TOGETHER]), setup.release, setup.time_limit, setup.base)
         for at in range(0, len(targets), TOGETHER)
     ]
     for part, rows in spread(sweep_part, parts, address):

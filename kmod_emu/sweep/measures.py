@@ -70,15 +70,16 @@ def aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
         yield Aspect(UNLOAD, "rmmod", row["rmmod_rc"], -unload["errno"] if unload["rc"] else 0)
         here, recorded = comparable(row.get("rmmod_dmesg", [])), comparable(unload.get("dmesg", []))
         yield Aspect(LOG_UNLOAD, "dmesg of rmmod", here, recorded)
-        if "left" in row:
+        if row.get("left") is not None:
             left = there.get("after_unload", {}).get("leftover", {})
             yield Aspect(LEFT, "left after rmmod", row["left"], left)
 
 
 def _added(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
-    if "added" not in there or "added" not in row:
+    here = row.get("added")
+    if "added" not in there or here is None:
         return
-    here, recorded = row["added"] or {}, there["added"]
+    recorded = there["added"]
     if here or recorded:
         yield Aspect(ADDS, "", here, recorded)
     for kind in sorted({*here, *recorded}):

@@ -36,6 +36,9 @@ def blank(target: Target) -> dict[str, Any]:
     return row | {"proc_modules": None, **lines, **shows, "link_s": None, "total_s": None}
 
 
+STUB = "stub"
+
+
 class Setup(NamedTuple):
     """How machines are made.
 
@@ -43,20 +46,29 @@ class Setup(NamedTuple):
         release: The kernel's; None is the one that `evidence` was built for.
         evidence: One of the module files.
         time_limit: Processor seconds that guest code may run without returning.
+        base: The base kernel: STUB, or a vmlinuz.
     """
 
     release: str | None
     evidence: str
     time_limit: float
+    base: str = STUB
 
     def boot(self) -> Kernel:
         """A fresh machine.
 
         Raises:
             LookupError: There is no profile of that release.
+            BadImage, BootFailed, OSError: The vmlinuz is none, or does not boot.
         """
-        choice = None if self.release else profile_for(self.evidence)
-        kernel = Kernel(choice.profile if choice else self.release)
+        kernel: Kernel
+        if self.base != STUB:
+            from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+            kernel = VmlinuxKernel(self.base)
+        else:
+            choice = None if self.release else profile_for(self.evidence)
+            kernel = Kernel(choice.profile if choice else self.release)
         kernel.cpu.watchdog.limit = self.time_limit
         return kernel
 
@@ -77,7 +89,7 @@ class Machine:
     """A booted machine on which one module after another is tried."""
 
     def __init__(self, setup: Setup) -> None:
-        self.kernel = setup.boot()
+        self.kernel, self._base = setup.boot(), setup.base
         self._booted = self.kernel.snapshot()
         self._shown = shown(self.kernel)
 
@@ -98,7 +110,8 @@ class Machine:
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
             row |= self._load(target, shown(kernel) if target.needs else self._shown)
-        row |= {"release": kernel.profile.release, "deps": deps, "stand_ins": sorted(kernel.stand_ins)}
+        row |= {"release": kernel.profile.release, "kernel": self._base, "deps": deps}
+        row |= {"stand_ins": sorted(kernel.stand_ins)}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
 
     def _load_needs(self, target: Target) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
@@ -116,7 +129,7 @@ class Machine:
                 return rows, run.error
         return rows, None
 
-    def _load(self, target: Target, there: Shown) -> dict[str, Any]:
+    def _load(self, target: Target, there: Shown | None) -> dict[str, Any]:
         kernel, recorder, link = self.kernel, Recorder(), _LinkTime()
         since = kernel.printk.sequence
         try:

@@ -116,7 +116,9 @@ def test_rows_of_another_kernel_are_not_mixed_in(cli, tree, tmp_path):
 def test_what_is_wrong_is_said(cli, tree, tmp_path):
     top = tree({"hello": []})
     for words, said in (
-        (["--kernel", "/boot/vmlinuz"], "--kernel /boot/vmlinuz is not there yet"),
+        (["--kernel", top / "vmlinuz"], "vmlinuz: No such file or directory"),
+        (["--kernel", top / "hello.ko"], "hello.ko"),
+        (["--kernel", top / "vmlinuz", "--release", "6.1"], "--release is for the stub kernel"),
         (["nothing"], "modules.dep has no module nothing"),
         (["--release", "9.9"], "9.9"),
         (["--compare", top / "hello.ko"], "no recording of modules"),
