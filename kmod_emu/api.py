@@ -542,8 +542,6 @@ class Kernel(KernelCore):
             kernel = cls._booted_for(saved, permissive)
             saved.apply(kernel)
             kernel._end_processes()
-            if kernel[Netlink].orphans:
-                kernel.run(kernel[Netlink].bury())
         return kernel
 
     def _end_processes(self) -> None:
@@ -559,3 +557,5 @@ class Kernel(KernelCore):
             close_all(self, task)
             if not task.dead:
                 self.tasks.exit(task)
+        if self[Netlink].orphans:
+            self.run(self[Netlink].bury())

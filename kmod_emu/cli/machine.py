@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmod_emu.cli.base import STUB, boot_base
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import CLASSIC_SUFFIX
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.statefile import StateFile
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ def kernel_class(path: Path) -> type[Kernel]:
         from kmod_emu.classic.kernel import ClassicKernel
 
         return ClassicKernel
+    if path.exists() and "kernel" in StateFile(path).notes:
+        from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+        return VmlinuxKernel
     from kmod_emu.api import Kernel
 
     return Kernel
@@ -91,7 +97,12 @@ def _tell(kernel: Kernel) -> None:
 
 
 def boot(
-    given: str | None, release: str | None, modules: str | None = None, sanitize: str = "default"
+    given: str | None,
+    release: str | None,
+    modules: str | None = None,
+    sanitize: str = "default",
+    base: str = STUB,
+    loader: str = "python",
 ) -> Kernel:
     """Replace the kept machine by a fresh one.
 
@@ -100,11 +111,17 @@ def boot(
         release: As `Kernel` takes it.
         modules: Likewise.
         sanitize: Likewise.
+        base: The base kernel, a vmlinuz or "stub".
+        loader: Whose code loads modules, on a distribution's kernel.
 
     Raises:
         LookupError: There is no profile of that release.
     """
     from kmod_emu.api import Kernel
+
+    if base != STUB:
+        checks = "off" if sanitize == "default" else sanitize
+        return keep(given, boot_base(base, loader=loader, modules=modules, sanitize=checks))
 
     return keep(given, Kernel(release, modules=modules, sanitize=sanitize))
 

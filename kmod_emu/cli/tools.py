@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_path, reports_errors
 from kmod_emu.cli.main import SANITIZE, UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
@@ -21,14 +22,18 @@ from kmod_emu.text import escape
     help="Where its modules are, with modules.dep: for modprobe, and for modules that ask for others.",
 )
 @SANITIZE
+@BASE
+@LOADER
 @click.pass_obj
 @reports_errors
-def boot(state: str | None, release: str | None, modules: str | None, sanitize: str) -> None:
+def boot(
+    state: str | None, release: str | None, modules: str | None, sanitize: str, base: str, loader: str
+) -> None:
     """Start a fresh machine and keep it for the other commands."""
     from kmod_emu.cli import machine
 
     try:
-        kernel = machine.boot(state, release, modules, sanitize)
+        kernel = machine.boot(state, release, modules, sanitize, base, loader)
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)

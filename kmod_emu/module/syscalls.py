@@ -76,17 +76,25 @@ def copy_module_from_user(kernel: KernelCore, umod: int, length: int) -> Copy:
 async def sys_finit_module(kernel: KernelCore, fd: int, uargs: int, flags: int) -> int:
     """Load a module from an open file."""
     may_init_module(kernel)
-    traits = Traits.of(kernel.profile)
     flags &= 0xFFFF_FFFF
+    check_flags(kernel, flags)
+    file = kernel[Vfs].files(kernel.sched.current).get(fd)
+    if Traits.of(kernel.profile).early:
+        return await idempotent_init_module(kernel, file, uargs, flags)
+    return await init_module_from_file(kernel, file, uargs, flags)
+
+
+def check_flags(kernel: KernelCore, flags: int) -> None:
+    """finit_module(2) has few flags.
+
+    Raises:
+        KernelError: EINVAL.
+    """
     known = MODULE_INIT_IGNORE_MODVERSIONS | MODULE_INIT_IGNORE_VERMAGIC
-    if not traits.silent:
+    if not Traits.of(kernel.profile).silent:
         known |= MODULE_INIT_COMPRESSED_FILE
     if flags & ~known:
         raise KernelError(errno.EINVAL, f"finit_module has no flags {flags:#x}")
-    file = kernel[Vfs].files(kernel.sched.current).get(fd)
-    if traits.early:
-        return await idempotent_init_module(kernel, file, uargs, flags)
-    return await init_module_from_file(kernel, file, uargs, flags)
 
 
 async def idempotent_init_module(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:
@@ -127,7 +135,11 @@ def _idempotent_complete(modules: Modules, inode: int, result: int) -> None:
 
 async def init_module_from_file(kernel: KernelCore, file: File, uargs: int, flags: int) -> int:
     """Read the file, decompress it if asked to, load it."""
-    copy = await kernel_read_file(kernel, file)
+    return await load_copy(kernel, await kernel_read_file(kernel, file), uargs, flags)
+
+
+async def load_copy(kernel: KernelCore, copy: Copy, uargs: int, flags: int) -> int:
+    """Load what was read from a file, decompressed if need be."""
     if flags & MODULE_INIT_COMPRESSED_FILE:
         data = kernel.memory.read(copy.address, copy.size)
         kernel.vmalloc.free(copy.address)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from kmod_emu.fs.attributes import Status
 from kmod_emu.fs.readdir import names
-from kmod_emu.uapi.fcntl import AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_RDONLY
+from kmod_emu.uapi.fcntl import AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_WRONLY
 from kmod_emu.uapi.stat import S_IFREG, new_encode_dev
 from kmod_emu.user.syscalls_file import memfd
 
@@ -184,6 +184,8 @@ class FileCalls:
 
     def memfd(self: Caller, data: bytes, flags: int = O_RDONLY) -> int:
         """A descriptor of a regular file with the given contents."""
+        if _OPEN in self.kernel.own_syscalls:  # the base kernel has files of its own
+            return _unnamed(self, data, flags)
         return int(self.kernel.sched.run(self.task, memfd(self.kernel, "", flags, data)))
 
     def poll(self: Caller, fds: dict[int, int], timeout_ms: int = -1) -> dict[int, int]:
@@ -338,3 +340,22 @@ def makedev(major: int, minor: int) -> int:
     62983
     """
     return new_encode_dev(major << 20 | minor)
+
+
+_OPEN = 2
+_UNNAMED = "/tmp/.unnamed"
+
+
+def _unnamed(process: Caller, data: bytes, flags: int) -> int:
+    """A file without a name: made, written, opened again as wanted, and its name removed."""
+    with Buffers(process) as buffers:
+        path = buffers.text(_UNNAMED)
+        fd = process.enter("open", path, O_WRONLY | O_CREAT, 0o600)
+        done = 0
+        contents = buffers.put(data)
+        while done < len(data):
+            done += process.enter("write", fd, contents + done, len(data) - done)
+        process.enter("close", fd)
+        fd = process.enter("open", path, flags, 0)
+        process.enter("unlink", path)
+    return fd

@@ -2,8 +2,7 @@
 
 An entry is a folder: `memory`, a sparse file with all arenas behind each other, which is mapped privately, so
 that machines share what they do not write; `symbols`; `profile`, unless it is a shipped one; `tables`, the
-state of the subsystems. Its name is made of the kernel's bytes and of the code that booted it. Few entries are
-kept.
+state of the subsystems. Its name is made of the kernel's bytes and of the code that booted it. Few are kept.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from kmod_emu.abi import profile as profiles
 from kmod_emu.api import Kernel
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_none
 from kmod_emu.kernel import layout
 from kmod_emu.kernel.dispatch import Dispatcher
@@ -17,6 +19,7 @@ from kmod_emu.kernel.image import load_image
 from kmod_emu.kernel.symbols import SymbolTable
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
+from kmod_emu.uapi import errno
 from kmod_emu.vmlinux import cache, facts, kallsyms
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
@@ -26,16 +29,17 @@ from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing 
 from kmod_emu.vmlinux.frontier.table import declared
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
-from kmod_emu.vmlinux.syscalls import MODULE_CALLS, system_calls
+from kmod_emu.vmlinux.mount import mount_all
+from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
+    from kmod_emu.kernel.state import Saved
     from kmod_emu.vmlinux.frontier.table import Replaced
 
 _JUMP = 0xE9
@@ -83,6 +87,7 @@ class VmlinuxKernel(Kernel):
         sanitize: str = "off",
         kept: bool = True,
     ) -> None:
+        self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         blob = image if isinstance(image, bytes) else Path(image).read_bytes()
         self._name = cache.key(blob) if kept else ""
         self._entry = cache.find(self._name) if kept else None
@@ -187,10 +192,9 @@ class VmlinuxKernel(Kernel):
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
         procfs = mount_none(self)
-        self.own_syscalls.update(system_calls(self))
-        if self.loader is Loader.PYTHON:
-            for number in MODULE_CALLS:
-                del self.own_syscalls[number]
+        self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
+        if self._entry is None:
+            mount_all(self)
         return procfs
 
     def _settle(self) -> None:
@@ -211,6 +215,27 @@ class VmlinuxKernel(Kernel):
             }
             cache.store(self._name, self.memory, self._kallsyms, self._made, found)
         super()._settle()
+
+    # --- saved machines -------------------------------------------------------------------------------
+
+    def _notes(self) -> dict[str, Any]:
+        return super()._notes() | {"kernel": self._path, "image": self._name, "loader": self.loader.value}
+
+    @classmethod
+    def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
+        notes = saved.notes
+        kernel = cls(notes["kernel"], loader=Loader(notes["loader"]), sanitize=notes["sanitize"])
+        if kernel._name != notes["image"]:
+            raise KernelError(
+                errno.EINVAL, f"{notes['kernel']} is not the kernel of {saved.path}; boot again"
+            )
+        return kernel
+
+    def _end_processes(self) -> None:
+        """Nobody has the processes of a machine that was saved: they end."""
+        for task in [task for task in self.tasks.by_pid.values() if task.mm is not None]:
+            self.ended.append(f"{task.comm} (pid {task.pid}) ended with the machine that was saved")
+            self.tasks.exit(task)
 
     def _stateful(self) -> dict[str, Subsystem]:
         return {**super()._stateful(), "areas": self.areas}

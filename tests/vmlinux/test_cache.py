@@ -19,11 +19,10 @@ def keep(machine, name):
     machine._settle()
 
 
-def test_a_kept_machine_is_the_one_that_booted(place, real, vmlinuz):
+def test_a_kept_machine_is_the_one_that_booted_and_can_be_saved(place, real, vmlinuz):
     with open(vmlinuz, "rb") as file:
-        image = file.read()
-    keep(real, cache.key(image))
-    again = VmlinuxKernel(image)
+        keep(real, cache.key(file.read()))
+    again = VmlinuxKernel(vmlinuz)
     assert again.boot.initcalls == real.boot.initcalls
     assert again.dmesg() == real.dmesg()
     assert again.symbol("schedule") == real.symbol("schedule")
@@ -32,6 +31,14 @@ def test_a_kept_machine_is_the_one_that_booted(place, real, vmlinuz):
     again.insmod(samples.path("hello"))
     assert again.dmesg()[-1] == "Hello world!"
     assert [module.name for module in again.modules] == ["hello"]
+    saved = place.parent / "machine.kmod"
+    again.save(saved)
+    loaded = VmlinuxKernel.load(saved)
+    assert [module.name for module in loaded.modules] == ["hello"]
+    loaded.rmmod("hello")
+    assert loaded.dmesg()[-1] == "Cleaning up module."
+    assert loaded.cat("/proc/modules") == b""
+    assert again.cat("/proc/modules").startswith(b"hello 16384 0 - Live 0xffffffffc")
 
 
 def test_few_machines_are_kept(place):
