@@ -2,7 +2,8 @@
 #
 # Variables: PYTHON, the interpreter for .venv (default: the newest of 3.11 and later on PATH);
 # VENV, where it goes; WORKERS, how many processes run the tests; ARGS, more arguments for pytest;
-# SECONDS, how long `make fuzz` gives each target (600: a night's work on one core), TARGETS, which.
+# TARGETS, what `make fuzz` runs, and SECONDS,
+# how long each of these (600: a night's work on one core).
 
 VENV ?= .venv
 WORKERS ?= 2
@@ -16,6 +17,7 @@ DEV_STAMP := $(VENV)/.stamp-dev
 help:
 	@echo "make run      load a sample module, each step shown (installs into $(VENV) first)"
 	@echo "make test     install what the tests need, and run them"
+	@echo "make coverage the tests of module, abi and machine, and how much of these they reach"
 	@echo "make check    lint, format and types"
 	@echo "make bench    measure; ratios against bare Unicorn in the same run"
 	@echo "make fuzz     atheris on everything that reads strangers' bytes"
@@ -38,6 +40,17 @@ test: $(DEV_STAMP) deps
 		ignored="$$ignored --ignore=$$tests"; \
 	done; \
 	$(BIN)/python -m pytest -n $(WORKERS) $$ignored $(ARGS)
+
+# These rooms' own tests alone: measuring makes them half as slow again.
+ROOMS := module abi machine
+
+coverage: export COVERAGE_FILE = build/.coverage
+coverage: $(DEV_STAMP) deps
+	@mkdir -p build
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ROOMS:%=--cov=kmod_emu/%) --cov-branch --cov-report= \
+		$(ROOMS:%=tests/%) $(ROOMS:%=kmod_emu/%) $(ARGS)
+	@$(BIN)/python -m coverage json --quiet -o build/coverage.json
+	@$(BIN)/python -m scripts.coverage_gate build/coverage.json $(ROOMS)
 
 check: $(DEV_STAMP)
 	$(BIN)/ruff check .
@@ -158,4 +171,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test check bench fuzz samples stubs wheel docs clean deps lock
+.PHONY: help run test coverage check bench fuzz samples stubs wheel docs clean deps lock

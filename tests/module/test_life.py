@@ -4,7 +4,8 @@ import pytest
 
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.uapi import errno
-from kmod_emu.uapi.fcntl import O_NONBLOCK, O_TRUNC
+from kmod_emu.uapi.fcntl import O_NONBLOCK, O_RDONLY, O_TRUNC, O_WRONLY
+from tests.module.builder import Builder
 
 
 def warnings(kernel: Kernel) -> list[str]:
@@ -92,3 +93,54 @@ def test_memory_is_freed_after_a_grace_period():
     )
     assert thread.finished
     assert not kernel.findings.reports
+
+
+def test_a_module_without_exit_stays_unless_forced():
+    kernel = Kernel()
+    kernel.insmod(samples.path("noexit"))
+    assert kernel.cat("/proc/modules").decode().split()[3] == "[permanent],"
+    with pytest.raises(KernelError) as error:
+        kernel.rmmod("noexit")
+    assert error.value.errno == errno.EBUSY
+    kernel.rmmod("noexit", O_TRUNC)
+    assert kernel.modules == []
+    assert int(kernel.cat("/proc/sys/kernel/tainted")) >> 3 & 1
+
+
+def test_modules_disabled_is_for_good():
+    kernel, path = Kernel(), "/proc/sys/kernel/modules_disabled"
+    kernel.insmod(samples.path("hello"))
+    with kernel.process(uid=0) as process:
+        fd = process.open(path, 1)
+        with pytest.raises(KernelError) as error:
+            process.write(fd, b"2\n")
+        assert error.value.errno == errno.EINVAL
+        process.write(fd, b"1\n")
+    for change in (lambda: kernel.insmod(samples.path("echo")), lambda: kernel.rmmod("hello")):
+        with pytest.raises(KernelError) as error:
+            change()
+        assert error.value.errno == errno.EPERM
+
+
+@pytest.mark.parametrize(
+    ("image", "flags", "number"), [(b"x", O_WRONLY, errno.EBADF), (b"", O_RDONLY, errno.EINVAL)]
+)
+def test_a_file_that_cannot_be_read(image, flags, number):
+    with Kernel().process(uid=0) as process:
+        params = process.put(b"\0")
+        assert process.syscall("finit_module", process.memfd(image, flags), params, 0) == -number
+
+
+def test_names_that_cannot_be_read():
+    with Kernel().process(uid=0) as process:
+        edge = process.put(b"x" * 4096)
+        assert process.syscall("delete_module", edge, 0) == -errno.ENOENT, "longer than a name"
+        assert process.syscall("delete_module", edge + 4090, 0) in (-errno.EFAULT, -errno.ENOENT)
+
+
+@pytest.mark.parametrize("name", ["ndiswrapper", "driverloader", "lve"])
+def test_proprietary_by_its_name(name):
+    kernel = Kernel()
+    module = kernel.insmod(Builder(name=name).prints("hello", "bye").build())
+    assert int(kernel.cat("/proc/sys/kernel/tainted")) & 1
+    assert bool(module.taints & 1) is (name != "ndiswrapper")

@@ -136,3 +136,65 @@ def test_tracing_can_be_switched_off_by_code():
     kernel.call(kernel.symbol("tracing_on"))
     assert kernel.call(kernel.symbol("__trace_puts"), 0, text(kernel, b"x"), 1) == 1
     assert trace(kernel)[0].endswith("0x0: x")
+
+
+@pytest.mark.parametrize(
+    ("file", "good", "bad"),
+    [
+        ("tracing_on", b"1\n", b"2\n"),
+        ("tracing_on", b"0", b"x"),
+        ("current_tracer", b"nop\n", b"function\n"),
+        ("trace_clock", b"local", b"x86-tsc"),
+    ],
+)
+def test_switches_take_what_they_know(kernel, file, good, bad):
+    assert write(kernel, file, good) == len(good)
+    with pytest.raises(KernelError) as error:
+        write(kernel, file, bad)
+    assert error.value.errno == errno.EINVAL
+
+
+def test_nothing_is_marked_while_nothing_is_recorded(kernel):
+    write(kernel, "trace_marker", b"one")
+    write(kernel, "tracing_on", b"0")
+    with pytest.raises(KernelError) as error:
+        write(kernel, "trace_marker", b"two")
+    assert error.value.errno == errno.EBADF
+    assert [line.split(": ", 1)[1] for line in trace(kernel)] == ["tracing_mark_write: one"]
+
+
+def test_probes_and_who_is_told_of_modules_with_tracepoints(kernel):
+    """A notifier hears of the modules that are there, and that they go when it goes."""
+    [module] = kernel.modules
+    call = lambda name, *arguments: kernel.call(kernel.symbol(name), *arguments)  # noqa: E731
+    assert call("trace_array_set_clr_event", 0, 0, 0, 1) & 0xFFFFFFFF == 2**32 - errno.ENOENT
+    assert call("trace_set_clr_event", text(kernel, b"nothing"), 0, 1) & 0xFFFFFFFF == 2**32 - errno.EINVAL
+    heard = []
+
+    @kernel.export("int hear(struct notifier_block *nb, unsigned long action, void *data)")
+    def hear(kernel, nb: int, action: int, data: int) -> int:
+        heard.append((action, kernel.memory.read_u64(data + 16)))
+        return 0
+
+    block = kernel.heap.kmalloc(24)
+    kernel.memory.write(block, kernel.symbol("hear").to_bytes(8, "little") + bytes(16))
+    call("register_tracepoint_module_notifier", block)
+    call("unregister_tracepoint_module_notifier", block)
+    assert heard == [(1, module.address), (2, module.address)]
+
+
+def test_a_probe_that_is_there_twice_and_one_that_is_not(kernel):
+    [module] = kernel.modules
+    tp = next(address for address, _, name in module.symbols if name == "__tracepoint_lift_moved")
+    probe = next(address for address, _, name in module.symbols if name == "count")
+    call = lambda name, *rest: kernel.call(kernel.symbol(name), tp, probe, 5, *rest) & 0xFFFFFFFF  # noqa: E731
+    missing, there = 2**32 - errno.ENOENT, 2**32 - errno.EEXIST
+    assert call("tracepoint_probe_unregister") == missing
+    assert call("tracepoint_probe_register_prio", 3) == 0
+    assert call("tracepoint_probe_register_prio_may_exist", 3) == there
+    assert call("tracepoint_probe_register") == there
+    told = [line.partition(" at ")[2].split()[0] for line in kernel.dmesg() if line.startswith("WARNING")]
+    assert told == ["kernel/tracepoint.c:342", "kernel/tracepoint.c:406"], (
+        "each once; the sample did the first"
+    )
+    assert call("tracepoint_probe_unregister") == 0
