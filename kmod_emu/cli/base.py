@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ BASE = click.option(
     default=STUB,
     show_default=True,
     metavar="stub|VMLINUZ",
-    help="The base kernel: ours, or a distribution's, such as /boot/vmlinuz-6.1.0-56-amd64.",
+    help="The base kernel: ours, or a distribution's: a file, or a release of `kmod-emu kernel list`.",
 )
 LOADER = click.option(
     "--loader",
@@ -37,14 +38,17 @@ LOADER = click.option(
 def boot_base(
     image: str, *, loader: str = "python", modules: str | None = None, sanitize: str = "off"
 ) -> VmlinuxKernel:
-    """Boot the kernel of a vmlinuz, with a progress bar on a terminal.
+    """Boot the kernel of a vmlinuz file or a known release, with a progress bar on a terminal.
 
     Raises:
         ToolError: It is none, or does not boot.
     """
+    from kmod_emu.vmlinux import kernels
     from kmod_emu.vmlinux.errors import BadImage, BootFailed
     from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 
+    if not os.path.exists(image) and (known := kernels.find(image)) is not None:
+        image, modules = str(known.image), modules or (str(known.modules) if known.modules else None)
     bar = click.progressbar(
         length=_INITCALLS, label="booting", file=sys.stderr, hidden=not sys.stderr.isatty()
     )
@@ -58,6 +62,7 @@ def boot_base(
                 told=lambda initcall: bar.update(1),
             )
     except OSError as error:
-        raise ToolError(f"kmod-emu: {image}: {error.strerror}", USAGE_ERROR) from None
+        hint = "; `kmod-emu kernel list` shows the releases that are known" if "/" not in image else ""
+        raise ToolError(f"kmod-emu: {image}: {error.strerror}{hint}", USAGE_ERROR) from None
     except (BadImage, BootFailed) as error:
         raise ToolError(f"kmod-emu: {image}: {tame(str(error))}", USAGE_ERROR) from None

@@ -69,6 +69,7 @@ COMMANDS = {
     "install-tools": ("kmod_emu.cli.install", "install_tools"),
     "completion": ("kmod_emu.cli.completion", "completion"),
     "profile": ("kmod_emu.cli.profile", "profile"),
+    "kernel": ("kmod_emu.cli.kernel", "kernel"),
     "kerneld": ("kmod_emu.cli.classic", "wrong_machine"),
     "compare-paths": ("kmod_emu.cli.classic", "compare_paths"),
 }
@@ -122,6 +123,7 @@ _HELP = {
     "install-tools": "Write the tools under their own names to a directory, for scripts.",
     "completion": "Print what a shell needs to complete words of kmod-emu.",
     "profile": "Make, list and look into kernel profiles.",
+    "kernel": "Add, fetch and list the distributions' kernels that --kernel boots.",
     "kerneld": "With --classic: start the daemon that the kernel asked for modules before 2.2.",
     "compare-paths": "Load a sample on both machines: what moved from insmod to the kernel since 2.4.",
 }
