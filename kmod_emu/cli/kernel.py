@@ -75,7 +75,7 @@ def fetch(release: str | None) -> None:
 @kernel.command()
 @click.argument("release")
 def remove(release: str) -> None:
-    """Remove a kernel that you added, and what was kept of its boot."""
+    """Remove a kernel that you added."""
     from kmod_emu.vmlinux import kernels
 
     try:
