@@ -171,8 +171,8 @@ class Machine:
         return REFUSED if error is not None else LOADED
 
     def _listed(self, run: Run) -> str | None:
-        """The module's line of /proc/modules without the address."""
-        if run.listed is None:
+        """The module's line of /proc/modules without the address; None where /proc is the base kernel's."""
+        if run.listed is None or self._shown is None:
             return None
         for line in self.kernel.cat("/proc/modules").decode("utf-8", "backslashreplace").splitlines():
             words = line.split(" ")
@@ -180,8 +180,10 @@ class Machine:
                 return " ".join(words[:5] + words[6:])
         return None
 
-    def _parameters(self, run: Run) -> dict[str, str]:
-        """The module's parameters that can be read."""
+    def _parameters(self, run: Run) -> dict[str, str] | None:
+        """The module's parameters that can be read; None where /sys is the base kernel's."""
+        if self._shown is None:
+            return None
         if run.listed is None or run.module is None:
             return {}
         values = {}
