@@ -21,6 +21,10 @@ ANSWERS = {
     "int dmi_name_in_vendors(const char *str)": 0,
     "bool dmi_match(enum dmi_field f, const char *str)": 0,
     "const struct dmi_device *dmi_find_device(int type, const char *name, const struct dmi_device *from)": 0,
+    # nothing freezes, no memory comes
+    "bool set_freezable(void)": 0,
+    "int register_memory_notifier(struct notifier_block *nb)": 0,
+    "void unregister_memory_notifier(struct notifier_block *nb)": 0,
     # the command line does not forbid graphics drivers (drivers/video/nomodeset.c)
     "bool drm_firmware_drivers_only(void)": 0,
     # no frequency is changed, no console has a frame buffer

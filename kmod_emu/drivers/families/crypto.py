@@ -217,6 +217,17 @@ async def crypto_has_alg(kernel: KernelCore, name: str, type: int, mask: int) ->
     return int(own or await find_algorithm(kernel, name) is not None)
 
 
+def _declare_question(kind: str) -> None:
+    @export(f"int crypto_has_{kind}(const char *alg_name, u32 type, u32 mask)", Fidelity.APPROXIMATE)
+    async def has(kernel: KernelCore, alg_name: str, type: int, mask: int) -> int:
+        """Whether there is one of a kind (crypto/ahash.c and others)."""
+        return await crypto_has_alg(kernel, alg_name, type, mask)
+
+
+for _question in ("ahash", "shash", "skcipher", "aead"):
+    _declare_question(_question)
+
+
 @export("void crypto_init_queue(struct crypto_queue *queue, unsigned int max_qlen)")
 def crypto_init_queue(kernel: KernelCore, queue: int, max_qlen: int) -> None:
     """An empty queue of requests (crypto/algapi.c)."""

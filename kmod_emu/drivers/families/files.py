@@ -72,6 +72,12 @@ async def load_nls(kernel: KernelCore, charset: str) -> int:
     return 0
 
 
+@export("struct nls_table *load_nls_default(void)")
+async def load_nls_default(kernel: KernelCore) -> int:
+    """The table that Debian's kernel was built to take, utf8 (fs/nls/nls_base.c)."""
+    return await load_nls(kernel, "utf8")
+
+
 @export("void unload_nls(struct nls_table *nls)")
 def unload_nls(kernel: KernelCore, nls: int) -> None:
     """It is given back (fs/nls/)."""

@@ -20,6 +20,10 @@ declare(
         taken=errno.EBUSY, own=("mq-deadline",), says=("<6>io scheduler {} registered", ""),
     ),
     Family(
+        "pool of compressed pages", "void zpool_register_driver(struct zpool_driver *driver)",
+        "int zpool_unregister_driver(struct zpool_driver *driver)", taken=0,
+    ),
+    Family(
         "policy of block groups", "int blkcg_policy_register(struct blkcg_policy *pol)",
         "void blkcg_policy_unregister(struct blkcg_policy *pol)", taken=0,
     ),
