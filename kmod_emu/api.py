@@ -34,6 +34,7 @@ from kmod_emu.html import table
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.cpuhp import CpuStates
 from kmod_emu.kernel.kernel import KernelCore
+from kmod_emu.kernel.limits import Limits
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
 from kmod_emu.kernel.umh import UserModeHelpers
 from kmod_emu.module.dynamic_debug import control_node
@@ -88,6 +89,7 @@ class Kernel(KernelCore):
         cmdline: Boot options: `module_blacklist=a,b`, `nomodule`.
         modules: A directory of modules with modules.dep and its kin; request_module() loads from there.
         sanitize: "default" for the checks that cost next to nothing, "all", or "off".
+        limits: What modules may use; None for the defaults.
 
     Raises:
         LookupError: There is no profile of that release.
@@ -113,6 +115,7 @@ class Kernel(KernelCore):
         cmdline: str = "",
         modules: str | os.PathLike[str] | None = None,
         sanitize: str = "default",
+        limits: Limits | None = None,
     ) -> None:
         self._sanitize = Level(sanitize)
         super().__init__(release, permissive=permissive, cmdline=cmdline)
@@ -126,6 +129,7 @@ class Kernel(KernelCore):
         self.add(DeviceMappings(self))
         self.ended: list[str] = []
         self.sched.on_death = lambda task, death: last_steps(self, task, death)
+        self.usage.limits = limits or Limits()
         self._settle()
 
     def _settle(self) -> None:

@@ -97,13 +97,19 @@ def walk(memory: Memory, head: int, limit: int = 1_000_000) -> Iterator[int]:
         limit: How many entries at most.
 
     Raises:
-        ListCorruption: A NULL or poisoned pointer, or more entries than the limit before the head came back.
+        ListCorruption: A NULL or poisoned pointer, a circle that does not lead back to the head, or more
+            entries than the limit.
     """
     entry = memory.read_u64(head)
-    for _ in range(limit):
+    mark, lap = 0, 1  # Brent: where one of the entries was, as many steps ago as `lap` at most
+    for count in range(limit):
         if entry == head:
             return
         _check(entry, head)
+        if entry == mark:
+            raise ListCorruption(f"the list at {head:#x} goes round in a circle")
+        if count == lap:
+            mark, lap = entry, 2 * lap
         following = memory.read_u64(entry)
         yield entry
         entry = following
@@ -142,13 +148,18 @@ def hlist_walk(memory: Memory, head: int, limit: int = 1_000_000) -> Iterator[in
     """The addresses of an hlist's nodes in order; the node just given may be deleted.
 
     Raises:
-        ListCorruption: A poisoned pointer, or more nodes than the limit.
+        ListCorruption: A poisoned pointer, a circle, or more nodes than the limit.
     """
     node = memory.read_u64(head)
-    for _ in range(limit):
+    mark, lap = 0, 1
+    for count in range(limit):
         if node == 0:
             return
         _check(node, head)
+        if node == mark:
+            raise ListCorruption(f"the hlist at {head:#x} goes round in a circle")
+        if count == lap:
+            mark, lap = node, 2 * lap
         following = memory.read_u64(node)
         yield node
         node = following

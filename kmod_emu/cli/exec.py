@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import reports_errors
+from kmod_emu.cli.limits import LIMITS, given_limits
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
@@ -39,6 +40,7 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable.")
 @click.option("--uid", type=UID, default=0, help="Who runs it.")
 @click.option("--time-limit", type=click.FloatRange(min=0), help="Processor seconds, then it is killed.")
+@LIMITS
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
@@ -95,6 +97,8 @@ def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)
+    if (limits := given_limits()) is not None:
+        kernel.usage.limits = limits
     yield kernel
 
 

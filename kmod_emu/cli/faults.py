@@ -11,6 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.limits import LIMITS, limit_time
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.steps import show
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @RELEASE
+@LIMITS
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
 @reports_errors
@@ -37,7 +39,7 @@ def faults(
     from kmod_emu.sanitize.faults import explore
 
     kernel, path, _ = fresh_machine(module, release)
-    kernel.cpu.watchdog.limit = time_limit
+    limit_time(kernel, time_limit)
     try:
         image = Path(path).read_bytes()
     except OSError as error:

@@ -11,6 +11,7 @@ import click
 from kmod_emu import samples
 from kmod_emu.api import Kernel
 from kmod_emu.cli.base import STUB, boot_base
+from kmod_emu.cli.limits import given_limits
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.errors import KernelError
 from kmod_emu.kmod.choose import profile_for
@@ -86,6 +87,7 @@ def fresh_machine(
             smap=smap,
             modules=modules,
             sanitize=sanitize,
+            limits=given_limits(),
         )
     except ToolError as error:
         click.echo(str(error), err=True)

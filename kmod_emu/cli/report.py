@@ -11,6 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.limits import LIMITS, limit_time
 from kmod_emu.cli.main import UID
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _OPTIONS = (
                  help="Let virtual time pass before rmmod, for threads and timers."),
     click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod."),
     RELEASE,
+    LIMITS,
     click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
                  metavar="SECONDS", help="End code that never returns."),
 )  # fmt: skip
@@ -55,7 +57,7 @@ def collected(
     from kmod_emu.observe.report.model import collect
 
     kernel, path, _ = fresh_machine(module, release)
-    kernel.cpu.watchdog.limit = time_limit
+    limit_time(kernel, time_limit)
     prepared = prepare(kernel)
     with ends_at_once():
         return collect(kernel, path, " ".join(params), uid, seconds), prepared

@@ -11,6 +11,7 @@ from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_sample
 from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.limits import LIMITS, limit_time
 from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import Killed, SleepsForever, Unimplemented
 from kmod_emu.kmod import insmod as tool
@@ -50,6 +51,7 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
 @RELEASE
 @BASE
 @LOADER
+@LIMITS
 @click.option(
     "--for",
     "seconds",
@@ -94,7 +96,7 @@ def run(
         module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize,
         base=base, loader=loader,
     )  # fmt: skip
-    kernel.cpu.watchdog.limit = time_limit
+    limit_time(kernel, time_limit)
     if fail_nth:
         kernel[Sanitizer].inject(fail_nth)
     recorder = Recorder()

@@ -13,6 +13,7 @@ import click
 
 from kmod_emu.cli.base import BASE, boot_base
 from kmod_emu.cli.command import reports_errors
+from kmod_emu.cli.limits import LIMITS, given_limits
 from kmod_emu.cli.main import INTERRUPTED, USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.sweep.compare import read_recording
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     metavar="SECONDS",
     help="Processor time that a call may take; twice that for a module with all it needs.",
 )
+@LIMITS
 @reports_errors
 def sweep(
     names: tuple[str, ...],
@@ -94,7 +96,7 @@ def sweep(
     base = base if base == STUB else os.path.abspath(base)
     recording = read_recording(compare) if compare else None
     targets = choose(read_tree(modules), names)
-    setup = Setup(release, targets[0].file if targets else "", time_limit, base)
+    setup = Setup(release, targets[0].file if targets else "", time_limit, base, given_limits())
     rows: dict[str, dict[str, Any]] = {}
     with _output(out) as (write, kept):
         _check(setup, kept.values(), out)

@@ -8,6 +8,7 @@ import click
 
 from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_path, reports_errors
+from kmod_emu.cli.limits import LIMITS
 from kmod_emu.cli.main import SANITIZE, UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.text import escape
@@ -24,6 +25,7 @@ from kmod_emu.text import escape
 @SANITIZE
 @BASE
 @LOADER
+@LIMITS
 @click.pass_obj
 @reports_errors
 def boot(

@@ -11,6 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
+from kmod_emu.cli.limits import LIMITS, limit_time
 from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import KernelError
 from kmod_emu.observe.run import Run
@@ -59,6 +60,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @PERMISSIVE
 @SANITIZE
 @RELEASE
+@LIMITS
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
 @reports_errors
@@ -80,7 +82,7 @@ def trace(
     kernel, path, _ = fresh_machine(
         module, options["release"], permissive=options["permissive"], sanitize=options["sanitize"]
     )
-    kernel.cpu.watchdog.limit = options["time_limit"]
+    limit_time(kernel, options["time_limit"])
     with ExitStack() as files:
 
         def opened(name: str | None) -> TextIO:

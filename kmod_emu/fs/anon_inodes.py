@@ -46,6 +46,7 @@ class AnonInodes:
 
 
 def _open(kernel: KernelCore, name: str, fops: int, priv: int, flags: int) -> GuestFile:
+    kernel[Vfs].check_limit()
     owner = kernel.memory.read_u64(fops)
     if owner and not kernel.try_module_get(owner):
         raise KernelError(errno.ENOENT, "the driver is being removed")

@@ -19,6 +19,7 @@ from kmod_emu.fs.guest_file import GuestFile
 from kmod_emu.fs.namei import Walker
 from kmod_emu.fs.ramfs import RAMFS_MAGIC, TMPFS_MAGIC, RamInode, RamSuperBlock
 from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS
+from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_RDWR
 from kmod_emu.uapi.stat import S_IFCHR, S_IFDIR, S_IFREG, S_ISVTX, mkdev
 
@@ -114,7 +115,7 @@ class Vfs:
             null = self._devices.probe(mkdev(1, 3))
             if null is not None and isinstance(null.cdev, FileOperations):
                 for _ in range(3):
-                    file = self.new_file(self.lookup("/dev/null"), O_RDWR)
+                    file = self._new_file(self.lookup("/dev/null"), O_RDWR)
                     file.op = null.cdev
                     file.mode |= 0xE_0000  # opened, can be read, can be written
                     table.install(file)
@@ -155,7 +156,11 @@ class Vfs:
     # --- files --------------------------------------------------------------------------------------
 
     def new_file(self, dentry: Dentry, flags: int, *, guest: bool = False) -> File:
-        """A `File` for what is about to be opened, in guest memory if guest code serves it."""
+        """A `File` for what is about to be opened, in guest memory if guest code serves it; ENFILE."""
+        self.check_limit()
+        return self._new_file(dentry, flags, guest=guest)
+
+    def _new_file(self, dentry: Dentry, flags: int, *, guest: bool = False) -> File:
         inode = dentry.inode
         device = inode.is_type(S_IFCHR) and not self._devices.is_python(inode.rdev)
         file = (GuestFile if device or inode.guest or guest else File)(self._kernel, dentry, flags)
@@ -163,6 +168,11 @@ class Vfs:
             file.op = inode.fop
         self.open_files[file] = None
         return file
+
+    def check_limit(self) -> None:
+        """ENFILE if there are too many open files."""
+        if not self._kernel.usage.may_open(len(self.open_files)):
+            raise KernelError(errno.ENFILE, f"{len(self.open_files)} files are open on the machine")
 
     @contextmanager
     def without_lent(self) -> Iterator[None]:

@@ -54,12 +54,20 @@ class Activation:
         deliver: Leaves the result where the trap's tail reads it; None for the first of a task.
         rip: Where guest code goes on, for the others.
         stack: Stack pointer of that code: `rsp`, unless something was put on its stack.
+        confusing: Exceptions that mean that the guest gave it nonsense.
     """
 
-    __slots__ = ("deliver", "rip", "rsp", "stack", "work")
+    __slots__ = ("confusing", "deliver", "rip", "rsp", "stack", "work")
 
-    def __init__(self, work: Work, rsp: int, deliver: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        rsp: int,
+        deliver: Callable[[Any], None] | None = None,
+        confusing: tuple[type[Exception], ...] = (),
+    ) -> None:
         self.work, self.rsp, self.deliver, self.rip, self.stack = work, rsp, deliver, 0, rsp
+        self.confusing = confusing
 
 
 class Continue(NamedTuple):

@@ -10,10 +10,13 @@ import struct
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.abi.lists import ListCorruption
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.activation import Activation
-from kmod_emu.kernel.exports import Convention
+from kmod_emu.kernel.exports import Convention, registered
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE, TRAP_SPACE
+from kmod_emu.kernel.panic import confused
+from kmod_emu.kernel.printf_spec import NotSupported
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.machine.traps import (
     CALLER,
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _MASK64 = (1 << 64) - 1
+# What Python says of values that a caller must not give: the kernel would do something wild then.
+CONFUSING: tuple[type[Exception], ...] = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RecursionError),
+    *(TypeError, ValueError, struct.error, ListCorruption, NotSupported),
+)
 _ALL_REGISTERS = struct.Struct(f"<{len(REGISTERS)}Q")
 _U64 = struct.Struct("<Q")
 _CALLS = [struct.Struct(f"<{count}Q") for count in range(7)]  # by how many arguments are in registers
@@ -133,6 +141,10 @@ class Dispatcher:
         _U64.pack_into(page, TARGET, address)
         return self._area.entry
 
+    def holds(self, address: int) -> bool:
+        """Whether an address is in a trap slot, or behind them all."""
+        return TRAP_BASE <= address < TRAP_BASE + TRAP_SPACE
+
     @property
     def stack_pointer(self) -> int:
         """RSP at the call being handled: the return address is there."""
@@ -176,6 +188,7 @@ class Dispatcher:
         if is_coroutine(handler.function):
             return self._compile_async(handler, arguments)
         kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
+        confusing = self._confusing(handler)
 
         def trap() -> None:
             try:
@@ -186,17 +199,27 @@ class Dispatcher:
                 raise
             except KernelError as error:
                 pack(page, RESULT, -error.errno & _MASK64)
+            except confusing as error:
+                confused(kernel, handler.name, error)
 
         return trap
 
+    @staticmethod
+    def _confusing(handler: Handler) -> tuple[type[Exception], ...]:
+        """What Python says of nonsense that a handler is given; who adds a handler hears of its own."""
+        return CONFUSING if registered().get(handler.name) is handler else ()
+
     def _compile_registers(self, handler: Handler) -> Callable[[], None]:
         kernel, function, registers = self._kernel, handler.function, Registers(self._page)
+        confusing = self._confusing(handler)
 
         def trap() -> None:
             try:
                 function(kernel, registers)
             except PageFault as fault:
                 kernel.sched.faulted(fault)
+            except confusing as error:
+                confused(kernel, handler.name, error)
 
         return trap
 
@@ -205,6 +228,8 @@ class Dispatcher:
     ) -> Callable[[], None]:
         """A coroutine runs inside the trap up to its first wait; most never wait."""
         kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
+
+        confusing = self._confusing(handler)
 
         def deliver(result: Any) -> None:
             pack(page, RESULT, (result or 0) & _MASK64)
@@ -222,8 +247,10 @@ class Dispatcher:
                 raise
             except KernelError as error:
                 deliver(-error.errno)
+            except confusing as error:
+                confused(kernel, handler.name, error)
             else:
-                kernel.sched.entered(Activation(work, stack, deliver), request)
+                kernel.sched.entered(Activation(work, stack, deliver, confusing), request)
 
         return trap
 

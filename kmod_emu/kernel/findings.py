@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.unwind import call_trace
+from kmod_emu.text import tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
 
-_ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free")  # who died says these
+_MOST = 1000
+_ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free", "nonsense")  # who died says these
 
 
 class Findings:
@@ -37,7 +39,7 @@ class Findings:
         stacks: dict[str, list[str]] | None = None,
         rows: list[str] | None = None,
     ) -> None:
-        """Add a finding to `reports`.
+        """Add a finding to `reports`, unless there are very many.
 
         Args:
             kind: A few words that scripts can compare.
@@ -45,8 +47,10 @@ class Findings:
             stacks: Calls that led there, innermost first, by what they did: "access", "allocation", "free".
             rows: Bytes around the place.
         """
-        more = {"stacks": stacks, "bytes": rows}
-        self.reports.append({"kind": kind, "text": sentence} | {what: it for what, it in more.items() if it})
+        if len(self.reports) < _MOST:
+            more = {"stacks": stacks, "bytes": rows}
+            text = tame(sentence)
+            self.reports.append({"kind": kind, "text": text} | {what: it for what, it in more.items() if it})
 
     @property
     def lines(self) -> list[str]:

@@ -19,6 +19,7 @@ class FormatContext:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
+        self.nested = 0
 
     @property
     def memory(self) -> Memory:

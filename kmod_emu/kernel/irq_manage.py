@@ -56,6 +56,7 @@ def request_threaded_irq(
         kernel.printk.emit(f"genirq: {text}\n", 3)
         return -errno.EINVAL
     if thread_fn:
+        kernel.tasks.check_limit()
         action.thread = kernel.tasks.create_thread(f"irq/{irq}-{name}"[:15]).pid
     if not line.actions:
         line.depth = int(bool(irqflags & _NO_AUTOEN))

@@ -30,6 +30,7 @@ from kmod_emu.kernel.kobject import Kobjects
 from kmod_emu.kernel.kprobes import Kprobes
 from kmod_emu.kernel.kretprobes import Kretprobes, Trampoline
 from kmod_emu.kernel.kthread import Kthreads
+from kmod_emu.kernel.limits import Usage
 from kmod_emu.kernel.lockdep import LockChecker
 from kmod_emu.kernel.lockdown import Lockdown
 from kmod_emu.kernel.locking import LockQueues
@@ -37,7 +38,7 @@ from kmod_emu.kernel.mempool import Mempools
 from kmod_emu.kernel.notifier import Notifiers
 from kmod_emu.kernel.oops import Oopses
 from kmod_emu.kernel.pages import PageAllocator
-from kmod_emu.kernel.panic import Panics
+from kmod_emu.kernel.panic import Panics, believed
 from kmod_emu.kernel.percpu import PerCpu
 from kmod_emu.kernel.printk import Printk
 from kmod_emu.kernel.probes import Probes
@@ -163,16 +164,16 @@ class KernelCore:
 
     def _make_subsystems(self) -> None:
         """The rooms of the kernel, each with its state; what they need of others is there before them."""
-        memory = self.memory
         self.clock = Clock(self)
         self.taint = KernelTaint(self)
         self.sysctl = Sysctls()
         self.lockdown = Lockdown(self)
         self.allocations: dict[int, Any] = {}  # who has memory, where somebody keeps that; freeing removes it
+        self.usage = Usage(self)
         self.pages = PageAllocator(self, _RESERVED_RAM)
         self.user_pages = PhysicalPages(self)
-        self.vmalloc = AreaAllocator(memory, layout.VMALLOC_START, self.allocations)
-        self.module_area = AreaAllocator(memory, self.modules_start, {})
+        self.vmalloc = AreaAllocator(self, layout.VMALLOC_START, self.allocations)
+        self.module_area = AreaAllocator(self, self.modules_start, {}, for_modules=True)
         self.heap = Heap(self)
         self.percpu = PerCpu(self)
         self.user = UserMemory(self)
@@ -331,7 +332,9 @@ class KernelCore:
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on a kernel task and wait for it."""
-        return self.sched.run(self.tasks.worker(), work)
+        with believed():
+            worker = self.tasks.worker()
+        return self.sched.run(worker, work)
 
     def symbol(self, name: str) -> int:
         """Address of a symbol of the base kernel.
@@ -396,6 +399,7 @@ class KernelCore:
     def _stateful(self) -> dict[str, Subsystem]:
         """Everything with state besides guest memory, by a name that saved files use."""
         own: dict[str, Subsystem] = {
+            "usage": self.usage,
             "clock": self.clock,
             "taint": self.taint,
             "user_pages": self.user_pages,
@@ -435,8 +439,13 @@ class KernelCore:
         return own
 
     def save_tables(self) -> dict[str, Any]:
-        """The state of all subsystems, as plain data."""
-        return {name: part.save() for name, part in self._stateful().items()}
+        """The state of all subsystems, as plain data.
+
+        Raises:
+            KernelError: A module has overwritten what they are.
+        """
+        with believed():
+            return {name: part.save() for name, part in self._stateful().items()}
 
     def load_tables(self, tables: dict[str, Any]) -> None:
         """Put the state of all subsystems back."""

@@ -55,8 +55,9 @@ class Kthreads:
         self._threads: dict[int, Kthread] = {}
 
     def create(self, function: int, data: int, name: str) -> Task:
-        """A thread that waits to be woken for the first time."""
+        """A thread that waits to be woken for the first time; EAGAIN."""
         kernel = self._kernel
+        kernel.tasks.check_limit()
         task = kernel.tasks.create_thread(name)
         self._threads[task.address] = Kthread(function, data)
         task.resume_at(kernel.symbols.address("kthread"), rdi=function, rsi=data)
@@ -235,6 +236,7 @@ def do_exit(kernel: KernelCore, code: int) -> None:
 
 
 def _create_worker(kernel: KernelCore, flags: int, name: str) -> int:
+    kernel.tasks.check_limit()
     worker = kernel.heap.kmalloc(kernel.profile.struct("kthread_worker").size)
     view = kernel.view("kthread_worker", worker)
     for head in ("work_list", "delayed_work_list"):

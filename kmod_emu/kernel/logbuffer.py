@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from kmod_emu.text import escape
 
 BUFFER_BYTES = 1 << 17  # CONFIG_LOG_BUF_SHIFT=17
-_RECORD_OVERHEAD = 64
+RECORD_OVERHEAD = 64
 _NSEC_PER_SEC = 1_000_000_000
 
 
@@ -51,9 +51,9 @@ class LogBuffer:
     def _store(self, record: Record) -> None:
         self.sequence += 1
         self.records.append(record)
-        self._bytes += len(record.text) + _RECORD_OVERHEAD
+        self._bytes += len(record.text) + RECORD_OVERHEAD
         while self._bytes > BUFFER_BYTES and len(self.records) > 1:
-            self._bytes -= len(self.records.popleft().text) + _RECORD_OVERHEAD
+            self._bytes -= len(self.records.popleft().text) + RECORD_OVERHEAD
 
     def finished(self) -> list[Record]:
         """All records there are, without one that still lacks its newline.
@@ -98,7 +98,7 @@ class LogBuffer:
             Record(sequence, level, time_ns, text.encode("latin-1"), continued)
             for sequence, level, time_ns, text, continued in state["records"]
         )
-        self._bytes = sum(len(record.text) + _RECORD_OVERHEAD for record in self.records)
+        self._bytes = sum(len(record.text) + RECORD_OVERHEAD for record in self.records)
         self.sequence, self._cleared = state["sequence"], state["cleared"]
         self._open_by = state["open_by"]
 

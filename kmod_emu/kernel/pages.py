@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import PAGE_OFFSET, RAM_SIZE, STRUCT_PAGE_SIZE, VMEMMAP_START
+from kmod_emu.kernel.limits import RESERVE
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
@@ -29,10 +30,11 @@ class PageAllocator:
     """
 
     def __init__(self, kernel: KernelCore, reserved: int) -> None:
-        self._memory, self._allocations = kernel.memory, kernel.allocations
+        self._memory, self._allocations, self._usage = kernel.memory, kernel.allocations, kernel.usage
         self._ram = kernel.memory.arena_of(PAGE_OFFSET)
         self._free: list[list[int]] = [[] for _ in range(MAX_ORDER + 1)]  # page numbers
         self._orders: dict[int, int] = {}  # first page number -> order, of blocks in use
+        self._left = self._ram.size - reserved
         page, end = reserved >> PAGE_SHIFT, self._ram.size >> PAGE_SHIFT
         while page < end:
             order = min(MAX_ORDER, (page & -page).bit_length() - 1 if page else MAX_ORDER)
@@ -49,8 +51,9 @@ class PageAllocator:
         have = order
         while have <= MAX_ORDER and not self._free[have]:
             have += 1
-        if have > MAX_ORDER:
+        if not self._usage.take_memory(PAGE_SIZE << order, self._left if have <= MAX_ORDER else 0):
             return 0
+        self._left -= PAGE_SIZE << order
         page = self._free[have].pop(0)
         while have > order:
             have -= 1
@@ -69,6 +72,8 @@ class PageAllocator:
         if order is None:
             return False
         self._allocations.pop(address, None)
+        self._usage.give_memory(PAGE_SIZE << order)
+        self._left += PAGE_SIZE << order
         while order < MAX_ORDER:
             buddy = page ^ (1 << order)
             if buddy not in self._free[order]:
@@ -81,7 +86,8 @@ class PageAllocator:
 
     def withhold(self, size: int) -> None:
         """Leave no more than `size` bytes to be allocated: the highest pages go, as `mem=` takes them."""
-        room = size >> PAGE_SHIFT
+        self._left = size + RESERVE
+        room = self._left >> PAGE_SHIFT
         for page, order in sorted((page, order) for order, pages in enumerate(self._free) for page in pages):
             if room >= 1 << order:
                 room -= 1 << order
@@ -115,6 +121,7 @@ class PageAllocator:
         """Put saved state back."""
         self._free = [list(pages) for pages in state["free"]]
         self._orders = dict(state["used"])
+        self._left = sum(len(pages) << PAGE_SHIFT + order for order, pages in enumerate(self._free))
 
 
 def page_to_virt(page: int) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kmod_emu.errors import Killed
 from kmod_emu.kernel import report
 from kmod_emu.kernel.notifier_chain import call_chain, chain_place
 from kmod_emu.kernel.taint import Taint
+from kmod_emu.machine.memory import PageFault
+from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
@@ -111,4 +114,33 @@ def die(kernel: KernelCore, task: Task, signal: int, kind: str, sentence: str) -
     task.dead = True
     kernel.findings.note(kind, sentence)
     kernel.events.emit(kind, text=sentence)
-    raise Killed(signal, sentence)
+    raise Killed(signal, tame(sentence))
+
+
+def confused(kernel: KernelCore, function: str, error: Exception) -> NoReturn:
+    """A function of Python's cannot do anything with what it was given: its caller is ended.
+
+    Raises:
+        Killed: Always.
+    """
+    task = kernel.sched.current
+    called = kernel.findings.caller_of(task)
+    what = f"{function}() makes nothing of what it is given: {error or type(error).__name__}"
+    try:
+        die(kernel, task, SIGKILL, "nonsense", f"{what}{f', at {called}' if called else ''}")
+    except Killed as death:
+        raise death from error
+
+
+@contextmanager
+def believed() -> Iterator[None]:
+    """While Python, for nobody in the machine, follows what is in guest memory.
+
+    Raises:
+        Killed: It leads nowhere: a module has overwritten what is the kernel's.
+    """
+    try:
+        yield
+    except PageFault as fault:
+        sentence = f"a module has overwritten the kernel's data: they lead to {fault.address:#x}"
+        raise Killed(SIGKILL, sentence) from fault

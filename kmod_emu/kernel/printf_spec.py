@@ -91,7 +91,13 @@ class KptrView(Enum):
 
 
 class Context(Protocol):
-    """What formatting needs to know of the kernel."""
+    """What formatting needs to know of the kernel.
+
+    Attributes:
+        nested: Formats that `%pV` has led to in the text that is being made.
+    """
+
+    nested: int
 
     @property
     def memory(self) -> Memory:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.clock import PRINTK_NS
 from kmod_emu.kernel.exports import Fidelity, export
-from kmod_emu.kernel.logbuffer import LogBuffer, Record
+from kmod_emu.kernel.logbuffer import RECORD_OVERHEAD, LogBuffer, Record
 from kmod_emu.kernel.vsprintf import VaList, parse_prefix, vsnprintf
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ class Printk(LogBuffer):
         prefix, continues, body = parse_prefix(raw[: max(reserve - 1, 0)])
         closes = body.endswith(b"\n")
         body = body[:-1] if closes else body
+        if not self._kernel.usage.may_print(len(body) + RECORD_OVERHEAD):
+            return len(body)
         pid = self._kernel.sched.current.pid
         last = self.records[-1] if continues and self._open_by == pid and self.records else None
         if last is not None and len(last.text) + reserve <= RECORD_MAX:  # prb_reserve_in_last()

@@ -33,28 +33,53 @@ from kmod_emu.kernel.activation import (
 )
 from kmod_emu.kernel.agenda import PYTHON, Agenda
 from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.panic import confused
 from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
 from kmod_emu.kernel.spin import Spin, examine
+from kmod_emu.kernel.watchdog import stuck
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import PageFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from kmod_emu.kernel.clock import Clock
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.cpu import Stop
+    from kmod_emu.machine.watchdog import Watchdog
 
     Work = Coroutine[Any, Any, Any]
 
 _EFLAGS = 0x246  # interrupts on, as in process context
 _PATIENCE = 0.1  # seconds of processor time after which running code is looked at
 _GLANCE_INSTRUCTIONS = 20_000  # how long code that was waiting in a loop is given to find its wait ended
+_CHUNK = 10_000_000  # instructions of a run, where they are counted
+_ROUND = 32  # instructions that a stretch between two stops counts for, if it is no whole chunk
+_ROUNDS = 1024  # after so many, the processor time is looked at
 _COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to wait for an event
 _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 _TURN_NS = NSEC_PER_SEC // 250  # how long a task goes on that offers the processor and that nobody wants
+_RESTLESS = "sleeps and wakes again and again"
 _FRAME_SIZE = 192  # struct pt_regs, and some
+
+
+class _Standstill:
+    """Watches a machine on which tasks run and time may stand still."""
+
+    def __init__(self, watchdog: Watchdog, clock: Clock) -> None:
+        self._watchdog, self._clock = watchdog, clock
+        self._since, self._tick = 0.0, -1
+
+    def seen(self) -> bool:
+        """One more task ran; whether that has gone on for too long without a tick."""
+        if self._watchdog.limit is None:
+            return False
+        now, tick = self._watchdog.now(), self._clock.jiffies
+        if tick != self._tick:
+            self._since, self._tick = now, tick
+        return now - self._since > self._watchdog.limit
 
 
 class Scheduler:
@@ -65,6 +90,7 @@ class Scheduler:
         self._cpu = kernel.cpu
         self.agenda = Agenda()
         self._interrupts: dict[str, Callable[[Any], Work]] = {}
+        self._fresh = kernel.cpu.save()  # control registers as at boot, whatever modules did to them since
         self._ready: deque[tuple[Task, Any]] = deque()
         self._spinning: deque[Task] = deque()
         self._progress = False  # something happened that those who spin may be waiting for
@@ -162,8 +188,18 @@ class Scheduler:
             SleepsForever: Every task sleeps and no event is to come, or the work goes on sleeping and waking
                 for longer than the watchdog allows.
         """
+        self._kernel.usage.begin_call()
         self.start(task, work)
-        return self.wait_for(task, self._cpu.watchdog.limit)
+        try:
+            return self.wait_for(task, self._cpu.watchdog.limit)
+        except SleepsForever:
+            from inspect import CORO_CREATED, getcoroutinestate
+
+            if getcoroutinestate(work) == CORO_CREATED:  # its turn never came
+                self.forget(task)
+                task.finish()
+                work.close()
+            raise
 
     def wait_for(self, task: Task, limit: float | None = None) -> Any:
         """Run whatever is ready until the work that a task was started with ends; as `run`.
@@ -177,14 +213,16 @@ class Scheduler:
         while not task.finished:
             if not self._step(None):
                 hung_task.check(self._kernel)
-                raise SleepsForever(task.comm)
+                late = (self.agenda.next_ns or 0) > self._kernel.usage.end_ns
+                raise SleepsForever(task.comm, self._kernel.usage.hint("virtual") if late else "")
             if limit is not None and not task.finished:  # most work is done in one step
                 now = self._cpu.watchdog.now()
                 end = min(end, now + limit)
                 if now > end:
-                    raise SleepsForever(
-                        task.comm, f"{task.comm} sleeps and wakes again and again, for {limit:g} s"
-                    )
+                    others = len(self._ready) - 1
+                    does = f"waits for the processor with {others} others" if others > 0 else _RESTLESS
+                    why = f"{task.comm} {does}, for {limit:g} s ({self._kernel.usage.hint('time')})"
+                    raise SleepsForever(task.comm, why)
         self._note_progress()
         if self._ready or self._spinning or self._event_due():
             self.advance(_SETTLE_NS, idle=False)
@@ -195,11 +233,18 @@ class Scheduler:
 
         If not `idle`, only while tasks are ready.
         """
-        clock = self._kernel.clock
+        clock, usage = self._kernel.clock, self._kernel.usage
         end = clock.now_ns + duration_ns
+        if end > usage.end_ns:
+            usage.exceeded("virtual", "would let time pass beyond the machine's last moment")
+            end = max(int(usage.end_ns), clock.now_ns)
         self._awaited, self._until = None, end
+        standstill = _Standstill(self._cpu.watchdog, clock)
         while clock.now_ns < end and self._step(end if idle else clock.now_ns):
-            pass
+            if standstill.seen():
+                limit = self._cpu.watchdog.limit
+                usage.exceeded("time", f"and others ran for {limit:g} s and let no time pass")
+                return
         if idle:
             clock.jump(end)
 
@@ -230,6 +275,9 @@ class Scheduler:
         """Nothing to run now: time jumps."""
         clock, due = self._kernel.clock, self.agenda.next_ns
         if until_ns is not None and (due is None or due > until_ns):
+            return False
+        if due is not None and due > self._kernel.usage.end_ns:
+            self._kernel.usage.exceeded("virtual", "waits longer than the machine's time goes on")
             return False
         if due is not None:
             clock.jump(due)
@@ -287,6 +335,7 @@ class Scheduler:
     def about_to_sleep(self, task: Task) -> None:
         """Tell those who want to know."""
         self._turns = 0
+        task.begin_turn()
         for listener in self.sleeping:
             listener(task)
 
@@ -318,6 +367,8 @@ class Scheduler:
                 task.finish(error=error)
                 return None
             result = -error.errno
+        except activation.confusing as error:
+            confused(self._kernel, getattr(activation.work, "__name__", "a function"), error)
         task.activations.pop()
         if activation.deliver is None:
             task.finish(result)
@@ -338,13 +389,13 @@ class Scheduler:
             rip, rsp = request
             cpu.write("rsp", rsp)
         self._nothing_yet()
-        count = _GLANCE_INSTRUCTIONS if task.spin else 0
+        count, patience = self._allowance(task, _GLANCE_INSTRUCTIONS if task.spin else 0)
         while True:
-            stop = self.run_guest(rip, count, _PATIENCE)
-            if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
-                task.busy += cpu.watchdog.elapsed
+            stop = self.run_guest(rip, count, patience)
+            self._account(task, stop, count)
             if stop.reason in _LONG_RUN:
-                stop, count = self._ran_long(task, stop)
+                stop = self._ran_long(task, stop)
+                count, patience = self._allowance(task)
             if stop.reason is StopReason.TRAP and self.handler_fault is None:
                 if self._away is not None:
                     return self._leave(task, stop)
@@ -375,30 +426,66 @@ class Scheduler:
 
     # --- code that runs long --------------------------------------------------------------------------
 
-    def _ran_long(self, task: Task, stop: Stop) -> tuple[Stop, int]:
+    def _allowance(self, task: Task, glance: int = 0) -> tuple[int, float]:
+        """How many instructions to run (0: no limit), and for how long before they are looked at."""
+        limit = self._kernel.usage.instructions
+        if limit is None:
+            return glance, _PATIENCE
+        return min(glance or _CHUNK, max(limit - task.instructions, 1)), math.inf
+
+    def _account(self, task: Task, stop: Stop, count: int) -> None:
+        """The task has used the processor; one that has gone to Python too often dies."""
+        if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
+            task.busy += self._cpu.watchdog.elapsed
+        if stop.reason not in _LONG_RUN:
+            if self._used_up(task):
+                stuck(self._kernel, task, stop)
+        elif stop.reason is StopReason.COUNT:
+            task.instructions += count
+
+    def _used_up(self, task: Task) -> bool:
+        """Whether a task that goes back and forth between Python and guest code has done so for too long.
+
+        Each way is short; together they are looked at now and then.
+        """
+        task.rounds += 1
+        task.instructions += _ROUND
+        kernel, limit = self._kernel, self._cpu.watchdog.limit
+        if kernel.clock.now_ns > kernel.usage.end_ns:
+            return True
+        if kernel.usage.instructions is not None and task.instructions >= kernel.usage.instructions:
+            return True
+        if task.rounds % _ROUNDS or limit is None:
+            return False
+        now = self._cpu.watchdog.now()
+        if task.since is None:
+            task.since = now
+        return now - task.since > limit
+
+    def _ran_long(self, task: Task, stop: Stop) -> Stop:
         """Guest code used up its patience: find out what it does and let others run, or time pass.
 
         Returns:
-            The stop to act on, and how many instructions to run next (0: no limit).
+            The stop to act on.
         """
-        limit, clock = self._cpu.watchdog.limit, self._kernel.clock
-        if limit is not None and task.busy >= limit:
-            clock.advance(int(limit * NSEC_PER_SEC))
-            return stop._replace(reason=StopReason.LOCKUP), 0
+        limit, clock, most = self._cpu.watchdog.limit, self._kernel.clock, self._kernel.usage.instructions
+        if (limit is not None and task.busy >= limit) or (most is not None and task.instructions >= most):
+            clock.advance(int((limit or 0) * NSEC_PER_SEC))
+            return stop._replace(reason=StopReason.LOCKUP)
         spin, stop = examine(self._kernel, stop)
         if stop.reason is not StopReason.COUNT:
-            return stop, 0
+            return stop
         task.spin, task.looks = spin, task.looks + 1
         if spin is Spin.CLOCK:
-            return stop, 0
+            return stop
         if (spin or self._ready) and self._preemptible():
             self._away = Away.SPINNING if spin else Away.READY
-            return stop._replace(reason=StopReason.TRAP), 0
+            return stop._replace(reason=StopReason.TRAP)
         due = self.agenda.next_ns
         if due is not None and (spin or task.looks >= _COMPUTING_PATIENCE) and self._interruptible():
             clock.jump(due)
             task.looks, task.busy = 0, 0.0
-        return stop, 0
+        return stop
 
     def _preemptible(self) -> bool:
         """Whether the processor may be taken from the task that runs."""
@@ -457,6 +544,7 @@ class Scheduler:
             return away
         task.spin, task.looks, task.busy = None, 0, 0.0
         if away is Away.READY:
+            task.since = None
             self._ready.append((task, None))
         else:
             self.about_to_sleep(task)
@@ -560,7 +648,8 @@ class Scheduler:
         if task.context is not None:
             self._restore(task.context)
             task.context = None
-        else:  # the task before may have died with string operations going backwards
+        else:
+            self._cpu.restore(self._fresh)
             self._cpu.write("eflags", _EFLAGS)
         if task.page is not None:
             self._kernel.traps.restore_page(task.page)
@@ -571,6 +660,7 @@ class Scheduler:
     def _restore(self, context: Any) -> None:
         """Registers of a task: as the processor saved them, or by name."""
         if isinstance(context, dict):
+            self._cpu.restore(self._fresh)
             self._cpu.write("eflags", _EFLAGS)
             for name, value in context.items():
                 self._cpu.write(name, value)

@@ -103,6 +103,8 @@ class Heap:
         """Address of `size` zeroed bytes; ZERO_SIZE_PTR for 0 bytes; 0 if memory is used up."""
         if size == 0:
             return ZERO_SIZE_PTR
+        if not self._kernel.usage.may_have(len(self.live)):
+            return 0
         if self.guards is not None and (address := self.guards.allocate(size)):
             self.live[address] = size
             return address
@@ -136,6 +138,8 @@ class Heap:
         cache = self.named.get(cachep)
         if cache is None:
             raise PageFault(cachep, Access.READ)
+        if not self._kernel.usage.may_have(len(self.live)):
+            return 0
         address = self.guards.allocate(cache.size) if self.guards is not None else 0
         if address:
             self.live[address] = cache.size

@@ -16,6 +16,7 @@ from kmod_emu.kernel.preempt import (
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
+_AT_ONCE = 100  # softirqs that one moment has room for; ksoftirqd would run more
 _SCHED, _RUN = 1, 2  # TASKLET_STATE_*
 _PENDING, _BUSY = 1, 2  # IRQ_WORK_*
 _IRQ_WORK_FLAGS, _IRQ_WORK_FUNC = 8, 16  # offsets in struct irq_work, the same in all releases
@@ -45,12 +46,18 @@ class SoftIrqs:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
+        self._moment = self._raised = 0
         kernel.sched.on("tasklet", self._run_tasklet)
         kernel.sched.on("irq_work", self._run_irq_work)
 
     def raise_now(self, kind: str, address: int) -> None:
-        """To be served as soon as interrupts may come."""
-        self._kernel.sched.agenda.post(self._kernel.clock.now_ns, kind, address)
+        """To be served as soon as interrupts may come; without an end to that, tasks get a turn first."""
+        clock = self._kernel.clock
+        if clock.now_ns != self._moment:
+            self._moment, self._raised = clock.now_ns, 0
+        self._raised += 1
+        due = self._moment if self._raised <= _AT_ONCE else clock.next_tick_ns
+        self._kernel.sched.agenda.post(due, kind, address)
 
     async def _run_tasklet(self, tasklet: int) -> None:
         """One tasklet; one that is disabled is looked at again at the next tick."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
-from kmod_emu.errors import Killed, Unimplemented
+from kmod_emu.errors import KernelError, Killed, Unimplemented
 from kmod_emu.kernel.activation import Continue
 from kmod_emu.kernel.cred import IDS, INIT_CRED, boot_cred, copy_cred, put_cred, set_user
 from kmod_emu.kernel.exports import export_data
@@ -17,13 +17,13 @@ from kmod_emu.kernel.pid import attach as attach_pid
 from kmod_emu.kernel.pid import detach as detach_pid
 from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
 from kmod_emu.machine.memory import Access, PageFault
+from kmod_emu.uapi import errno
 from kmod_emu.uapi.capability import ALL_CAPABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kmod_emu.abi.structs import StructView
-    from kmod_emu.errors import KernelError
     from kmod_emu.kernel.activation import Activation
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.spin import Spin
@@ -37,6 +37,7 @@ STACK_END_MAGIC = 0x57AC6E9D
 CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYSLOG = 16, 21, 34
 KTHREADD, FIRST_PID = 2, 100
 SIGKILL = 9
+_NOBODY = 0xFFFE  # overflowuid
 
 
 class Task:
@@ -53,6 +54,9 @@ class Task:
         blocked: A coroutine of it waits to be woken.
         asleep: Guest code of it waits to be woken.
         busy: Processor seconds since it last gave up the processor.
+        rounds: How often Python and guest code took turns meanwhile.
+        since: Processor time when that was last looked at, None for not yet.
+        instructions: That it ran meanwhile, if they are counted.
         spin: What it was found waiting for in a loop.
         ignored: Signals that it does not get.
         former_cred: Who it was, when it is freed.
@@ -71,6 +75,8 @@ class Task:
         self.page: bytes | None = None
         self.blocked = self.asleep = self.interruptible = False
         self.busy, self.looks = 0.0, 0
+        self.rounds, self.instructions = 0, 0
+        self.since: float | None = None
         self.spin: Spin | None = None
         self.ignored: set[int] = set()
         self.takes_signals = False
@@ -115,7 +121,10 @@ class Task:
     @property
     def groups(self) -> tuple[int, ...]:
         """Its supplementary groups."""
-        return read_groups(self.kernel, self._cred.group_info)
+        try:
+            return read_groups(self.kernel, self._cred.group_info)
+        except PageFault:
+            return ()
 
     @property
     def _cred(self) -> StructView:
@@ -123,8 +132,16 @@ class Task:
         return kernel.view("cred", kernel.view("task_struct", self.address).cred)
 
     def who(self, member: str) -> int:
-        """A member of its credentials: `uid`, `euid`, `fsuid`, `cap_permitted`, ..."""
-        return self.former_cred[member] if self.former_cred else int(self._cred.get(member))
+        """A member of its credentials: `uid`, `euid`, `fsuid`, `cap_permitted`, ...
+
+        Whose credentials a module has led astray is nobody.
+        """
+        if self.former_cred:
+            return self.former_cred[member]
+        try:
+            return int(self._cred.get(member))
+        except PageFault:
+            return 0 if member.startswith("cap") else _NOBODY
 
     def in_group(self, gid: int) -> bool:
         """Whether files of that group are its group's."""
@@ -152,6 +169,13 @@ class Task:
         self.context = self.page = self.resume = self.spin = None
         self.blocked = self.asleep = False
         self.finished, self._result, self._error = False, None, None
+        self.begin_turn()
+
+    def begin_turn(self) -> None:
+        """It has slept, or begins: what it uses the processor for is counted anew."""
+        self.busy, self.looks = 0.0, 0
+        self.rounds = self.instructions = 0
+        self.since = None
 
     def resume_at(self, rip: int, **registers: int) -> None:
         """Begin in guest code, with registers by name."""
@@ -200,6 +224,11 @@ class Tasks:
         self.init_task = self._create(0, "swapper/0", PF_KTHREAD)
         self.init = self._create(1, "init", 0)
         self._create(KTHREADD, "kthreadd", PF_KTHREAD)
+
+    def check_limit(self) -> None:
+        """EAGAIN if there are too many tasks."""
+        if not self._kernel.usage.may_start(len(self.by_pid)):
+            raise KernelError(errno.EAGAIN, f"there are {len(self.by_pid)} tasks")
 
     def create_thread(self, name: str) -> Task:
         """A new kernel thread, child of kthreadd."""
@@ -301,6 +330,9 @@ class Tasks:
             address = kernel.heap.kmalloc(kernel.profile.struct("task_struct").size)
         else:
             address = kernel.symbols.address("init_task")
+        if not stack or not address:
+            kernel.vmalloc.free(stack)
+            raise KernelError(errno.ENOMEM, "there is no memory for a task")
         task = Task(kernel, address, stack, pid, comm)
         kernel.memory.write_u64(stack, STACK_END_MAGIC)
         view = kernel.view("task_struct", address)
@@ -347,15 +379,21 @@ class Tasks:
             self.exit(task)
 
     def exit(self, task: Task) -> None:
-        """Free everything a task has; its task_struct when nobody refers to it."""
+        """Free everything a task has; its task_struct when nobody refers to it.
+
+        What a module has led astray stays.
+        """
         kernel = self._kernel
         del self.by_pid[task.pid]
         task.remember_cred()
         view = kernel.view("task_struct", task.address)
-        lists.delete(kernel.memory, view.addressof("tasks"))
-        lists.delete(kernel.memory, view.addressof("sibling"))
-        self.leave_memory(task)
-        detach_pid(kernel, task)
+        for member in ("tasks", "sibling"):
+            with suppress(PageFault):
+                lists.delete(kernel.memory, view.addressof(member))
+        with suppress(PageFault):
+            self.leave_memory(task)
+        with suppress(PageFault):
+            detach_pid(kernel, task)
         kernel.vmalloc.free(task.stack)
         kernel.sched.forget(task)
         task.dead = True
@@ -368,8 +406,9 @@ class Tasks:
         """The last reference to a task is gone (kernel/fork.c: __put_task_struct)."""
         kernel = self._kernel
         view = kernel.view("task_struct", address)
-        put_cred(kernel, view.real_cred)
-        put_cred(kernel, view.cred)
+        for cred in (view.real_cred, view.cred):
+            with suppress(PageFault):
+                put_cred(kernel, cred)
         kernel.heap.kfree(address)
         kernel.kthreads.forget(address)
         self.gone.discard(address)

@@ -13,21 +13,24 @@ from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE, page_ali
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
-    from kmod_emu.machine.memory import Memory
 
 
 class AreaAllocator:
     """First fit over one arena's window.
 
     Args:
-        memory: Where.
+        kernel: On whose memory.
         start: First address to hand out.
         allocations: What is kept about areas by their address, until they are freed.
+        for_modules: Whether modules lie there.
     """
 
-    def __init__(self, memory: Memory, start: int, allocations: dict[int, Any]) -> None:
-        self._memory, self._allocations = memory, allocations
-        self._start, self._end = start, memory.arena_of(start).end
+    def __init__(
+        self, kernel: KernelCore, start: int, allocations: dict[int, Any], *, for_modules: bool = False
+    ) -> None:
+        self._for_modules = for_modules
+        self._memory, self._usage, self._allocations = kernel.memory, kernel.usage, allocations
+        self._start, self._end = start, kernel.memory.arena_of(start).end
         self._areas: dict[int, int] = {}  # address -> size, in ascending order
 
     def allocate(self, size: int, perms: int = READ | WRITE, align: int = PAGE_SIZE) -> int:
@@ -40,7 +43,7 @@ class AreaAllocator:
             if address + size + PAGE_SIZE <= start:
                 break
             address = (start + length + PAGE_SIZE + align - 1) & -align
-        if address + size + PAGE_SIZE > self._end:
+        if not self._usage.take_memory(size, self._end - address - PAGE_SIZE, for_module=self._for_modules):
             return 0
         self._areas = dict(sorted([*self._areas.items(), (address, size)]))
         self._memory.protect(address, size, perms)
@@ -53,6 +56,7 @@ class AreaAllocator:
         if size is None:
             return False
         self._allocations.pop(address, None)
+        self._usage.give_memory(size)
         self._memory.protect(address, size, 0)
         return True
 

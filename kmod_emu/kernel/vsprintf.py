@@ -51,6 +51,10 @@ _FLAGS = {ord("-"): LEFT, ord("+"): PLUS, ord(" "): SPACE, ord("#"): SPECIAL, or
 _DIGITS = b"0123456789"
 _FIELD_WIDTH_MAX = (1 << 23) - 1
 _PRECISION_MAX = (1 << 15) - 1
+_NESTED, _LONGEST = (
+    1000,
+    1 << 25,
+)  # formats within one; bytes of a text: two numbers of the greatest width fit
 _PREFIX_BYTES = 7  # vprintk_store() looks for a level in this much of the text
 
 # The kernel's isalnum() knows Latin-1 letters (lib/ctype.c): they too are swallowed after %p.
@@ -91,14 +95,17 @@ def vsnprintf(
 
     Raises:
         PageFault: Memory that an argument points to cannot be read.
-        NotSupported: An extension needs structures the machine does not have.
+        NotSupported: An extension needs structures the machine does not have; or the text has no end.
     """
     if warnings is None:
         warnings = []
-    pieces = [
-        piece if isinstance(piece, bytes) else piece(arguments, context, warnings)
-        for piece in _compile(format)
-    ]
+        context.nested = 0
+    pieces, left = [], _LONGEST
+    for piece in _compile(format):
+        pieces.append(piece if isinstance(piece, bytes) else piece(arguments, context, warnings))
+        left -= len(pieces[-1])
+        if left < 0:
+            raise NotSupported(f"a text of more than {_LONGEST} bytes")
     return b"".join(pieces)
 
 
@@ -318,6 +325,9 @@ def _va_format(spec: Spec, arguments: Arguments, context: Context, warnings: lis
     memory = context.memory
     va_list = VaList(memory, memory.read_u64(pointer + 8), advance=False)
     format = read_string(memory, memory.read_u64(pointer))
+    context.nested += 1
+    if context.nested > _NESTED:
+        raise NotSupported(f"more than {_NESTED} formats by %pV in one")
     try:
         return vsnprintf(format, va_list, context, warnings)
     except RecursionError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from kmod_emu.kernel import report
 from kmod_emu.kernel.panic import SIGKILL, die
 from kmod_emu.kernel.taint import Taint
 from kmod_emu.machine.cpu import Stop, StopReason
+from kmod_emu.machine.memory import PageFault
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -23,18 +25,30 @@ def _say(kernel: KernelCore, task: Task, seconds: int) -> None:
 
 
 def soft_lockup(kernel: KernelCore, task: Task, stop: Stop) -> NoReturn:
-    """Code that never returned had its processor time.
+    """Code that never returned had its processor time, and was stopped somewhere.
 
     Raises:
         Killed: Always.
     """
-    stop = _loop_head(kernel, stop)
+    stuck(kernel, task, _loop_head(kernel, stop))
+
+
+def stuck(kernel: KernelCore, task: Task, stop: Stop) -> NoReturn:
+    """Code uses more than it may: Linux only complains for ever, here the task is ended.
+
+    Raises:
+        Killed: Always.
+    """
     kernel.events.emit("lockup")
     limit = kernel.cpu.watchdog.limit or 0
     _say(kernel, task, max(int(limit), 1))
     kernel.printk.say(report.state_lines(kernel, task, stop, first_modules=True))
     kernel.taint.add(Taint.SOFTLOCKUP)
-    sentence = f"code that never returned ran for {limit:g} s, at {kernel.describe(stop.rip)}"
+    rip = stop.rip
+    if kernel.traps.holds(rip):  # in the middle of a call of the kernel's
+        with suppress(PageFault):
+            rip = kernel.memory.read_u64(kernel.traps.stack_pointer)
+    sentence = f"code that never returned {kernel.usage.story(task)}, at {kernel.describe(rip)}"
     die(kernel, task, SIGKILL, "soft lockup", sentence)
 
 

@@ -149,6 +149,8 @@ class Workqueues:
 
     def _create(self, pool: str) -> None:
         kernel = self._kernel
+        if not kernel.usage.may_start(len(kernel.tasks.by_pid)):  # whoever ends next kicks again
+            return
         number, self._created[pool] = self._created[pool], self._created[pool] + 1
         function = kernel.symbols.address("worker_thread")
         task = kernel.kthreads.create(function, 0, _POOL_NAMES[pool].format(number))

@@ -39,8 +39,10 @@ class IndexedStores:
         return self._stores.setdefault(array, {})
 
     def put(self, array: int, index: int, entry: int) -> int:
-        """Store, or erase by storing NULL; returns the old entry."""
+        """Store, or erase by storing NULL; returns the old entry; ENOMEM."""
         entries = self.get(array)
+        if entry and not self._kernel.usage.may_have(len(entries)):
+            raise KernelError(errno.ENOMEM, "there is no memory for another entry")
         old = entries.pop(index, 0)
         if entry:
             entries[index] = entry

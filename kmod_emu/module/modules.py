@@ -19,6 +19,7 @@ from kmod_emu.kernel.activation import INTERRUPTED, Block
 from kmod_emu.kernel.exports import export_data
 from kmod_emu.kernel.symbols import Location
 from kmod_emu.kernel.taint import module_letters
+from kmod_emu.machine.memory import PageFault
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class Modules:
     def __iter__(self) -> Iterator[Module]:
         """Modules on the list, newest first, unformed ones too; where a module has broken it, it ends."""
         offset = self._kernel.profile.offset("module", "list")
-        with suppress(lists.ListCorruption):
+        with suppress(lists.ListCorruption, PageFault):
             for entry in lists.walk(self._kernel.memory, self.head):
                 module = self.known.get(entry - offset)
                 if module is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kmod_emu.kernel.events import Event
+    from kmod_emu.kernel.limits import Limits
     from kmod_emu.sweep.added import Shown
     from kmod_emu.sweep.tree import Target
 
@@ -47,12 +48,14 @@ class Setup(NamedTuple):
         evidence: One of the module files.
         time_limit: Processor seconds that guest code may run without returning.
         base: The base kernel: STUB, or a vmlinuz.
+        limits: What else modules may use.
     """
 
     release: str | None
     evidence: str
     time_limit: float
     base: str = STUB
+    limits: Limits | None = None
 
     def boot(self) -> Kernel:
         """A fresh machine.
@@ -66,9 +69,11 @@ class Setup(NamedTuple):
             from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
             kernel = VmlinuxKernel(self.base)
+            if self.limits is not None:
+                kernel.usage.limits = self.limits
         else:
             choice = None if self.release else profile_for(self.evidence)
-            kernel = Kernel(choice.profile if choice else self.release)
+            kernel = Kernel(choice.profile if choice else self.release, limits=self.limits)
         kernel.cpu.watchdog.limit = self.time_limit
         return kernel
 

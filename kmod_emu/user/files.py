@@ -5,8 +5,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Protocol
 
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.attributes import Status
 from kmod_emu.fs.readdir import names
+from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_WRONLY
 from kmod_emu.uapi.stat import S_IFREG, new_encode_dev
 from kmod_emu.user.syscalls_file import memfd
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from kmod_emu.user.memory import UserMappings
 
 _PAGE = 4096
+_ENDLESS = 64 << 20  # bytes of a file that is read to its end
 _STAT_SIZE = 144
 _IOCTL_READ = 2  # _IOC_DIR: the driver writes to the caller's buffer
 _POLLFD = struct.Struct("<ihH")
@@ -321,13 +324,19 @@ class FileCalls:
         return self.enter("umask", mask)
 
     def read_file(self, path: str | bytes) -> bytes:
-        """Open, read to the end, close."""
+        """Open, read to the end, close.
+
+        Raises:
+            KernelError: EFBIG, the end does not come.
+        """
         fd = self.open(path)  # type: ignore[misc]
         try:
-            pieces = []
+            contents = bytearray()
             while piece := self.read(fd, 1 << 16):  # type: ignore[misc]
-                pieces.append(piece)
-            return b"".join(pieces)
+                contents += piece
+                if len(contents) > _ENDLESS:
+                    raise KernelError(errno.EFBIG, f"it does not end after {_ENDLESS >> 20} MiB")
+            return bytes(contents)
         finally:
             if not self.task.dead:  # type: ignore[attr-defined]
                 self.close(fd)  # type: ignore[misc]

@@ -9,6 +9,7 @@ from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.fs.open import exit_files
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.html import table
+from kmod_emu.kernel.panic import believed
 from kmod_emu.kernel.syscalls import do_syscall, number_of
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.files import Buffers, FileCalls
@@ -68,7 +69,8 @@ class Process(FileCalls, SocketCalls):
         capabilities: int | None = None,
     ) -> None:
         self.kernel = kernel
-        self.task = kernel.tasks.create(comm, uid, gid, capabilities)
+        with believed():
+            self.task = kernel.tasks.create(comm, uid, gid, capabilities)
         self.memory = UserMappings(self.task)
 
     @property
@@ -104,7 +106,8 @@ class Process(FileCalls, SocketCalls):
         if not self.task.dead:
             self._close_all()
         if not self.task.dead:
-            self.kernel.tasks.exit(self.task)
+            with believed():
+                self.kernel.tasks.exit(self.task)
             self.task.dead = True
 
     def _close_all(self) -> None:

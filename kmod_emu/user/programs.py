@@ -160,6 +160,7 @@ class Programs:
 
     def check_limit(self) -> None:
         """EAGAIN if there are too many tasks."""
+        self._kernel.tasks.check_limit()
         if len(self.by_pid) >= MAX_TASKS:
             raise KernelError(errno.EAGAIN, f"there are {MAX_TASKS} programs already")
 

@@ -45,6 +45,7 @@ class World:
         self.next = BASE
         self.view = KptrView.HASHED
         self.seeded = True
+        self.nested = 0
         self.warnings: list[FormatWarning] = []
 
     def symbolize(self, address: int) -> Symbol | None:

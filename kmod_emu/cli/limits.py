@@ -1,0 +1,42 @@
+"""The option --limits of commands that run modules: `fresh_machine` and `boot` read what it said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kmod_emu.kernel.limits import Limits
+
+if TYPE_CHECKING:
+    from kmod_emu.kernel.kernel import KernelCore
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            ctx.meta[__name__] = Limits.parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+
+LIMITS = click.option(
+    "--limits",
+    metavar="NAME=VALUE,...",
+    expose_value=False,
+    callback=_keep,
+    help=f"What the module may use: {', '.join(Limits._fields)}. See docs/security.md.",
+)
+
+
+def given_limits() -> Limits | None:
+    """What the command that runs was told, None for nothing."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.meta.get(__name__) if ctx else None
+
+
+def limit_time(kernel: KernelCore, seconds: float) -> None:
+    """The option --time-limit, unless --limits says something of time."""
+    given = given_limits()
+    if given is None or given.time == Limits().time:
+        kernel.cpu.watchdog.limit = seconds
