@@ -6,6 +6,17 @@ import os
 from contextlib import suppress
 
 
+def is_temporary(name: str, other: str) -> bool:
+    """Whether `other` is what an interrupted `write` of `name` has left in the directory.
+
+    >>> is_temporary("x.kmod", ".x.kmod.k3j_x1a0"), is_temporary("x.kmod", "x.kmod.lock")
+    (True, False)
+    """
+    import re
+
+    return re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}", other) is not None
+
+
 def write(path: str | os.PathLike[str], contents: bytes) -> None:
     """Write beside the file, then rename over it; into devices, pipes and open files such as /dev/stdout.
 

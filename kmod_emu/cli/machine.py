@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
+from kmod_emu import atomic
 from kmod_emu.cli.base import STUB, boot_base
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import CLASSIC_SUFFIX
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.statefile import StateFile
 from kmod_emu.kmod.errors import ToolError
+from kmod_emu.text import escape
+
+_PATIENCE, _POLL = 50, 0.02  # how often a command looks for the lock before it says that it waits, in s
+_OWNER = 100  # characters of the lock file that are read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +60,50 @@ def kernel_class(path: Path) -> type[Kernel]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Nobody else uses the machine meanwhile; others wait."""
+    """Nobody else uses the machine meanwhile; others wait, and are told for whom."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.with_name(path.name + ".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with open(path.with_name(path.name + ".lock"), "a+") as lock:
+        for _ in range(_PATIENCE):
+            if _locks(lock):
+                break
+            time.sleep(_POLL)
+        else:
+            lock.seek(0)
+            owner = escape(lock.read(_OWNER).encode())
+            click.echo(f"kmod-emu: another command uses the machine{owner}: waiting", err=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.truncate(0)
+        lock.write(f" (process {os.getpid()})")
+        lock.flush()
+        _sweep(path)
         yield
+
+
+def _locks(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sweep(path: Path) -> None:
+    """Remove what a command left that was killed while it wrote: nobody else writes now."""
+    for name in os.listdir(path.parent):
+        if atomic.is_temporary(path.name, name):
+            with suppress(OSError):
+                os.unlink(path.with_name(name))
+
+
+def _save(kernel: Kernel, path: Path) -> None:
+    try:
+        kernel.save(path)
+    except OSError as error:
+        if isinstance(error, KernelError):
+            raise
+        error.strerror = f"{error.strerror}; the machine there stays what it was before this command"
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -80,11 +125,11 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
             yield kernel
         except (KernelError, ToolError):
             if change:
-                kernel.save(path)
+                _save(kernel, path)
             _tell(kernel)
             raise
         if change:
-            kernel.save(path)
+            _save(kernel, path)
         _tell(kernel)
 
 
@@ -118,17 +163,21 @@ def boot(
         LookupError: There is no profile of that release.
     """
     from kmod_emu.api import Kernel
+    from kmod_emu.cli.limits import given_limits
 
-    if base != STUB:
-        checks = "off" if sanitize == "default" else sanitize
-        return keep(given, boot_base(base, loader=loader, modules=modules, sanitize=checks))
-
-    return keep(given, Kernel(release, modules=modules, sanitize=sanitize))
+    limits = given_limits()
+    if base == STUB:
+        return keep(given, Kernel(release, modules=modules, sanitize=sanitize, limits=limits))
+    checks = "off" if sanitize == "default" else sanitize
+    kernel = boot_base(base, loader=loader, modules=modules, sanitize=checks)
+    if limits is not None:
+        kernel.usage.limits = limits
+    return keep(given, kernel)
 
 
 def keep(given: str | None, kernel: Kernel) -> Kernel:
     """Replace the kept machine by another."""
     path = state_path(given)
     with locked(path):
-        kernel.save(path)
+        _save(kernel, path)
     return kernel

@@ -13,7 +13,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.kernel import statefile
 from kmod_emu.kernel.exports import registered
 from kmod_emu.kernel.image import load_image
-from kmod_emu.machine.memory import PAGE_SIZE
+from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _PAGE = struct.Struct("<BI")  # arena's number, page number
+_PERMS = bytes(range((READ | WRITE | EXEC) + 1))
 
 
 def fingerprint() -> str:
@@ -80,12 +81,18 @@ class Saved:
         memory, offset = kernel.memory, 0
         for arena in memory.arenas:
             size = len(arena.perms)
-            arena.perms[:] = self._pages[offset : offset + size]
+            perms = self._pages[offset : offset + size]
+            if len(perms) != size or perms.translate(None, _PERMS):
+                raise ValueError(f"permissions of {arena.name}")
+            arena.perms[:] = perms
             offset += size
         while offset < len(self._pages):
             number, index = _PAGE.unpack_from(self._pages, offset)
             offset += _PAGE.size
-            memory.put_page(memory.arenas[number], index, self._pages[offset : offset + PAGE_SIZE])
+            page = self._pages[offset : offset + PAGE_SIZE]
+            if len(page) != PAGE_SIZE or index >= len(memory.arenas[number].perms):
+                raise ValueError(f"page {index} of {number}")
+            memory.put_page(memory.arenas[number], index, page)
             offset += PAGE_SIZE
         kernel.cpu.flush_tlb()
         kernel.load_tables(self._subsystems)

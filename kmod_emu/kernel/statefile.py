@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAGIC = b"KMODEMU\0"
-VERSION = 4
-_HEADER = struct.Struct("<8sIIQQ")  # magic, version, CRC-32 of the rest, lengths of notes and tables
+VERSION = 5
+_BEGIN = struct.Struct("<8sII")  # magic, version, CRC-32 of all that follows
+_LENGTHS = struct.Struct("<QQ")  # of notes and tables; pages go to the end
 _LEVEL = 1  # zlib: the file is written after every command, so speed counts
+_LARGEST = 1 << 30  # bytes of a section: more than any machine has, and little enough to unpack
 
 
 def write(path: str | os.PathLike[str], notes: object, tables: object, pages: bytes) -> None:
@@ -35,9 +37,8 @@ def write(path: str | os.PathLike[str], notes: object, tables: object, pages: by
     """
     texts = [json.dumps(part, separators=(",", ":"), sort_keys=True).encode() for part in (notes, tables)]
     first, second, third = (zlib.compress(part, _LEVEL) for part in (*texts, pages))
-    rest = first + second + third
-    header = _HEADER.pack(MAGIC, VERSION, zlib.crc32(rest), len(first), len(second))
-    atomic.write(path, header + rest)
+    rest = _LENGTHS.pack(len(first), len(second)) + first + second + third
+    atomic.write(path, _BEGIN.pack(MAGIC, VERSION, zlib.crc32(rest)) + rest)
 
 
 @contextmanager
@@ -67,18 +68,21 @@ class StateFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         with open(path, "rb") as file:
             contents = file.read()
-        if len(contents) < _HEADER.size or not contents.startswith(MAGIC):
+        start = _BEGIN.size + _LENGTHS.size
+        if len(contents) < start or not contents.startswith(MAGIC):
             raise KernelError(errno.EINVAL, f"{path} is not a saved machine")
-        _, version, checksum, notes, tables = _HEADER.unpack_from(contents)
+        _, version, checksum = _BEGIN.unpack_from(contents)
         if version != VERSION:
             raise KernelError(
-                errno.EINVAL, f"{path} was saved in format {version}, this program reads {VERSION}"
+                errno.EINVAL,
+                f"{path} was saved in format {version}, this program reads {VERSION}: boot again",
             )
-        if zlib.crc32(memoryview(contents)[_HEADER.size :]) != checksum:
+        if zlib.crc32(memoryview(contents)[_BEGIN.size :]) != checksum:
             raise KernelError(errno.EINVAL, f"{path} is damaged: its checksum is wrong")
+        notes, tables = _LENGTHS.unpack_from(contents, _BEGIN.size)
         self.path = path
         self._contents = contents
-        self._ends = (_HEADER.size, _HEADER.size + notes, _HEADER.size + notes + tables, len(contents))
+        self._ends = (start, start + notes, start + notes + tables, len(contents))
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -100,8 +104,13 @@ class StateFile:
             table = json.loads(self._section(index))
             if isinstance(table, dict):
                 return table
-            raise TypeError(table)
+            raise TypeError("a table is something else")
 
     def _section(self, index: int) -> bytes:
+        """A checksum is no signature: whoever made the file may have meant harm."""
         with understood(self.path):
-            return zlib.decompress(self._contents[self._ends[index] : self._ends[index + 1]])
+            unpacker = zlib.decompressobj()
+            section = unpacker.decompress(self._contents[self._ends[index] : self._ends[index + 1]], _LARGEST)
+            if not unpacker.eof:
+                raise ValueError("a section has another size")
+            return section

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".ko", ".ko.gz", ".ko.xz", ".ko.zst")
 _CHUNK = 1 << 20
+_SMALL, _RATIO = 64 << 20, 100  # what may always be unpacked, and how often a file's size beyond that
+_XZ_MEMORY = 256 << 20
 
 
 def _gzip(data: bytes) -> IO[bytes]:
@@ -25,9 +27,34 @@ def _gzip(data: bytes) -> IO[bytes]:
 
 
 def _xz(data: bytes) -> IO[bytes]:
-    import lzma
+    return cast("IO[bytes]", _Xz(data))
 
-    return lzma.open(io.BytesIO(data))
+
+class _Xz:
+    """Streams behind each other; lzma.open() would give the first as much memory as it says it needs."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._next()
+
+    def _next(self) -> None:
+        import lzma
+
+        self._stream = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+
+    def read(self, size: int) -> bytes:
+        """Up to so many bytes; none at the end."""
+        while True:
+            if self._stream.eof:
+                if not self._stream.unused_data.startswith(_XZ):
+                    return b""
+                self._data = self._stream.unused_data
+                self._next()
+            data, self._data = self._data, b""
+            if part := self._stream.decompress(data, size):
+                return part
+            if not self._stream.eof and not data:
+                raise EOFError
 
 
 def _zstd(data: bytes) -> IO[bytes]:
@@ -36,10 +63,10 @@ def _zstd(data: bytes) -> IO[bytes]:
     return zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
 
 
-_GZIP = b"\x1f\x8b"
+_GZIP, _XZ = b"\x1f\x8b", b"\xfd7zXZ\0"
 _FORMATS: dict[bytes, Callable[[bytes], IO[bytes]]] = {
     _GZIP: _gzip,
-    b"\xfd7zXZ\0": _xz,
+    _XZ: _xz,
     b"\x28\xb5\x2f\xfd": _zstd,
 }
 
@@ -53,11 +80,11 @@ def decompress(path: str, data: bytes, limit: int) -> bytes:
         limit: Bytes that are too many.
 
     Raises:
-        OSError: EINVAL for damaged data, EFBIG for more than `limit`.
+        OSError: EINVAL for damaged data, EFBIG for more than `limit` or than any module is packed.
     """
     for magic, opener in _FORMATS.items():
         if data.startswith(magic) and (magic != _GZIP or path.endswith(".gz")):
-            return _read(opener(data), limit)
+            return _read(opener(data), min(limit, max(_SMALL, _RATIO * len(data))))
     return data
 
 

@@ -1,8 +1,10 @@
 """The tools on a kept machine, each call a process of its own."""
 
+import fcntl
 import lzma
 import os
 import pty
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import sys
 import pytest
 
 from kmod_emu import __version__, samples
+from kmod_emu.cli import machine
 from tests.conftest import RECORDINGS
 
 HELLO = samples.path("hello")
@@ -162,6 +165,48 @@ def test_two_processes_at_once_take_turns(tmp_path):
     assert [load.wait() for load in loads] == [0] * len(names)
     listing = subprocess.run([*command, "lsmod"], env=environment, capture_output=True, text=True, check=True)
     assert {line.split()[0] for line in listing.stdout.splitlines()[1:]} == set(names)
+
+
+def test_who_waits_for_the_machine_is_told_for_whom(cli, tmp_path, monkeypatch):
+    cli("insmod", HELLO)
+    monkeypatch.setattr(machine, "_PATIENCE", 2)
+    flock = fcntl.flock
+
+    def let_go(file, operation):
+        if operation == fcntl.LOCK_EX:  # it would wait now
+            flock(other, fcntl.LOCK_UN)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", let_go)
+    with (tmp_path / "machine.kmod.lock").open() as other:
+        flock(other, fcntl.LOCK_EX)
+        result = cli("rmmod", "hello")
+    assert result.exit_code == 0
+    assert result.stderr == f"kmod-emu: another command uses the machine (process {os.getpid()}): waiting\n"
+
+
+def test_a_full_disk_is_told_and_changes_nothing(cli, tmp_path):
+    cli("insmod", HELLO)
+    before = (tmp_path / "machine.kmod").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        result = cli("rmmod", "hello")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert result.exit_code == 1
+    assert "File too large; the machine there stays what it was before this command" in result.stderr
+    assert (tmp_path / "machine.kmod").read_bytes() == before
+    assert cli("lsmod").stdout.splitlines()[1].startswith("hello ")
+
+
+def test_what_a_killed_command_left_is_removed(cli, tmp_path):
+    left, foreign = tmp_path / ".machine.kmod.abcd_123", tmp_path / ".other.kmod.abcd_123"
+    for path in (left, foreign):
+        path.write_bytes(b"half a machine")
+    cli("insmod", HELLO)
+    assert not left.exists()
+    assert foreign.exists()
 
 
 def test_help_and_version(cli):
