@@ -21,6 +21,7 @@ help:
 	@echo "make check    lint, format and types"
 	@echo "make bench    measure; ratios against bare Unicorn in the same run"
 	@echo "make fuzz     atheris on everything that reads strangers' bytes"
+	@echo "make soak     100,000 insmods and a million system calls: nothing may grow"
 	@echo "make samples  rebuild the shipped sample modules with kbuild"
 	@echo "make stubs    rebuild the base kernel image"
 	@echo "make lock     resolve the locked development tools anew (requirements-dev.in)"
@@ -66,6 +67,9 @@ TARGETS ?=
 fuzz: $(DEV_STAMP)
 	@$(PIP) install 'atheris>=3'
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(TARGETS)
+
+soak: $(DEV_STAMP)
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 samples:
 	$(MAKE) -C samples
@@ -171,4 +175,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test coverage check bench fuzz samples stubs wheel docs clean deps lock
+.PHONY: help run test coverage check bench fuzz soak samples stubs wheel docs clean deps lock
