@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi.layout import Member, StructLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from elftools.dwarf.die import DIE
     from elftools.elf.elffile import ELFFile
 
-__all__ = ["DwarfLayouts"]
+__all__ = ["DwarfLayouts", "units"]
 
 _COMPOUND = ("DW_TAG_structure_type", "DW_TAG_union_type")
 _ALIASES = ("DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_restrict_type")
 _DEPTH = 64
+
+
+def units(dwarf: Any) -> Iterator[Any]:
+    """The compilation units of a file that may be damaged: a sibling that lies before it ends a row."""
+    for unit in dwarf.iter_CUs():
+        if not isinstance(unit.iter_DIE_children, partial):
+            unit.iter_DIE_children = partial(_forwards, unit.iter_DIE_children)
+        yield unit
+
+
+def _forwards(children: Callable[[DIE], Iterator[DIE]], die: DIE) -> Iterator[DIE]:
+    last = die.offset
+    for child in children(die):
+        if child.offset <= last:
+            return
+        last = child.offset
+        yield child
 
 
 class DwarfLayouts:
@@ -36,7 +53,7 @@ class DwarfLayouts:
         try:
             if not self._elf.has_dwarf_info():
                 return found
-            for unit in self._elf.get_dwarf_info().iter_CUs():
+            for unit in units(self._elf.get_dwarf_info()):
                 for die in unit.get_top_DIE().iter_children():
                     if die.tag in _COMPOUND and "DW_AT_byte_size" in die.attributes:
                         name = _name(die)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi.dwarf import units
 from kmod_emu.debug.dwarf.lines import rows_of
 from kmod_emu.debug.dwarf.relocate import relocate_debug_sections
 from kmod_emu.module.modules import Modules
@@ -21,12 +23,20 @@ _SECTION_SHIFT = 32  # where a section's number stands in the addresses that the
 
 
 class LineTable:
-    """The line programs of one module file.
+    """The line programs of one module file; a damaged one has fewer lines, or none.
 
     Sections of a module file all begin at 0; here each executable one begins at its number << 32.
     """
 
     def __init__(self, image: bytes) -> None:
+        self.sections: dict[str, int] = {}
+        self._rows: list[tuple[int, str, int]] = []
+        with suppress(Exception):  # whatever pyelftools meets in a damaged file
+            self._read(image)
+        self._rows.sort(key=lambda row: row[0])
+        self._starts = [row[0] for row in self._rows]
+
+    def _read(self, image: bytes) -> None:
         from elftools.elf.elffile import ELFFile
 
         self.sections = {
@@ -36,15 +46,10 @@ class LineTable:
         }
         places = {name: number << _SECTION_SHIFT for name, number in self.sections.items()}
         elf = ELFFile(io.BytesIO(relocate_debug_sections(image, places)))
-        rows: list[tuple[int, str, int]] = []
         if elf.has_dwarf_info():
             dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False)
-            rows = [
-                (row.address, row.file, row.line) for unit in dwarf.iter_CUs() for row in rows_of(dwarf, unit)
-            ]
-        rows.sort(key=lambda row: row[0])
-        self._rows = rows
-        self._starts = [row[0] for row in rows]
+            for unit in units(dwarf):
+                self._rows += [(row.address, row.file, row.line) for row in rows_of(dwarf, unit)]
 
     def rows(self) -> Iterator[tuple[str, int, str, int]]:
         """(section, offset, file, line) of every place where a line's code begins."""
@@ -79,8 +84,5 @@ def source_line(kernel: KernelCore, address: int) -> str | None:
         return None
     for name, start, size in module.sections:
         if start <= address < start + size:
-            try:
-                return _table(module.file).line(name, address - start)
-            except Exception:  # damaged debug information is no reason to fail
-                return None
+            return _table(module.file).line(name, address - start)
     return None

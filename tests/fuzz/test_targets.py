@@ -6,7 +6,7 @@ import pytest
 
 from fuzz.targets import NAMES, regressions, target
 
-EXECUTIONS = 60
+EXECUTIONS = 30
 
 
 def mutated(source: random.Random, inputs: list[bytes]) -> bytes:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmod_emu.abi.dwarf import units
 from kmod_emu.debug.dwarf.dies import (
     Ranges,
     covers,
@@ -130,9 +131,10 @@ class DebugInfo:
             elf = ELFFile(io.BytesIO(relocate_debug_sections(image, addresses)))
             if elf.has_dwarf_info():
                 self.dwarf = elf.get_dwarf_info(relocate_dwarf_sections=False)
-                for unit in self.dwarf.iter_CUs():
+                for unit in units(self.dwarf):
+                    top = unit.get_top_DIE()
                     self._units.append(unit)
-                    for die in unit.get_top_DIE().iter_children():
+                    for die in top.iter_children():
                         self._note(die)
         except Exception:  # a damaged file; debug information is an aid
             return
