@@ -65,7 +65,8 @@ class Bounds(NamedTuple):
 
     Attributes:
         build: Seconds that building may take.
-        call: Processor seconds that a call into the kernel may take.
+        instructions: That the kernel and the module may execute in a test.
+        call: Processor seconds that a call into the kernel may take, should those not end it.
         processor: Of all tests of a submission.
         wall: Real seconds of all tests.
         memory: Bytes of guest memory.
@@ -76,7 +77,8 @@ class Bounds(NamedTuple):
     """
 
     build: float = 60
-    call: float = 2
+    instructions: int = 200_000_000
+    call: float = 5
     processor: float = 60
     wall: float = 300
     memory: int = 96 << 20
@@ -88,7 +90,7 @@ class Bounds(NamedTuple):
     @property
     def machine(self) -> Limits:
         """Those that a machine obeys."""
-        return Limits(time=self.call, memory=self.memory, virtual=self.virtual, dmesg=self.dmesg)
+        return Limits(self.instructions, self.call, self.memory, self.virtual, self.dmesg)
 
 
 class Lab(NamedTuple):

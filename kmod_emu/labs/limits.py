@@ -37,19 +37,25 @@ class Limits(NamedTuple):
     """What a machine may use; None is no limit beyond what every machine has.
 
     Attributes:
+        instructions: That the kernel and its modules may execute; counted in chunks, alike on every computer.
         time: Processor seconds that a call into the kernel may take: then the module never returns.
         memory: Bytes of pages that are free at the beginning.
         virtual: Seconds that may pass on the machine.
         dmesg: Bytes in the kernel log.
     """
 
+    instructions: int | None = None
     time: float | None = None
     memory: int | None = None
     virtual: float | None = None
     dmesg: int | None = None
 
     def impose(self, kernel: Kernel) -> None:
-        """Have a machine obey; what goes beyond `virtual` and `dmesg` raises LimitExceeded."""
+        """Have a machine obey; what goes beyond `instructions`, `virtual`, `dmesg` raises LimitExceeded."""
+        if self.instructions is not None:
+            from kmod_emu.labs.counter import Counter
+
+            kernel.sched.run_guest = Counter(kernel, self.instructions)
         if self.time is not None:
             kernel.cpu.watchdog.limit = self.time
         if self.memory is not None:

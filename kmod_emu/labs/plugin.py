@@ -19,8 +19,9 @@ _MARKERS = (
     "release(name): the kernel release of the machine, such as '5.10'",
     "sanitizers(level): the machine's checks, 'default', 'all' or 'off'",
     "module(file, params=''): load this module before the test begins: a .ko, a .c or a sample's name",
-    "limits(time=None, memory=None, virtual=None, dmesg=None): processor seconds that a call may take, "
-    "bytes of free memory ('16M'), seconds that may pass on the machine, bytes in its log",
+    "limits(instructions=None, time=None, memory=None, virtual=None, dmesg=None): instructions of a machine, "
+    "processor seconds that a call may take, bytes of free memory ('16M'), seconds that may pass on the "
+    "machine, bytes in its log",
     "reports_expected: warnings, oopses and findings do not fail the test",
 )
 LIMITS = pytest.StashKey["Limits"]()  # of a run: what a grader imposes
@@ -153,7 +154,9 @@ def _limits(mark: pytest.Mark) -> Limits:
             f"the mark limits takes {', '.join(f'{name}=...' for name in Limits._fields)}"
         )
     try:
-        return Limits(**given | {name: size(given[name]) for name in {"memory", "dmesg"} & given.keys()})
+        return Limits(
+            **given | {name: size(given[name]) for name in {"instructions", "memory", "dmesg"} & given.keys()}
+        )
     except ValueError as error:
         raise pytest.UsageError(f"the mark limits: {error}") from None
 

@@ -12,7 +12,7 @@ from tests.module.builder import Builder
 LAB = """
 module = "hello"
 [limits]
-call = 0.3
+instructions = 10_000_000
 memory = "8M"
 dmesg = "8K"
 virtual = 600
@@ -67,7 +67,7 @@ MODULES = {
     "sleeps": module("sleeps", number(10_000), "msleep"),
 }
 REASONS = {
-    "never_returns": "code that never returned ran for 0.3 s",
+    "never_returns": "more than 10000000 instructions were executed, the last at init_module",
     "prints": "more than 8192 bytes in the kernel log",
     "eats_memory": "insmod: ENOMEM, success was expected",
     "sleeps": "more than 600 seconds passed on the machine",

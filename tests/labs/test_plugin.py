@@ -127,9 +127,16 @@ def test_limits(pytester):
         @pytest.mark.limits(dmesg=10)
         def test_dmesg(insmod):
             insmod("hello")
+
+        @pytest.mark.limits(instructions="100K")
+        def test_instructions(insmod):
+            insmod("spin")
         """,
     )
-    result.assert_outcomes(passed=1, failed=1)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(
+        "*LimitExceeded: more than 102400 instructions were executed, the last at spin_init*"
+    )
     result.stdout.fnmatch_lines("*LimitExceeded: more than 10 bytes in the kernel log*")
 
 
@@ -140,7 +147,7 @@ def test_marks_that_say_nothing_sensible(pytester):
         'sanitizers("some")': "has to be one of default, all, off",
         "module": "takes a file",
         'module("x.c")': "there is no module x.c",
-        "limits(5)": "takes time=..., ",
+        "limits(5)": "takes instructions=..., ",
         'limits(memory="much")': "no size, such as 64M",
     }
     tests = [f"@pytest.mark.{mark}\ndef test_{at}(kernel): pass" for at, mark in enumerate(marks)]
