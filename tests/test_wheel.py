@@ -86,7 +86,7 @@ def enclosed(root: Path, env: Path, home: Path) -> list[str]:
     """What runs a command as nobody, without a network, in a root that has no program but Python."""
     shell = ["/usr/bin/unshare", "--mount", "--net", "/bin/sh", "-ec"]
     if subprocess.run([*shell, "/bin/mount -t tmpfs none /mnt"], capture_output=True, check=False).returncode:
-        return []
+        pytest.skip("root may not make namespaces here, and could write everywhere")
     there = {env, home, *map(Path, ("/dev", "/lib", "/lib64", "/usr/lib"))}
     if sys.base_prefix == "/usr":  # the system's own Python: of /usr/bin, only that
         (root / "usr/bin").mkdir(parents=True)
