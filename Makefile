@@ -2,8 +2,8 @@
 #
 # Variables: PYTHON, the interpreter for .venv (default: the newest of 3.11 and later on PATH);
 # VENV, where it goes; WORKERS, how many processes run the tests; ARGS, more arguments for pytest;
-# TARGETS, what `make fuzz` runs, and SECONDS,
-# how long each of these (600: a night's work on one core).
+# TEST_SEED, an order of the tests (`random`: any, and it is printed); TARGETS, what `make fuzz` runs, and
+# SECONDS, how long each of these (600: a night's work on one core).
 
 VENV ?= .venv
 WORKERS ?= 2

@@ -1,7 +1,8 @@
-"""What all tests share: the recordings of a real kernel, and a C compiler."""
+"""What all tests share: their order, the recordings of a real kernel, and a C compiler."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import tempfile
@@ -29,6 +30,33 @@ for _name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_H
 # Under continuous integration pytest shortens nothing: the tests' own pytest runs print what a user sees.
 for _name in ("CI", "BUILD_NUMBER"):
     os.environ.pop(_name, None)
+
+
+SEED = "TEST_SEED"  # of the order in which tests run: any word; "random" takes one and prints it
+
+
+def pytest_configure(config):
+    if os.environ.get(SEED) == "random":
+        os.environ[SEED] = str(random.SystemRandom().getrandbits(32))  # workers inherit it
+
+
+def pytest_collection_modifyitems(items):
+    """Shuffle the files, and the tests in each: what a file's tests share is made once all the same."""
+    if SEED not in os.environ:
+        return
+    files = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    source, groups = random.Random(os.environ[SEED]), list(files.values())
+    source.shuffle(groups)
+    for group in groups:
+        source.shuffle(group)
+    items[:] = [item for group in groups for item in group]
+
+
+def pytest_terminal_summary(terminalreporter):
+    if SEED in os.environ:
+        terminalreporter.write_line(f"the order of the tests: {SEED}={os.environ[SEED]}")
 
 
 def recording(name: str) -> list[dict]:
