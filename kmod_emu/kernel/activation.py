@@ -54,10 +54,11 @@ class Activation:
         deliver: Leaves the result where the trap's tail reads it; None for the first of a task.
         rip: Where guest code goes on, for the others.
         stack: Stack pointer of that code: `rsp`, unless something was put on its stack.
+        called: The guest function that the coroutine called last.
         confusing: Exceptions that mean that the guest gave it nonsense.
     """
 
-    __slots__ = ("confusing", "deliver", "rip", "rsp", "stack", "work")
+    __slots__ = ("called", "confusing", "deliver", "rip", "rsp", "stack", "work")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Activation:
     ) -> None:
         self.work, self.rsp, self.deliver, self.rip, self.stack = work, rsp, deliver, 0, rsp
         self.confusing = confusing
+        self.called = 0
 
 
 class Continue(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.unwind import call_trace
+from kmod_emu.kernel.layout import MODULES_SIZE
+from kmod_emu.kernel.unwind import call_trace, callers
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _MOST = 1000
 _ENDINGS = ("oops", "panic", "soft lockup", "unimplemented", "bad free", "nonsense")  # who died says these
+_SHORT = ("oops", "panic", "soft lockup", "unimplemented", "warning", "nonsense")  # the log has their calls
 
 
 class Findings:
@@ -45,12 +47,27 @@ class Findings:
             kind: A few words that scripts can compare.
             sentence: What is wrong, for a person.
             stacks: Calls that led there, innermost first, by what they did: "access", "allocation", "free".
+                By default the calls of modules that led to what happens now.
             rows: Bytes around the place.
         """
-        if len(self.reports) < _MOST:
-            more = {"stacks": stacks, "bytes": rows}
-            text = tame(sentence)
-            self.reports.append({"kind": kind, "text": text} | {what: it for what, it in more.items() if it})
+        if len(self.reports) >= _MOST:
+            return
+        if stacks is None and kind != "unimplemented" and (here := self._here()):
+            stacks = {"access": here}
+        more = {"stacks": stacks, "bytes": rows}
+        text = tame(sentence)
+        self.reports.append({"kind": kind, "text": text} | {what: it for what, it in more.items() if it})
+
+    def _here(self) -> list[str]:
+        """What the task that runs does in modules, innermost first."""
+        kernel = self._kernel
+        start, end = kernel.modules_start, kernel.modules_start + MODULES_SIZE
+        here = []
+        if kernel.sched.in_guest and start <= (rip := kernel.cpu.rip) < end:
+            line = self.line_of(rip)
+            here.append(f"{kernel.describe(rip)}{f' ({line})' if line else ''}")
+        calls = (address for _, address in callers(kernel, kernel.sched.current))
+        return here + [self.call_place(address) for address in calls if start <= address < end]
 
     @property
     def lines(self) -> list[str]:
@@ -59,6 +76,8 @@ class Findings:
         for finding in self.reports:
             if finding["kind"] not in _ENDINGS:
                 lines.append(finding["text"])
+            if finding["kind"] in _SHORT:
+                continue
             for what, stack in finding.get("stacks", {}).items():
                 lines += [f"  {what}:", *(f"    {frame}" for frame in stack)]
             if rows := finding.get("bytes"):

@@ -38,6 +38,10 @@ class Rcu:
         tick = NSEC_PER_SEC // self._kernel.profile.hz
         self._kernel.sched.agenda.post(self._kernel.clock.next_tick_ns + tick, kind, payload)
 
+    def pending(self, head: int) -> bool:
+        """Whether the callback of a struct rcu_head is still to be called."""
+        return any(place == head for place, _ in self._kernel.sched.agenda.waiting("rcu"))
+
     async def synchronize(self) -> None:
         """synchronize_rcu() for coroutines: sleep until a grace period is over; others run meanwhile."""
         sched, clock = self._kernel.sched, self._kernel.clock

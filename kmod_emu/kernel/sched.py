@@ -104,7 +104,7 @@ class Scheduler:
         self._request: GuestCall | Block | None = None
         self._away: Away | None = None
         self.in_guest = False  # whether guest code runs, or has trapped into Python and waits for it
-        self.called = 0  # the guest function that a coroutine called last
+        self.called = 0  # the guest function that the coroutine below the code that runs called
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
         self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
@@ -383,11 +383,10 @@ class Scheduler:
         """
         cpu = self._cpu
         if isinstance(request, GuestCall):
-            self.called = request.address
+            self.called = task.activations[-1].called = request.address
             rip = self._kernel.traps.begin_call(request.address, task.activations[-1].rsp, request.arguments)
         else:
-            rip, rsp = request
-            cpu.write("rsp", rsp)
+            rip = self._continue(task, request)
         self._nothing_yet()
         count, patience = self._allowance(task, _GLANCE_INSTRUCTIONS if task.spin else 0)
         while True:
@@ -417,6 +416,13 @@ class Scheduler:
                 return self._leave(task, stop)
             self._tick_seen = False
             rip = stop.rip
+
+    def _continue(self, task: Task, request: Continue) -> int:
+        """Guest code that was left goes on: where."""
+        self._cpu.write("rsp", request.rsp)
+        if task.activations:
+            self.called = task.activations[-1].called
+        return request.rip
 
     def _nothing_yet(self) -> None:
         """Guest code is about to run: it has neither returned nor asked for anything."""

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
         def start(self, address: int) -> int:
             """Where its pages begin; 0 if it is none."""
 
+        def object_at(self, address: int) -> int:
+            """What an address is in, in use or freed; 0 for none."""
+
         def free(self, address: int) -> bool:
             """Whether it was some."""
 
@@ -180,7 +183,8 @@ class Heap:
             cache = self.named.get(cachep)
             return bytes(min(cache.stride - size, len(RED))) if cache else b""
         if address in self.slots:
-            return RED[: self._spaced[size].stride - size]
+            room = self._spaced[size].stride - size
+            return RED[: room if room < 2 * _BEFORE else room - _BEFORE]
         if size > KMALLOC_MAX_CACHE_SIZE:
             return b""
         zeros = self.plain[size] = bytes(min(self._bucket(size).size - size, len(RED)))
@@ -226,6 +230,17 @@ class Heap:
             cache = self._spaced[size] if address in self.slots else self._bucket(size)
             cache.free.append(address)
         return True
+
+    def owner_of(self, address: int) -> int:
+        """The object in use that holds an address, with pages of its own or in a slab; 0 for none."""
+        if address in self.live:
+            return address
+        if self.guards is not None and (place := self.guards.object_at(address)) in self.live:
+            return place
+        block, _ = self._kernel.pages.block_of(address) or (0, 0)
+        cache = self._slabs.get(block)
+        place = address - (address - block) % cache.stride if cache else block
+        return place if place in self.live else 0
 
     def cache_of(self, address: int) -> Cache | None:
         """The cache that an object in use belongs to, None for none."""

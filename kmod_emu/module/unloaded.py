@@ -24,11 +24,17 @@ class _Former(NamedTuple):
 
 
 class Unloaded:
-    """The regions freed last."""
+    """The regions freed last.
+
+    Attributes:
+        watchers: Told the address and size of each.
+        left: What in them is still used -> its end, and by what; filled by a checker.
+    """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._regions: list[_Former] = []
-        self.watchers: list[Callable[[int, int], None]] = []  # told the address and size of each
+        self.watchers: list[Callable[[int, int], None]] = []
+        self.left: dict[int, tuple[int, str]] = {}
         kernel.faults.former = self.describe
 
     def note(self, module: Module, region: Region, what: str) -> None:
@@ -46,16 +52,21 @@ class Unloaded:
             if former.base <= address < former.base + former.size:
                 start, name = max(((a, n) for a, n in former.symbols if a <= address), default=(0, ""))
                 place = f"{name}+{address - start:#x}" if name else "memory"
-                return f"{place} of the module {former.module}, {former.what}"
+                used = (text for start, (end, text) in self.left.items() if start <= address < end)
+                return f"{place} of the module {former.module}, {former.what}{next(used, '')}"
         return None
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return [list(former) for former in self._regions]
+        return {
+            "regions": [list(former) for former in self._regions],
+            "left": [[start, *used] for start, used in self.left.items()],
+        }
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self._regions = [
             _Former(module, what, base, size, [(a, n) for a, n in symbols])
-            for module, what, base, size, symbols in state
+            for module, what, base, size, symbols in state["regions"]
         ]
+        self.left = {start: (end, text) for start, end, text in state["left"]}

@@ -210,9 +210,10 @@ class HeapChecker:
         found = f"freed at {place(free[0])}" if free else "left behind"
         self._note(
             "heap overflow" if where == "behind the end" else "heap underflow",
-            f"{count} byte{'s' if count > 1 else ''} {where} of a heap object of {size} bytes were"
-            f" overwritten, at offset {offset}; {place(allocation[0])} allocates it, and it was {found}: look"
-            " for an index or length that leaves it",
+            f"{count} byte{'s' if count > 1 else ''} {where} of a heap object of {size} bytes"
+            f" {'were' if count > 1 else 'was'} overwritten, at offset {offset};"
+            f" {place(allocation[0])} allocates it, and it was {found}: look for an index or length that"
+            " leaves it",
             self._rows(address, changed[0], changed[-1] + 1),
             allocation=allocation,
             free=free,

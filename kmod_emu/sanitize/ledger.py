@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MASK64 = (1 << 64) - 1
 _MAX_ERRNO = 4095
+_MOST_ENDED = 1024
 _NO_MEMORY, _ERRORS = 16, _MASK64 - _MAX_ERRNO  # results up to the one, and from the other on, are no memory
 
 
@@ -69,16 +70,17 @@ class Ledger:
     Attributes:
         sites: Where calls come from.
         guards: Told when an object with pages of its own is wanted.
-        missing: Called for a call that ends something that is not there, before it runs.
+        missing: Called for a call that ends something that is not there, before it runs; with who ended it.
     """
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self.sites = Sites(kernel)
         self.guards: Guards | None = None
-        self.missing: Callable[[str, Resource, tuple[int, ...]], None] = lambda name, resource, key: None
+        self.missing: Callable[[str, Resource, Stack], None] = lambda name, resource, ended: None
         self._serials = count(1)
         self._held: dict[tuple[int, tuple[int, ...]], list[Record]] = {}
+        self._ended: dict[tuple[int, tuple[int, ...]], Stack] = {}  # what somebody ended, and who
         self._takes = {name: (k, key) for k, row in enumerate(RESOURCES) for name, key in row.takes.items()}
         self._gives = {name: (k, key) for k, row in enumerate(RESOURCES) for name, key in row.gives.items()}
 
@@ -123,6 +125,7 @@ class Ledger:
         if not name or not (name[0] or resource.gives):
             return
         record = Record(next(self._serials), kind, name, stack)
+        self._ended.pop((kind, name), None)
         if resource.alive is not None:
             self._held[kind, name] = [record]
         else:
@@ -202,13 +205,20 @@ class Ledger:
         return call
 
     def _give(self, name: str, kind: int, key: tuple[int, ...]) -> None:
-        records = self._held.get((kind, key))
+        resource, records = RESOURCES[kind], self._held.get((kind, key))
         if records:
             records.pop()
             if not records:
                 del self._held[kind, key]
-        elif RESOURCES[kind].strict:
-            self.missing(name, RESOURCES[kind], key)
+                if resource.once:
+                    self._end(kind, key)
+        elif resource.strict or (kind, key) in self._ended:
+            self.missing(name, resource, self._ended.get((kind, key), ()))
+
+    def _end(self, kind: int, key: tuple[int, ...]) -> None:
+        if len(self._ended) > _MOST_ENDED:
+            self._ended.clear()
+        self._ended[kind, key] = self.sites.stack()
 
     def left_by(self, module: Module) -> Iterator[Record]:
         """What a module still has: objects, then the rest in the order in which it was taken.
@@ -232,6 +242,7 @@ class Ledger:
 
     def forget(self, module: Module) -> None:
         """A module is gone: nobody can give back what it still had."""
+        self._ended.clear()
         allocations = self._kernel.allocations
         for address in [a for a, (_, stack, _) in allocations.items() if stack[0].module == module.name]:
             del allocations[address]
@@ -252,6 +263,7 @@ class Ledger:
         self._serials = count(state["serial"])
         self.sites.clear()
         self._held.clear()
+        self._ended.clear()
         for serial, kind, key, stack in state["held"]:
             record = Record(serial, kind, tuple(key), stack_from(stack))
             self._held.setdefault((kind, record.key), []).append(record)

@@ -43,6 +43,8 @@ class Resource(NamedTuple):
         alive: Whether it is still there, where it also ends by itself.
         memory: Whether it ends when the memory at its address is freed.
         strict: Whether ending what is not there is a bug of the caller's.
+        once: Whether ending it twice is.
+        function: What it will call.
     """
 
     kind: str
@@ -53,6 +55,8 @@ class Resource(NamedTuple):
     alive: Alive | None = None
     memory: bool = False
     strict: bool = False
+    once: bool = False
+    function: Callable[[KernelCore, int], int] | None = None
 
 
 def _result(kernel: KernelCore, arguments: tuple[Any, ...], result: int) -> tuple[int, ...]:
@@ -127,10 +131,22 @@ def _memory(kind: str, undo: str, *names: str, key: Key = _result, error: int = 
     return Resource(kind, undo, _all(key, *names), error=error, memory=True)
 
 
-def _registered(kind: str, undo: str, *pairs: tuple[str, str, Key, Key], strict: bool = True) -> Resource:
+def _in_sysfs(kernel: KernelCore, kobj: int) -> bool:
+    """Whether a kobject is shown: what is there goes with it, unless it is removed before."""
+    try:
+        return kernel.view("kobject", kobj).bit("state_in_sysfs")
+    except PageFault:
+        return False
+
+
+def _registered(
+    kind: str, undo: str, *pairs: tuple[str, str, Key, Key], strict: bool = True, alive: Alive | None = None
+) -> Resource:
     """What lies in memory of the module's and is made known to the kernel."""
     takes = {take: key for take, _, key, _ in pairs}
-    return Resource(kind, undo, takes, {give: key for _, give, _, key in pairs}, strict=strict)
+    return Resource(
+        kind, undo, takes, {give: key for _, give, _, key in pairs}, strict=strict, once=True, alive=alive
+    )
 
 
 def _family(row: Family) -> Resource:
@@ -173,11 +189,11 @@ RESOURCES = (
     Resource(
         "range of device numbers", "unregister_chrdev_region()",
         {"alloc_chrdev_region": _stored_number, "register_chrdev_region": _0},
-        {"unregister_chrdev_region": _0}, error=-errno.EBUSY, strict=True,
+        {"unregister_chrdev_region": _0}, error=-errno.EBUSY, strict=True, once=True,
     ),
     Resource(
         "character device", "unregister_chrdev()", {"__register_chrdev": _major},
-        {"__unregister_chrdev": _first_number}, error=-errno.EBUSY, strict=True,
+        {"__unregister_chrdev": _first_number}, error=-errno.EBUSY, strict=True, once=True,
     ),
     _registered(
         "cdev", "cdev_del()",
@@ -205,23 +221,69 @@ RESOURCES = (
     Resource(
         "armed timer", "del_timer_sync()", _all(_0, "add_timer", "add_timer_on", "mod_timer", "timer_reduce"),
         error=0, alive=lambda kernel, timer: kernel.timers.pending(timer),
+        function=lambda kernel, timer: kernel.view("timer_list", timer).function,
     ),
     Resource(
         "armed hrtimer", "hrtimer_cancel()", {"hrtimer_start_range_ns": _0},
         error=0, alive=lambda kernel, timer: kernel.hrtimers.active(timer),
+        function=lambda kernel, timer: kernel.view("hrtimer", timer).function,
     ),
     Resource(
         "piece of queued work", "cancel_work_sync()",
         _all(_arg(2), "queue_work_on", "queue_work_node", "queue_delayed_work_on", "mod_delayed_work_on"),
-        error=0, alive=_work_busy,
+        error=0, alive=_work_busy, function=lambda kernel, work: kernel.view("work_struct", work).func,
+    ),
+    Resource(
+        "callback of call_rcu()", "rcu_barrier()", _all(_0, "call_rcu", "call_rcu_hurry"),
+        error=0, alive=lambda kernel, head: kernel.rcu.pending(head),
+        function=lambda kernel, head: kernel.memory.read_u64(head + 8),
+    ),
+    _registered(
+        "device", "device_unregister()",
+        ("device_register", "device_unregister", _0, _0), ("device_add", "device_del", _0, _0),
+        strict=False, alive=_in_sysfs,
+    ),
+    _registered(
+        "kobject in /sys", "kobject_put()",
+        ("kobject_add", "kobject_del", _0, _0), ("kobject_init_and_add", "kobject_del", _0, _0),
+        strict=False, alive=_in_sysfs,
+    ),
+    Resource(
+        "file in /sys", "sysfs_remove_file()",
+        _all(_arg(0, 1), "sysfs_create_file_ns", "sysfs_create_bin_file"),
+        _all(_arg(0, 1), "sysfs_remove_file_ns", "sysfs_remove_bin_file", "sysfs_remove_file_self"),
+        alive=_in_sysfs,
+    ),
+    Resource(
+        "group of files in /sys", "sysfs_remove_group()", {"sysfs_create_group": _arg(0, 1)},
+        {"sysfs_remove_group": _arg(0, 1)}, alive=_in_sysfs,
+    ),
+    Resource(
+        "groups of files in /sys", "sysfs_remove_groups()", {"sysfs_create_groups": _arg(0, 1)},
+        {"sysfs_remove_groups": _arg(0, 1)}, alive=_in_sysfs,
+    ),
+    _registered(
+        "platform device", "platform_device_unregister()",
+        ("platform_device_register", "platform_device_unregister", _0, _0), strict=False,
+        alive=lambda kernel, pdev: _in_sysfs(kernel, pdev + kernel.profile.offset("platform_device", "dev")),
+    ),
+    Resource(
+        "platform device", "platform_device_unregister()", {"platform_device_register_full": _result},
+        {"platform_device_unregister": _0}, memory=True,
+    ),
+    _registered(
+        "input device", "input_unregister_device()",
+        ("input_register_device", "input_unregister_device", _0, _0), strict=False,
+        alive=lambda kernel, dev: _in_sysfs(kernel, dev + kernel.profile.offset("input_dev", "dev")),
     ),
     Resource(
         "running kernel thread", "kthread_stop()",
         _all(_result, "kthread_create_on_node", "kthread_create_on_cpu"), alive=_thread_runs,
+        function=lambda kernel, task: kernel.kthreads.get(task).function,
     ),
     Resource(
         "interrupt handler", "free_irq()", _all(_arg(0, 5), "request_threaded_irq"),
-        {"free_irq": _arg(0, 1)}, error=-errno.EBUSY,
+        {"free_irq": _arg(0, 1)}, error=-errno.EBUSY, strict=True, once=True,
     ),
     Resource(
         "region of ports or memory", "release_region()", {"__request_region": _arg(1)},
@@ -237,7 +299,7 @@ RESOURCES = (
             **{join: _0 for join, _ in CHAIN_CALLS.values()}, "register_module_notifier": _0,
         }, {
             **{leave: _0 for _, leave in CHAIN_CALLS.values()}, "unregister_module_notifier": _0,
-        }, strict=True,
+        }, strict=True, once=True, function=lambda kernel, block: kernel.memory.read_u64(block),
     ),
     _registered(
         "kprobe", "unregister_kprobe()",

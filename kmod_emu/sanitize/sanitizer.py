@@ -8,11 +8,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.errname import errname
+from kmod_emu.machine.memory import PageFault
 from kmod_emu.module.modules import Modules
 from kmod_emu.module.unloaded import Unloaded
+from kmod_emu.sanitize.fresh import FreshMemory
 from kmod_emu.sanitize.heap import HeapChecker
 from kmod_emu.sanitize.inject import Injector
 from kmod_emu.sanitize.ledger import Ledger
+from kmod_emu.sanitize.order import OrderChecker
 from kmod_emu.sanitize.resources import OBJECTS
 
 if TYPE_CHECKING:
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
     from kmod_emu.sanitize.ledger import Record
     from kmod_emu.sanitize.resources import Resource
+    from kmod_emu.sanitize.sites import Stack
 
 
+_NEAR = 96  # bytes, as large as what timers and work are
+_TAKES_SHOWN = 3  # names of functions in a sentence
 _JOINT = re.compile(r"(.*?)((?: of | in | on )|$)(.*)")
 
 
@@ -48,7 +54,12 @@ class Sanitizer:
             return
         self.ledger.missing = self._nothing_there
         self.heap = HeapChecker(kernel, self.ledger, guarded=level is Level.ALL)
-        kernel.traps.around = self.ledger.around
+        order = OrderChecker(kernel, self.ledger.sites)
+        around = self.ledger.around
+        kernel.traps.around = lambda handler: order.around(handler, around(handler))
+        if level is Level.ALL:
+            fresh, watched = FreshMemory(kernel, self.ledger.sites), kernel.traps.around
+            kernel.traps.around = lambda handler: fresh.around(handler, watched(handler))
         kernel[Modules].leaving.append(self._leaving)
         kernel[Unloaded].watchers.append(self.ledger.sites.forget)
 
@@ -77,9 +88,27 @@ class Sanitizer:
             if self.heap is not None and record.kind in OBJECTS:
                 (address,) = record.key
                 self.heap.check(address, record.stack, self._kernel.heap.live.get(address, 0))
+        for record in left:
+            self._remember_use(record, module)
         for _, group in groupby(left, key=lambda record: (record.kind, record.stack)):
             self._report_leak(module, list(group))
         self.ledger.forget(module)
+
+    def _remember_use(self, record: Record, module: Module) -> None:
+        """What is still called when nothing is there any more: who goes there is told why."""
+        kernel, resource, key = self._kernel, record.resource, record.key[0]
+        if resource.function is None:
+            return
+        try:
+            function = resource.function(kernel, key)
+        except (PageFault, LookupError):
+            return
+        place = self.ledger.sites.place(record.stack[0], module)
+        text = f", but is used by the {resource.kind} from {place} that it left behind"
+        following = (address for address, _, name in module.symbols if name and address > function)
+        left = kernel[Unloaded].left
+        left[function] = min(following, default=function + _NEAR), text
+        left[key] = key + _NEAR, text
 
     def _report_leak(self, module: Module, records: list[Record]) -> None:
         first = records[0]
@@ -101,20 +130,22 @@ class Sanitizer:
         of = f" of {size} bytes" if size and records[0].kind in OBJECTS else ""
         if len(records) > 1:
             return f"{len(records)} {_plural(kind)}{of}"
-        return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}{of}"
+        return f"{_a(kind)}{of}"
 
-    def _nothing_there(self, name: str, resource: Resource, key: tuple[int, ...]) -> None:
-        """A call ends what nobody has begun, or somebody has ended."""
+    def _nothing_there(self, name: str, resource: Resource, ended: Stack) -> None:
+        """A call ends what nobody has begun, or who did it has `ended` already."""
         stack = self.ledger.sites.stack()
         if not stack:
             return
         sites = self.ledger.sites
-        takes = " or ".join(f"{take}()" for take in resource.takes)
-        what = f"{name}() at {sites.place(stack[0])} ends a {resource.kind} that is not there"
-        text = f"{what}: {takes} was not called for it, or it has ended since"
-        self._kernel.findings.note(
-            "double unregister", text, {"access": [sites.show(site) for site in stack]}
-        )
+        takes = " or ".join(f"{take}()" for take in list(resource.takes)[:_TAKES_SHOWN])
+        why = f"{takes} was not called for it, or failed"
+        if ended:
+            why = f"it was ended at {sites.place(ended[0])}; do that once"
+        text = f"{name}() at {sites.place(stack[0])} ends {_a(resource.kind)} that is not there: {why}"
+        stacks = {"access": stack, "free": ended}
+        shown = {what: [sites.show(site) for site in found] for what, found in stacks.items() if found}
+        self._kernel.findings.note("double unregister", text, shown)
 
     def save(self) -> Any:
         """State for a snapshot or file."""
@@ -125,6 +156,10 @@ class Sanitizer:
         self.ledger.load(state["ledger"])
         if self.heap is not None and state["heap"] is not None:
             self.heap.load(state["heap"])
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
 def _plural(kind: str) -> str:

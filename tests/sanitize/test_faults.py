@@ -24,7 +24,7 @@ def test_each_call_fails_once_and_the_forgetful_path_is_told():
         (3, "cdev_add", "-ENOMEM", "init returned -ENOMEM"),
     ]
     assert [len(case.reports) for case in runs] == [0, 0, 0, 2]
-    assert runs[3].place == "samples/initleak/initleak.c:34"
+    assert runs[3].place == "samples/bugs/initleak/initleak.c:34"
 
 
 def test_the_right_path_draws_no_report():
@@ -55,7 +55,7 @@ def test_the_command_says_what_it_does_and_ends_with_1():
     result = CliRunner().invoke(main, ["faults", "initleak"])
     assert result.exit_code == 1
     assert (
-        "#3 cdev_add() at samples/initleak/initleak.c:34 returns -ENOMEM: init returned -ENOMEM"
+        "#3 cdev_add() at samples/bugs/initleak/initleak.c:34 returns -ENOMEM: init returned -ENOMEM"
         in result.output
     )
     assert "3 calls were made to fail; 1 of them led to a finding" in result.output

@@ -21,8 +21,8 @@ def test_a_write_behind_an_object_is_found_when_it_is_freed():
     assert report["kind"] == "heap overflow"
     assert report["text"] == (
         "2 bytes behind the end of a heap object of 104 bytes were overwritten, at offset 104;"
-        " samples/overflow/overflow.c:20 allocates it, and it was freed at samples/overflow/overflow.c:30:"
-        " look for an index or length that leaves it"
+        " samples/bugs/overflow/overflow.c:20 allocates it, and it was freed at"
+        " samples/bugs/overflow/overflow.c:30: look for an index or length that leaves it"
     )
     assert list(report["stacks"]) == ["allocation", "free"]
     assert report["bytes"][1] == "  +96  00 09 61 09 c4 09 29 0a[90 0a]00 00 00 00 00 00"
@@ -31,8 +31,8 @@ def test_a_write_behind_an_object_is_found_when_it_is_freed():
 def test_guards_find_it_at_the_access():
     report = found("overflow", "all")[0]
     assert report["text"] == (
-        "samples/overflow/overflow.c:24 writes behind the end of a heap object of 104 bytes, at offset 104;"
-        " samples/overflow/overflow.c:20 allocates it: look for an index or length that leaves it"
+        "samples/bugs/overflow/overflow.c:24 writes behind the end of a heap object of 104 bytes, at offset"
+        " 104; samples/bugs/overflow/overflow.c:20 allocates it: look for an index or length that leaves it"
     )
     assert list(report["stacks"]) == ["access", "allocation"]
 
@@ -42,8 +42,8 @@ def test_guards_find_what_is_read_after_it_was_freed():
     reports = found("useafterfree", "all")
     assert [report["kind"] for report in reports] == ["use after free"] * 2
     assert reports[0]["text"] == (
-        "samples/useafterfree/useafterfree.c:28 reads at offset 8 of a heap object of 24 bytes that was freed"
-        " at samples/useafterfree/useafterfree.c:29: use it before, or free it later"
+        "samples/bugs/useafterfree/useafterfree.c:28 reads at offset 8 of a heap object of 24 bytes that was freed"
+        " at samples/bugs/useafterfree/useafterfree.c:29: use it before, or free it later"
     )
     assert list(reports[0]["stacks"]) == ["access", "allocation", "free"]
 
@@ -52,7 +52,7 @@ def test_guards_find_what_is_read_after_it_was_freed():
 def test_freeing_twice_tells_who_freed_first(level):
     first = found("doublefree", level)[0]
     assert (first["kind"], list(first["stacks"])) == ("bad free", ["access", "allocation", "free"])
-    assert "is freed again at samples/doublefree/doublefree.c:16" in first["text"]
+    assert "is freed again at samples/bugs/doublefree/doublefree.c:16" in first["text"]
 
 
 def test_guarded_objects_are_in_snapshots_and_saved_machines(tmp_path):

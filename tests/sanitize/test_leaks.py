@@ -1,6 +1,7 @@
 """What modules leave behind when they go, and what they end that is not there."""
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,8 +10,11 @@ from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.cli.main import main
 
 # Samples with bugs that the checkers tell; all others draw no report of these kinds.
-FAULTY = {"leak", "initleak", "doublefree", "unregistered", "overflow", "useafterfree"}
-KINDS = {"leak", "double unregister", "heap overflow", "use after free"}
+FAULTY = {folder.name for folder in (Path(__file__).parents[2] / "samples/bugs").iterdir()}
+KINDS = {
+    "leak", "double unregister", "heap overflow", "heap underflow", "use after free", "wrong order",
+    "uninitialised memory",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("level", ["default", "all"])
@@ -43,7 +47,7 @@ def test_a_failed_init_is_told_that_its_error_path_forgets():
     texts = [report["text"] for report in kernel.findings.reports]
     assert texts[0] == (
         "init of initleak failed (EIO) and leaves a heap object of 256 bytes behind,"
-        " from samples/initleak/initleak.c:27: the error path must call kfree()"
+        " from samples/bugs/initleak/initleak.c:27: the error path must call kfree()"
     )
     assert "range of device numbers" in texts[1]
     assert len(texts) == 2
@@ -70,7 +74,9 @@ def test_records_are_in_saved_machines(tmp_path):
 
 def test_run_prints_the_stacks():
     told = CliRunner().invoke(main, ["run", "leak", "-q"]).output
-    assert "kmod-emu: leak leaves 3 heap objects of 100 bytes behind, from samples/leak/leak.c:49" in told
+    assert (
+        "kmod-emu: leak leaves 3 heap objects of 100 bytes behind, from samples/bugs/leak/leak.c:49" in told
+    )
     assert "    leak_init+0x" in told
     answer = CliRunner().invoke(main, ["run", "leak", "--json"]).output
     assert [report["kind"] for report in json.loads(answer)["reports"]] == ["leak"] * 9
