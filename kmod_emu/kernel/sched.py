@@ -381,7 +381,6 @@ class Scheduler:
 
         None is also the answer when an interrupt came: its coroutine is then the task's top activation.
         """
-        cpu = self._cpu
         if isinstance(request, GuestCall):
             self.called = task.activations[-1].called = request.address
             rip = self._kernel.traps.begin_call(request.address, task.activations[-1].rsp, request.arguments)
