@@ -42,8 +42,8 @@ def test_guards_find_what_is_read_after_it_was_freed():
     reports = found("useafterfree", "all")
     assert [report["kind"] for report in reports] == ["use after free"] * 2
     assert reports[0]["text"] == (
-        "samples/bugs/useafterfree/useafterfree.c:28 reads at offset 8 of a heap object of 24 bytes that was freed"
-        " at samples/bugs/useafterfree/useafterfree.c:29: use it before, or free it later"
+        "samples/bugs/useafterfree/useafterfree.c:28 reads at offset 8 of a heap object of 24 bytes that was"
+        " freed at samples/bugs/useafterfree/useafterfree.c:29: use it before, or free it later"
     )
     assert list(reports[0]["stacks"]) == ["access", "allocation", "free"]
 
