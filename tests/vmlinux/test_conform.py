@@ -1,0 +1,45 @@
+"""Our loader and the kernel's own, on equal machines."""
+
+import pytest
+
+from kmod_emu import samples
+from kmod_emu.vmlinux import conform
+from kmod_emu.vmlinux.kernel import Loader
+from kmod_emu.vmlinux.syscalls import system_calls
+
+
+@pytest.fixture
+def both(booted, monkeypatch):
+    """One machine in both roles: only who serves three system calls differs."""
+    machine, moment = booted
+
+    def seen(path, loader):
+        calls = system_calls(machine, own_loader=loader is Loader.KERNEL)
+        monkeypatch.setattr(machine, "own_syscalls", calls)
+        return conform._load(machine, moment, str(path), ())
+
+    return seen
+
+
+@pytest.mark.parametrize("name", ["hello", "params", "echo"])
+def test_samples_are_loaded_alike(both, name):
+    ours, theirs = (both(samples.path(name), loader) for loader in Loader)
+    assert list(conform._compare(ours, theirs)) == []
+    assert ours.rc == 0
+    assert ours.unload == 0
+
+
+def test_a_module_that_is_refused_is_refused_alike(both, distribution_module):
+    ours, theirs = (both(distribution_module("net/netfilter/nft_reject"), loader) for loader in Loader)
+    assert ours.rc == theirs.rc == -2
+    assert ours.dmesg == theirs.dmesg
+
+
+def test_a_difference_is_told_by_its_place():
+    ours = conform.Seen(0, ["a", "b"], "m 1", {".text": "0x1"}, b"ab", 0)
+    theirs = ours._replace(rc=-2, dmesg=["a"], code=b"ac")
+    assert list(conform._compare(ours, theirs)) == [
+        "rc: ours 0, the kernel's -2",
+        "dmesg: ours 'b', the kernel's 'no more'",
+        "code, byte 0x1: ours 62, the kernel's 63",
+    ]
