@@ -31,7 +31,7 @@ def conform(files: tuple[str, ...], image: str, needs: tuple[str, ...]) -> None:
     Compared are the answers of the system calls, dmesg, the row of /proc/modules, where sections lie and the
     bytes of the code. Exit status: 0 nothing differs, 1 something does, 2 wrong usage.
     """
-    from kmod_emu.vmlinux.conform import Conformity
+    from kmod_emu.observe.conform import Conformity
     from kmod_emu.vmlinux.errors import BadImage, BootFailed
 
     try:

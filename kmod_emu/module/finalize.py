@@ -20,6 +20,7 @@ _NOPS = (b"", b"\x90", b"\x66\x90", b"\x0f\x1f\x00", b"\x0f\x1f\x40\x00", b"\x0f
          b"\x0f\x1f\x84\x00\x00\x00\x00\x00")  # fmt: skip
 _FLAG_NOT = 1 << 15
 _MASK32 = (1 << 32) - 1
+_CS_PREFIX = 0x2E
 _MASK64 = (1 << 64) - 1
 _FLAG_DIRECT_CALL = 2
 _CALL_POINTER = b"\xff\x15"  # call *disp32(%rip)
@@ -169,10 +170,11 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
     """
     for entry, (offset,) in _entries(memory, start, size, "<i"):
         site = entry + offset & _MASK64
-        opcode, distance = struct.unpack("<Bi", memory.read(site, 5))
+        length = 6 if memory.read_u8(site) == _CS_PREFIX else 5  # where the indirect call needs a byte more
+        opcode, distance = struct.unpack("<Bi", memory.read(site + length - 5, 5))
         if opcode not in (0xE8, 0xE9):
             continue
-        register = thunks.get(site + 5 + distance & _MASK64)
+        register = thunks.get(site + length + distance & _MASK64)
         if register is None:
             continue
         prefix = b"\x41" if register >= 8 else b""
@@ -180,7 +182,7 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         code = prefix + bytes((0xFF, modrm))
         if opcode == 0xE9:
             code += b"\xcc"
-        yield Patch(site, code + nops(5 - len(code)))
+        yield Patch(site, code + nops(length - len(code)))
 
 
 def jump_labels(memory: Memory, start: int, size: int, enabled: Callable[[int], bool]) -> Iterator[Patch]:

@@ -31,6 +31,7 @@ from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.syscalls import system_calls
+from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
@@ -150,6 +151,7 @@ class VmlinuxKernel(Kernel):
         return VmlinuxTasks(self)
 
     def _start_base(self) -> None:
+        self.taint = VmlinuxTaint(self)
         self.areas = Areas(self)
         self.sched.on("task_dead", self.tasks.put)
         if self._entry is None:

@@ -25,6 +25,7 @@ def test_a_module_shows_in_the_kernels_own_sysfs(real):
     with real.process() as process:
         assert process.read_file("/sys/module/params/parameters/count") == b"3\n"
         assert process.read_file("/sys/module/params/initstate") == b"live\n"
+    assert real.cat("/proc/sys/kernel/tainted") == b"12288\n"  # out of the tree, unsigned
     real.rmmod("params")
     with real.process() as process:
         assert "params" not in process.listdir("/sys/module")
