@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import PAGE_OFFSET, RAM_SIZE, STRUCT_PAGE_SIZE, VMEMMAP_START
-from kmod_emu.kernel.limits import RESERVE
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
@@ -83,17 +82,6 @@ class PageAllocator:
             order += 1
         insort(self._free[order], page)
         return True
-
-    def withhold(self, size: int) -> None:
-        """Leave no more than `size` bytes to be allocated: the highest pages go, as `mem=` takes them."""
-        self._left = size + RESERVE
-        room = self._left >> PAGE_SHIFT
-        for page, order in sorted((page, order) for order, pages in enumerate(self._free) for page in pages):
-            if room >= 1 << order:
-                room -= 1 << order
-            else:
-                self._free[order].remove(page)
-                self._orders[page] = order
 
     def block_of(self, address: int) -> tuple[int, int] | None:
         """(address, order) of the block in use that holds an address of the direct map, or None."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.api import Kernel
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kernel.limits import KIND
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod.choose import profile_for
-from kmod_emu.labs.limits import LimitExceeded
 from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 BUSYBOX = "/bin/busybox"
 _LOG_LINES = 20
-_LIMIT = f"{LimitExceeded.__module__}.{LimitExceeded.__name__}: "
+_KILLED = f"{Killed.__module__}.{Killed.__name__}: "  # the report says why
+_HINT = re.compile(r" \(--limits \w+=\.\.\. gives more\)")  # LAB.toml says them, nobody else
 _SHELL_SECONDS = 5.0  # of processor time that a script gets at least
 
 
@@ -46,23 +47,21 @@ def run_check(check: Check, lab: Lab, module: Path) -> Verdict:
     if check.pytest:
         return _pytest(check, lab, module)
     kernel = boot(lab, module)
-    problems: list[str] = []
-    try:
-        problems += _insmod(check, lab, kernel, module)
-        problems += _log(check, kernel)
-    except LimitExceeded as error:
-        problems.append(str(error))
-    if not check.reports:
-        problems += [report["text"] for report in kernel.findings.reports if report["text"] not in problems]
+    problems = [*_insmod(check, lab, kernel, module), *_log(check, kernel)]
+    for report in kernel.findings.reports:
+        if report["kind"] == KIND:  # then nothing else is to be expected
+            problems.insert(0, report["text"])
+        elif not check.reports and report["text"] not in problems:
+            problems.append(report["text"])
+    problems = [_HINT.sub("", problem) for problem in problems]
     return Verdict(problems, kernel.dmesg()[-_LOG_LINES:])
 
 
 def boot(lab: Lab, module: Path) -> Kernel:
     """A machine for a module, with the lab's limits."""
     choice = profile_for(str(module))
-    kernel = Kernel(choice.profile if choice else lab.release, sanitize=lab.sanitize)
-    lab.bounds.machine.impose(kernel)
-    return kernel
+    release = choice.profile if choice else lab.release
+    return Kernel(release, sanitize=lab.sanitize, limits=lab.bounds.machine)
 
 
 def _insmod(check: Check, lab: Lab, kernel: Kernel, module: Path) -> Iterator[str]:
@@ -81,7 +80,6 @@ def _insmod(check: Check, lab: Lab, kernel: Kernel, module: Path) -> Iterator[st
     name = loaded.name
     if check.seconds:
         kernel.advance(check.seconds)
-        lab.bounds.machine.check_clock(kernel)
     if check.shell:
         yield from _shell(check, lab, kernel)
     if check.rmmod and kernel[Modules].find(name) is not None:
@@ -158,10 +156,13 @@ class _Outcome:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             text = str(crash.message) if crash else report.longreprtext
-            first = next(iter(text.strip().splitlines()), "it failed").removeprefix(_LIMIT)
+            first = next(iter(text.strip().splitlines()), "it failed")
             sections = {name: body.splitlines() for name, body in report.sections}
-            for problem in (first, *sections.get("reports", ())):
-                if not any(problem in told for told in self.problems):
+            told = sections.get("reports", [])
+            if not (told and _KILLED in first):
+                told = [first, *told]
+            for problem in (_HINT.sub("", line) for line in told):
+                if not any(problem in known for known in self.problems):
                     self.problems.append(problem)
             self.dmesg = sections.get("dmesg", [])
 

@@ -8,8 +8,8 @@ import tomllib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import __version__
+from kmod_emu.kernel.limits import Limits, size
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.labs.limits import Limits, size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +65,8 @@ class Bounds(NamedTuple):
 
     Attributes:
         build: Seconds that building may take.
-        instructions: That the kernel and the module may execute in a test.
-        call: Processor seconds that a call into the kernel may take, should those not end it.
+        instructions: That a module may run without sleeping; it ends alike everywhere.
+        call: Processor seconds that a call into the kernel may take, if instructions do not end it.
         processor: Of all tests of a submission.
         wall: Real seconds of all tests.
         memory: Bytes of guest memory.
@@ -77,7 +77,7 @@ class Bounds(NamedTuple):
     """
 
     build: float = 60
-    instructions: int = 200_000_000
+    instructions: int = 100_000_000
     call: float = 5
     processor: float = 60
     wall: float = 300
@@ -90,7 +90,13 @@ class Bounds(NamedTuple):
     @property
     def machine(self) -> Limits:
         """Those that a machine obeys."""
-        return Limits(self.instructions, self.call, self.memory, self.virtual, self.dmesg)
+        return Limits(
+            time=self.call,
+            instructions=self.instructions,
+            virtual=self.virtual,
+            memory=self.memory,
+            dmesg=self.dmesg,
+        )
 
 
 class Lab(NamedTuple):

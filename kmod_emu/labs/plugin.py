@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from kmod_emu.api import Kernel
-    from kmod_emu.labs.limits import Limits
+    from kmod_emu.kernel.limits import Limits
     from kmod_emu.module.modules import Module
     from kmod_emu.user.process import Process
 
@@ -19,14 +19,12 @@ _MARKERS = (
     "release(name): the kernel release of the machine, such as '5.10'",
     "sanitizers(level): the machine's checks, 'default', 'all' or 'off'",
     "module(file, params=''): load this module before the test begins: a .ko, a .c or a sample's name",
-    "limits(instructions=None, time=None, memory=None, virtual=None, dmesg=None): instructions of a machine, "
-    "processor seconds that a call may take, bytes of free memory ('16M'), seconds that may pass on the "
-    "machine, bytes in its log",
+    "limits(instructions=..., memory=..., time=..., virtual=..., dmesg=..., files=..., tasks=...): "
+    "what modules may use, such as '16M'",
     "reports_expected: warnings, oopses and findings do not fail the test",
 )
 LIMITS = pytest.StashKey["Limits"]()  # of a run: what a grader imposes
 _MACHINE = pytest.StashKey["Kernel"]()
-_EXHAUSTED = pytest.StashKey[bool]()  # of a test: its machine used more than it may, and is of no use
 _BUILT = pytest.StashKey[dict[tuple[Path, str], Path]]()
 _LEVELS = ("default", "all", "off")
 _MOST_LINES = 60
@@ -51,20 +49,17 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     """A machine that has just booted; with the modules of the test's `module` marks."""
     from kmod_emu.api import Kernel
 
-    level = _marked(request, "sanitizers") or request.config.getoption("--kmod-sanitize")
-    if level not in _LEVELS:
-        raise pytest.UsageError(f"sanitizers({level!r}): it has to be one of {', '.join(_LEVELS)}")
-    try:
-        machine = Kernel(
-            _marked(request, "release") or request.config.getoption("--kmod-release"), sanitize=level
-        )
-    except LookupError as error:
-        raise pytest.UsageError(error.args[0]) from None
     limits = request.config.stash.get(LIMITS, None)
     if mark := request.node.get_closest_marker("limits"):
         limits = _limits(mark)
-    if limits is not None:
-        limits.impose(machine)
+    level = _marked(request, "sanitizers") or request.config.getoption("--kmod-sanitize")
+    if level not in _LEVELS:
+        raise pytest.UsageError(f"sanitizers({level!r}): it has to be one of {', '.join(_LEVELS)}")
+    release = _marked(request, "release") or request.config.getoption("--kmod-release")
+    try:
+        machine = Kernel(release, sanitize=level, limits=limits)
+    except LookupError as error:
+        raise pytest.UsageError(error.args[0]) from None
     request.node.stash[_MACHINE] = machine
     for mark in reversed(list(request.node.iter_markers("module"))):
         if not mark.args:
@@ -84,12 +79,10 @@ def insmod(request: pytest.FixtureRequest, kernel: Kernel) -> Callable[..., Modu
 
 
 @pytest.fixture
-def process(request: pytest.FixtureRequest, kernel: Kernel) -> Iterator[Process]:
+def process(kernel: Kernel) -> Iterator[Process]:
     """A process of the machine, of root; it exits at the end."""
-    found = kernel.process(uid=0, comm="test")
-    yield found
-    if not request.node.stash.get(_EXHAUSTED, False):
-        found.exit()
+    with kernel.process(uid=0, comm="test") as found:
+        yield found
 
 
 @pytest.fixture
@@ -111,14 +104,11 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """A failure shows what the machine said."""
     report = yield
     machine = item.stash.get(_MACHINE, None)
     if machine is not None and report.failed:
-        from kmod_emu.labs.limits import LimitExceeded
-
-        item.stash[_EXHAUSTED] = call.excinfo is not None and call.excinfo.errisinstance(LimitExceeded)
         lines = machine.dmesg()
         skipped = [f"... {len(lines) - _MOST_LINES} lines more"] if len(lines) > _MOST_LINES else []
         report.sections.append(("dmesg", _shown(skipped + lines[-_MOST_LINES:])))
@@ -146,16 +136,12 @@ def _marked(request: pytest.FixtureRequest, name: str) -> str | None:
 
 
 def _limits(mark: pytest.Mark) -> Limits:
-    from kmod_emu.labs.limits import Limits, size
+    from kmod_emu.kernel.limits import Limits
 
-    given = dict(mark.kwargs)
-    if mark.args or not given.keys() <= set(Limits._fields):
-        raise pytest.UsageError(
-            f"the mark limits takes {', '.join(f'{name}=...' for name in Limits._fields)}"
-        )
+    given = {name: "none" if value is None else value for name, value in mark.kwargs.items()}
     try:
-        return Limits(
-            **given | {name: size(given[name]) for name in {"instructions", "memory", "dmesg"} & given.keys()}
+        return Limits.parse(
+            ",".join([*map(str, mark.args), *(f"{name}={value}" for name, value in given.items())])
         )
     except ValueError as error:
         raise pytest.UsageError(f"the mark limits: {error}") from None

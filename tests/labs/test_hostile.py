@@ -12,6 +12,7 @@ from tests.module.builder import Builder
 LAB = """
 module = "hello"
 [limits]
+call = 0.5
 instructions = 10_000_000
 memory = "8M"
 dmesg = "8K"
@@ -67,10 +68,10 @@ MODULES = {
     "sleeps": module("sleeps", number(10_000), "msleep"),
 }
 REASONS = {
-    "never_returns": "more than 10000000 instructions were executed, the last at init_module",
-    "prints": "more than 8192 bytes in the kernel log",
-    "eats_memory": "insmod: ENOMEM, success was expected",
-    "sleeps": "more than 600 seconds passed on the machine",
+    "never_returns": "code that never returned ran 10000000 instructions, at",
+    "prints": "prints more than 8192 bytes to the log",
+    "eats_memory": "asks for 1048576 bytes where",
+    "sleeps": "waits longer than the machine's time goes on",
 }
 
 
