@@ -139,7 +139,13 @@ class VmlinuxKernel(Kernel):
             map_sections(self.vmlinux, self.memory)
         self.symbols = SymbolTable(self.profile, self._kallsyms)
         self.traps = Dispatcher(self, load_image().traps)
-        self.frontier: list[Replaced] = [row for name, row in declared().items() if name in self._kallsyms]
+        # Where allocations can be profiled, the function is behind a macro of the old name.
+        self.frontier: list[Replaced] = [
+            row._replace(name=symbol)
+            for name, row in declared().items()
+            for symbol in (name, f"{name}_noprof")
+            if symbol in self._kallsyms
+        ]
         slots = self.traps.bind_all([row.handler for row in self.frontier])
         for row, slot in zip(self.frontier, slots, strict=True):
             entry = self.symbol(row.name)
