@@ -8,8 +8,7 @@ from pathlib import Path
 from kmod_emu import samples
 
 ROOT = Path(__file__).parent.parent
-# `spinwait` waits until it is looked at, and `churn` works; where each instruction is traced, both take seconds
-# and the limit of processor time ends them somewhere.
+# Where all instructions are traced, these two take seconds: the limit of time ends them somewhere.
 NAMES = [name for name in samples.names() if name not in ("churn", "spinwait")]
 ONE = "PYTHONHASHSEED=0 TZ=UTC LC_ALL=C.UTF-8 COLUMNS=80 LINES=24 TERM=xterm"
 OTHER = "PYTHONHASHSEED=77 TZ=Asia/Kolkata LC_ALL=C COLUMNS=33 TERM=dumb NO_COLOR=1 PYTHONOPTIMIZE=1 HOME="
