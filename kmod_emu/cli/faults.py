@@ -12,6 +12,7 @@ from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.limits import LIMITS, limit_time
+from kmod_emu.cli.main import SANITIZE
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.steps import show
 
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @RELEASE
 @LIMITS
+@SANITIZE
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
               metavar="SECONDS", help="End code that never returns.")  # fmt: skip
 @reports_errors
 def faults(
-    module: str, params: tuple[str, ...], as_json: bool, release: str | None, time_limit: float
+    module: str,
+    params: tuple[str, ...],
+    as_json: bool,
+    release: str | None,
+    sanitize: str,
+    time_limit: float,
 ) -> None:
     """Run MODULE's init once for each call in it that may fail, with that call failing.
 
@@ -38,7 +45,7 @@ def faults(
     """
     from kmod_emu.sanitize.faults import explore
 
-    kernel, path, _ = fresh_machine(module, release)
+    kernel, path, _ = fresh_machine(module, release, sanitize=sanitize)
     limit_time(kernel, time_limit)
     try:
         image = Path(path).read_bytes()

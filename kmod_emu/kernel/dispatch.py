@@ -210,7 +210,7 @@ class Dispatcher:
         return CONFUSING if registered().get(handler.name) is handler else ()
 
     def _compile_registers(self, handler: Handler) -> Callable[[], None]:
-        kernel, function, registers = self._kernel, handler.function, Registers(self._page)
+        kernel, function, registers = self._kernel, self.around(handler), Registers(self._page)
         confusing = self._confusing(handler)
 
         def trap() -> None:

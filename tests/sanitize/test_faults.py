@@ -31,7 +31,7 @@ def test_the_right_path_draws_no_report():
     assert [case.reports for case in cases("initleak", "fixed=1")] == [[]] * 4
 
 
-@pytest.mark.parametrize("name", ["echo", "mailbox", "procfs", "kobject", "hello"])
+@pytest.mark.parametrize("name", ["echo", "mailbox", "procfs", "kobject", "hello", "idr", "ownbus"])
 def test_correct_samples_undo_what_they_did(name):
     for case in cases(name):
         assert case.reports == [], case
@@ -68,3 +68,16 @@ def test_run_lets_one_call_fail():
     result = CliRunner().invoke(main, ["run", "initleak", "--fail-nth", "2", "--json"])
     answer = json.loads(result.output)
     assert (answer["errno"], answer["init_rc"], answer["reports"]) == ("EBUSY", -16, [])
+
+
+def test_what_is_given_back_by_no_name_fails_too():
+    calls = {case.call: case.returned for case in cases("inputdev")}
+    assert calls["input_allocate_device"] == "NULL"
+    assert calls["input_register_device"] == "-ENOMEM"
+    made = {case.call for case in cases("sysfsleft", "fixed=1")}
+    assert made == {"", "sysfs_create_file_ns", "sysfs_create_group"}
+
+
+def test_all_may_be_checked_meanwhile():
+    result = CliRunner().invoke(main, ["faults", "--sanitize", "all", "hello"])
+    assert (result.exit_code, result.output.splitlines()[-1][:5]) == (0, "0 cal")
