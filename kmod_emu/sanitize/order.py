@@ -63,7 +63,7 @@ def _rules() -> dict[str, Rule]:
     cdev = Rule(0, "cdev", "cdev_init() or cdev_alloc()", _no_kobject)
     timer = Rule(0, "timer", "timer_setup()", _zeros("timer_list"))
     hrtimer = Rule(0, "hrtimer", "hrtimer_init()", _zeros("hrtimer"))
-    work = Rule(0, "work_struct", "INIT_WORK()", _zeros("work_struct"))
+    work = Rule(2, "work_struct", "INIT_WORK()", _zeros("work_struct"))
     class_ = Rule(0, "class", "class_create(), and see whether it succeeds,", _no_class)
     return {
         "cdev_add": cdev,
@@ -71,11 +71,7 @@ def _rules() -> dict[str, Rule]:
         "cdev_del": cdev,
         **dict.fromkeys(("del_timer", "del_timer_sync", "timer_delete", "timer_delete_sync"), timer),
         **dict.fromkeys(("hrtimer_start_range_ns", "hrtimer_cancel", "hrtimer_try_to_cancel"), hrtimer),
-        **dict.fromkeys(
-            ("queue_work_on", "queue_delayed_work_on", "mod_delayed_work_on"), work._replace(argument=2)
-        ),
-        **dict.fromkeys(("cancel_work_sync", "cancel_delayed_work_sync", "cancel_delayed_work"), work),
-        **dict.fromkeys(("flush_work", "flush_delayed_work"), work),
+        **dict.fromkeys(("queue_work_on", "queue_delayed_work_on", "mod_delayed_work_on"), work),
         **dict.fromkeys(("device_create", "device_create_with_groups"), class_),
         "device_add": Rule(0, "device", "device_initialize()", _no_kobject),
         "kobject_add": Rule(0, "kobject", "kobject_init()", _no_kobject),

@@ -87,8 +87,8 @@ def test_walk_accepts_exactly_the_limit(memory, head, entries):
 def test_a_ring_that_misses_its_head_is_corruption(memory, head, entries):
     lists.add(memory, entries[0], head)
     memory.write_u64(entries[0], entries[0])
-    with pytest.raises(lists.ListCorruption, match="does not end"):
-        list(lists.walk(memory, head, limit=10))
+    with pytest.raises(lists.ListCorruption, match="goes round in a circle"):
+        list(lists.walk(memory, head))
 
 
 def test_a_deleted_entry_in_the_ring_is_corruption(memory, head, entries):
@@ -120,5 +120,5 @@ def test_hlist(memory, base, entries):
 def test_a_circular_hlist_is_corruption(memory, base, entries):
     lists.hlist_add_head(memory, entries[0], base)
     memory.write_u64(entries[0], entries[0])
-    with pytest.raises(lists.ListCorruption, match="does not end after 5 nodes"):
-        list(lists.hlist_walk(memory, base, limit=5))
+    with pytest.raises(lists.ListCorruption, match="goes round in a circle"):
+        list(lists.hlist_walk(memory, base))

@@ -105,6 +105,7 @@ def test_sleeping_with_interrupts_off_is_told(kernel, guest):
 
 
 def test_mutex_in_an_rcu_section_is_told(kernel, guest, mutex):
+    guest.export("__mutex_init", mutex, 0, 0)
     code = "push rbx; call {__rcu_read_lock}; mov rdi, {lock}; call {mutex_lock}; "
     guest.call(
         code + "mov rdi, {lock}; call {mutex_unlock}; call {__rcu_read_unlock}; pop rbx; ret", lock=mutex
