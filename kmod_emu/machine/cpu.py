@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kmod_emu.machine.memory import Memory
 
 _NO_LIMIT = 1 << 62
+_MOST_DROPPED = 4096  # pages of code; a few kilobytes of translated code each at most
 _ACCESS = {
     uc_const.UC_MEM_READ: Access.READ,
     uc_const.UC_MEM_WRITE: Access.WRITE,
@@ -105,6 +106,7 @@ class Cpu(Registers):
         self._entered_kernel = False
         self._error: BaseException | None = None
         self._running = self._counting = False
+        self._dropped = 0  # pages whose translated code was dropped: it still takes memory
         self._about_to_run: int | None = None  # the instruction that a `follow` was told last, in this run
         self._announced: int | None = None  # one that it was told and that did not run
         self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
@@ -142,7 +144,9 @@ class Cpu(Registers):
             self._attach_new_arenas()
         if (count > 0) is not self._counting:  # translated code counts, or does not (unicorn issue 2200)
             self._counting = count > 0
-            self._uc.ctl_flush_tb()
+            self._forget_code()
+        elif self._dropped > _MOST_DROPPED:
+            self._forget_code()
         stop = self._run(rip, count, patience)
         if self._broken_off:
             stop = self._complete(stop)
@@ -374,8 +378,14 @@ class Cpu(Registers):
         self._uc.ctl(uc_const.UC_CTL_TLB_FLUSH, uc_const.UC_CTL_IO_WRITE)
 
     def _drop_code(self, address: int, size: int) -> None:
-        """Forget translated code of a range of executable addresses."""
+        """Forget translated code of a range of addresses; `_forget_code` then frees what it took."""
         self._uc.ctl_remove_cache(address, address + size)
+        self._dropped += 1
+
+    def _forget_code(self) -> None:
+        """Forget all translated code; not while any of it runs."""
+        self._uc.ctl_flush_tb()
+        self._dropped = 0
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
 

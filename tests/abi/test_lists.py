@@ -122,3 +122,11 @@ def test_a_circular_hlist_is_corruption(memory, base, entries):
     memory.write_u64(entries[0], entries[0])
     with pytest.raises(lists.ListCorruption, match="goes round in a circle"):
         list(lists.hlist_walk(memory, base))
+
+
+def test_an_hlist_is_walked_as_far_as_the_limit(memory, base, entries):
+    for entry in entries:
+        lists.hlist_add_head(memory, entry, base)
+    assert list(lists.hlist_walk(memory, base, limit=3)) == entries[::-1]
+    with pytest.raises(lists.ListCorruption, match="does not end after 2 nodes"):
+        list(lists.hlist_walk(memory, base, limit=2))

@@ -157,3 +157,16 @@ def test_what_is_written_reads_back_modulo_the_size(scratch_memory, base, value,
     bits = 8 * LAYOUT.members[name].size
     assert getattr(view, name) == value % (1 << bits)
     assert (view.signed(name) - value) % (1 << bits) == 0
+
+
+def test_a_notebook_shows_numbers_bits_and_places(memory, base):
+    layout = StructLayout(
+        "s", 24, {"whole": Member(0, 8), "bits": Member(8, 4, 3, 5), "block": Member(12, 12)}, ""
+    )
+    view = StructView(memory, layout, base)
+    view.whole = 0x1234
+    view.set_field("bits", 17)
+    text = view._repr_html_()
+    assert all(part in text for part in ("0x1234", "5 bits", "17", "block", f"struct s at {base:#x}"))
+    with pytest.raises(TypeError, match="no bit-field"):
+        view.field("whole")
