@@ -15,7 +15,7 @@ def layouts():
     return DwarfLayouts(ELFFile(io.BytesIO(samples.path("echo").read_bytes())))
 
 
-@pytest.mark.parametrize("name", ["module", "task_struct", "file_operations", "inode", "cdev", "mutex"])
+@pytest.mark.parametrize("name", ["module", "task_struct", "file_operations", "inode", "dentry", "mutex"])
 def test_a_module_describes_what_the_kernel_has(layouts, name):
     """BTF of the kernel is the judge: both come of the same headers."""
     known = profile.load("6.1").struct(name)
