@@ -2,7 +2,7 @@
 
 import pytest
 
-from kmod_emu import Kernel, KernelError, samples
+from kmod_emu import Kernel, KernelError, Killed, samples
 from tests.sanitize.test_leaks import FAULTY
 
 # The beginnings of sentences, which name the place; "SRC" stands for the sample's source file.
@@ -30,6 +30,10 @@ EXPECTED = {
     "edges": [
         "1 byte behind the end of a heap object of 64 bytes was overwritten, at offset 64; SRC:20",
         "1 byte in front of a heap object of 64 bytes was overwritten, at offset -1; SRC:20",
+    ],
+    "deepstack": [
+        "the kernel stack of 16 KiB is used up at sum+0x",
+        "kernel panic: Fatal exception in interrupt",
     ],
     "sysfsleft": [
         "sysfsleft leaves a file in /sys behind, from SRC:37: exit must call sysfs_remove_file()",
@@ -62,6 +66,25 @@ def test_the_bug_is_told(name):
 @pytest.mark.parametrize("name", sorted(FAULTY))
 def test_the_correct_twin_draws_no_report(name):
     assert texts(name, "fixed=1") == []
+
+
+@pytest.mark.parametrize("params", ["", "fixed=1"])
+def test_a_user_pointer_that_is_followed_is_told(params):
+    kernel = Kernel()
+    kernel.insmod(samples.path("userptr"), params)
+    with kernel.process() as process:
+        fd = process.open("/proc/userptr", 1)
+        if params:
+            assert process.write(fd, b"hello") == 5
+            assert kernel.findings.reports == []
+        else:
+            with pytest.raises(Killed):
+                process.write(fd, b"hello")
+            (report,) = kernel.findings.reports
+            place = "samples/bugs/userptr/userptr.c:17"
+            sentence = f"the code dereferences a user pointer at {place}; use copy_from_user()"
+            assert report["text"].startswith(sentence)
+            assert report["stacks"]["access"][0].endswith(f"({place})")
 
 
 @pytest.mark.parametrize("level", ["default", "all"])
