@@ -34,6 +34,7 @@ _LOOKUP_SIZE = 40  # struct gpiod_lookup: key, chip_hwnum, con_id, idx, flags
 
 def _array(kernel: KernelCore, array: int, num: int) -> list[StructView]:
     size = kernel.profile.struct("gpio").size
+    kernel.memory.read_u8(array + max(num - 1, 0) * size)  # a number that is a lie ends where memory does
     return [kernel.view("gpio", array + index * size) for index in range(num)]
 
 

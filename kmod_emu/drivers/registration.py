@@ -177,6 +177,9 @@ def _declare_one(family: Family) -> Iterator[Callable[..., Any]]:
 def _declare_many(family: Family) -> Iterator[Callable[..., Any]]:
     def addresses(kernel: KernelCore, first: int, count: int) -> range:
         step = kernel.profile.struct(family.stride).size
+        kernel.memory.read_u8(
+            first + max(count - 1, 0) * step
+        )  # a count that is a lie ends where memory does
         return range(first, first + count * step, step)
 
     @export(family.many[0], Fidelity.REGISTRATION)

@@ -26,6 +26,7 @@ def nf_register_net_hooks(kernel: KernelCore, net: int, reg: int, n: int) -> int
     """An array of hooks."""
     step = kernel.profile.struct("nf_hook_ops").size
     for address in range(reg, reg + n * step, step):
+        kernel.memory.read_u64(address)  # a count that is a lie ends where memory does
         kernel[Registrations].add(_HOOK, address)
     return 0
 
@@ -35,6 +36,7 @@ def nf_unregister_net_hooks(kernel: KernelCore, net: int, reg: int, n: int) -> N
     """They go."""
     step = kernel.profile.struct("nf_hook_ops").size
     for address in range(reg, reg + n * step, step):
+        kernel.memory.read_u64(address)
         kernel[Registrations].remove(_HOOK, address)
 
 
