@@ -33,9 +33,7 @@ _LOOKUP_SIZE = 40  # struct gpiod_lookup: key, chip_hwnum, con_id, idx, flags
 
 
 def _array(kernel: KernelCore, array: int, num: int) -> list[StructView]:
-    size = kernel.profile.struct("gpio").size
-    kernel.memory.read_u8(array + max(num - 1, 0) * size)  # a number that is a lie ends where memory does
-    return [kernel.view("gpio", array + index * size) for index in range(num)]
+    return [kernel.view("gpio", address) for address in kernel.array("gpio", array, num)]
 
 
 @export("int gpio_request_array(const struct gpio *array, size_t num)")

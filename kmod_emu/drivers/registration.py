@@ -32,9 +32,9 @@ class Family(NamedTuple):
         taken: What a second one is answered; 0: nobody looks.
         absent: What taking back something else is answered.
         own: What the kernel has itself: names or numbers that are taken.
-        at: Which argument points to it, of both functions.
+        at: Which argument points to it, or to the first of many, of all functions.
         check: Looks at it before anything else.
-        many: Likewise both for an array and its length; the structures lie behind each other.
+        many: Likewise both for an array and then its length; the structures lie behind each other.
         stride: Name of that structure.
         says: Lines of the log at coming and going, with the level as `<6>`; {} is what tells it apart.
         called: Names for these lines, where it is a number.
@@ -175,18 +175,14 @@ def _declare_one(family: Family) -> Iterator[Callable[..., Any]]:
 
 
 def _declare_many(family: Family) -> Iterator[Callable[..., Any]]:
-    def addresses(kernel: KernelCore, first: int, count: int) -> range:
-        step = kernel.profile.struct(family.stride).size
-        kernel.memory.read_u8(
-            first + max(count - 1, 0) * step
-        )  # a count that is a lie ends where memory does
-        return range(first, first + count * step, step)
+    def addresses(kernel: KernelCore, arguments: tuple[int, ...]) -> range:
+        return kernel.array(family.stride, arguments[family.at], arguments[family.at + 1])
 
     @export(family.many[0], Fidelity.REGISTRATION)
-    def register_many(kernel: KernelCore, first: int, count: int) -> int:
+    def register_many(kernel: KernelCore, *arguments: int) -> int:
         """An array of them: all, or none."""
         done: list[int] = []
-        for address in addresses(kernel, first, count):
+        for address in addresses(kernel, arguments):
             if error := kernel[Registrations].add(family, address):
                 for before in reversed(done):
                     kernel[Registrations].remove(family, before)
@@ -195,9 +191,9 @@ def _declare_many(family: Family) -> Iterator[Callable[..., Any]]:
         return 0
 
     @export(family.many[1], Fidelity.REGISTRATION)
-    def unregister_many(kernel: KernelCore, first: int, count: int) -> None:
+    def unregister_many(kernel: KernelCore, *arguments: int) -> None:
         """All of an array, the last first."""
-        for address in reversed(addresses(kernel, first, count)):
+        for address in reversed(addresses(kernel, arguments)):
             kernel[Registrations].remove(family, address)
 
     yield from (register_many, unregister_many)

@@ -284,6 +284,17 @@ class KernelCore:
         """A typed view on a guest structure."""
         return StructView(self.memory, self.profile.struct(struct), address)
 
+    def array(self, struct: str, first: int, count: int) -> range:
+        """Addresses of structures behind each other, the last of which is there.
+
+        Raises:
+            PageFault: It is not: the count is a lie, which must not cost the host anything.
+        """
+        size = self.profile.struct(struct).size
+        if count > 0:
+            self.memory.read_u8(first + (count - 1) * size)
+        return range(first, first + count * size, size)
+
     def direct_address(self, paddr: int) -> int:
         """Direct-map address of a physical address (`__va`)."""
         return layout.PAGE_OFFSET + paddr

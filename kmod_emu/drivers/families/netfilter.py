@@ -11,33 +11,17 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-_HOOK = Family(
-    "netfilter hook", "int nf_register_net_hook(struct net *net, const struct nf_hook_ops *reg)",
-    "void nf_unregister_net_hook(struct net *net, const struct nf_hook_ops *reg)", taken=0, at=1,
-)  # fmt: skip
 _LOGGER = "logger of packets"
-declare(__name__, _HOOK)
-
+_ONE = "(struct net *net, const struct nf_hook_ops *reg)"
 _MANY = "(struct net *net, const struct nf_hook_ops *reg, unsigned int n)"
-
-
-@export(f"int nf_register_net_hooks{_MANY}", Fidelity.REGISTRATION)
-def nf_register_net_hooks(kernel: KernelCore, net: int, reg: int, n: int) -> int:
-    """An array of hooks."""
-    step = kernel.profile.struct("nf_hook_ops").size
-    for address in range(reg, reg + n * step, step):
-        kernel.memory.read_u64(address)  # a count that is a lie ends where memory does
-        kernel[Registrations].add(_HOOK, address)
-    return 0
-
-
-@export(f"void nf_unregister_net_hooks{_MANY}", Fidelity.REGISTRATION)
-def nf_unregister_net_hooks(kernel: KernelCore, net: int, reg: int, n: int) -> None:
-    """They go."""
-    step = kernel.profile.struct("nf_hook_ops").size
-    for address in range(reg, reg + n * step, step):
-        kernel.memory.read_u64(address)
-        kernel[Registrations].remove(_HOOK, address)
+declare(
+    __name__,
+    Family(
+        "netfilter hook", f"int nf_register_net_hook{_ONE}", f"void nf_unregister_net_hook{_ONE}",
+        taken=0, at=1, stride="nf_hook_ops",
+        many=(f"int nf_register_net_hooks{_MANY}", f"void nf_unregister_net_hooks{_MANY}"),
+    ),
+)  # fmt: skip
 
 
 @export("int nf_log_register(u_int8_t pf, struct nf_logger *logger)", Fidelity.REGISTRATION)
