@@ -12,11 +12,11 @@ when a row is asked for: a release has some 10,000 and a module imports some 30.
 from __future__ import annotations
 
 import json
-import os
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu import home
 from kmod_emu.abi.export_table import Export, ExportTable, encode_exports
 from kmod_emu.abi.layout import Member, StructLayout
 from kmod_emu.abi.profile_file import Columns, encode
@@ -265,8 +265,7 @@ class Profile:
 
 def user_directory() -> Path:
     """Where profiles that the user built are kept."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(base) / "kmod-emu" / "profiles"
+    return home.directory("DATA") / "profiles"
 
 
 def _paths() -> dict[str, Path]:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from kmod_emu import atomic
+from kmod_emu import atomic, home
 from kmod_emu.cli.base import STUB, boot_base
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import CLASSIC_SUFFIX
@@ -33,8 +33,7 @@ def state_path(given: str | None) -> Path:
     """Where the machine lives: as given, else in the user's state directory."""
     if given:
         return Path(given)
-    base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    return Path(base) / "kmod-emu" / "machine.kmod"
+    return home.directory("STATE") / "machine.kmod"
 
 
 def classic_path(given: str | None) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu import home
 from kmod_emu.kernel.state import fingerprint
 from kmod_emu.machine.memory import PAGE_SIZE
 
@@ -32,8 +33,7 @@ _CODE = ("*.py", "frontier/*.py")
 
 def directory() -> Path:
     """Where entries are."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(base) / "kmod-emu" / "kernels"
+    return home.directory("CACHE") / "kernels"
 
 
 def key(image: bytes) -> str:

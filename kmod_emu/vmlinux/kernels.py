@@ -6,7 +6,6 @@ kin, or a link to a directory that has them.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmod_emu import home
 from kmod_emu.vmlinux import deb, facts, kallsyms
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -46,8 +46,7 @@ class Installed(NamedTuple):
 
 def directory() -> Path:
     """Where kernels are kept that the user added."""
-    base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(base) / "kmod-emu" / "kernels"
+    return home.directory("DATA") / "kernels"
 
 
 def available() -> list[Installed]:
