@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.html import visible
+from kmod_emu.observe.templates import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,22 +22,20 @@ def page(title: str, rows: Iterable[dict[str, Any]], summary: Sequence[str], ver
         summary: Its lines.
         verdicts: By module, how it agrees with a recording.
     """
-    import jinja2
-
-    folder = resources.files("kmod_emu") / "sweep"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-    )
     shown = []
     for row in rows:
         verdict = verdicts.get(row["module"], "")
         shown.append((_cells(row, verdict), _CLASSES.get(verdict, "")))
-    return environment.get_template("page.html.j2").render(
-        title=title, summary="\n".join(summary), head=_HEAD, rows=shown, verdict_at=_HEAD.index("recording")
+    return (
+        environment("sweep")
+        .get_template("page.html.j2")
+        .render(
+            title=title,
+            summary="\n".join(summary),
+            head=_HEAD,
+            rows=shown,
+            verdict_at=_HEAD.index("recording"),
+        )
     )
 
 

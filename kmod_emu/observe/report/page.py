@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import Any
 
-from kmod_emu.html import visible
+from kmod_emu.observe.templates import environment
 
 _PARTS = ("steps", "map", "symbols", "relocations", "list", "calls", "log", "devices", "memory")
 _MIB = 1 << 20
@@ -20,25 +19,11 @@ def page(model: dict[str, Any], live: dict[str, Any] | None = None) -> str:
         model: What `collect` made.
         live: `role` and number of `steps`, for the page that is served: it has a panel for each step.
     """
-    import jinja2
-
-    folder = resources.files("kmod_emu") / "observe/report"
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: (folder / name).read_text(encoding="utf-8")),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_harmless,
-    )
-    environment.globals["ending"] = _ending
-    return environment.get_template("page.html.j2").render(
+    templates = environment("observe/report")
+    templates.globals["ending"] = _ending
+    return templates.get_template("page.html.j2").render(
         m=model, parts=_PARTS, bars=_bars(model), pages=_pages(model["regions"]), live=live
     )
-
-
-def _harmless(value: object) -> object:
-    """Text that any page may hold; Markup has been made from it."""
-    return visible(value) if type(value) is str else value
 
 
 def _ending(node: dict[str, Any]) -> str:
