@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.errors import KernelError
@@ -42,7 +43,7 @@ class Message(NamedTuple):
     flags: int = 0
 
 
-class Socket:
+class Socket(ABC):
     """An open socket; a family derives from it and overrides what it can do.
 
     Attributes:
@@ -91,10 +92,11 @@ class Socket:
         """getsockopt(2) of other levels than SOL_SOCKET."""
         raise KernelError(errno.ENOPROTOOPT)
 
+    @abstractmethod
     def poll(self) -> int:
         """What it is ready for, EPOLL*."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def release(self) -> None:
         """The last descriptor is closed."""
 
