@@ -11,7 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time
+from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
 from kmod_emu.cli.main import SANITIZE
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.steps import show
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 @RELEASE
 @LIMITS
 @SANITIZE
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=5.0, show_default=True,
-              metavar="SECONDS", help="End code that never returns.")  # fmt: skip
+@time_limit(5.0)
 @reports_errors
 def faults(
     module: str,

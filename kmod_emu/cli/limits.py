@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from kmod_emu.kernel.limits import Limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.kernel.kernel import KernelCore
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -27,6 +31,18 @@ LIMITS = click.option(
     callback=_keep,
     help=f"What the module may use: {', '.join(Limits._fields)}. See docs/security.md.",
 )
+
+
+def time_limit(seconds: float) -> Callable[[F], F]:
+    """The option --time-limit with a default; `limit_time` does what it says."""
+    return click.option(
+        "--time-limit",
+        type=click.FloatRange(min=0, min_open=True),
+        default=seconds,
+        show_default=True,
+        metavar="SECONDS",
+        help="End code that never returns.",
+    )
 
 
 def given_limits() -> Limits | None:

@@ -11,7 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time
+from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
 from kmod_emu.cli.main import UID
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ _OPTIONS = (
     click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod."),
     RELEASE,
     LIMITS,
-    click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
-                 metavar="SECONDS", help="End code that never returns."),
+    time_limit(20.0),
 )  # fmt: skip
 
 

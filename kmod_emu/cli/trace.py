@@ -11,7 +11,7 @@ import click
 from kmod_emu.cli.command import complete_sample, reports_errors
 from kmod_emu.cli.fresh import PERMISSIVE, RELEASE, fresh_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time
+from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
 from kmod_emu.cli.main import SANITIZE, UID, colour
 from kmod_emu.errors import KernelError
 from kmod_emu.observe.run import Run
@@ -61,8 +61,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @SANITIZE
 @RELEASE
 @LIMITS
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), default=20.0, show_default=True,
-              metavar="SECONDS", help="End code that never returns.")  # fmt: skip
+@time_limit(20.0)
 @reports_errors
 def trace(
     module: str,

@@ -1,30 +1,18 @@
 """Grading on a Dask cluster of this computer, of two workers, one of which dies."""
 
 import os
-import shutil
 import signal
 
 import pytest
 from click.testing import CliRunner
 
-from kmod_emu import samples
 from kmod_emu.cli.main import main
 
 distributed = pytest.importorskip("dask.distributed", reason="Dask is not installed")
 
-LAB = 'module = "hello"\n[[test]]\nname = "greets"\ndmesg = ["Hello world!"]\n'
 COUNT = 4
 
 pytestmark = pytest.mark.filterwarnings("default")  # Dask's own are not ours
-
-
-@pytest.fixture
-def course(tmp_path):
-    (tmp_path / "LAB.toml").write_text(LAB)
-    (tmp_path / "in").mkdir()
-    for number in range(COUNT):
-        shutil.copy(samples.path("hello"), tmp_path / f"in/{number}.ko")
-    return tmp_path
 
 
 def grade(course, address):

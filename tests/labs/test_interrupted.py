@@ -2,26 +2,11 @@
 
 import os
 import pty
-import shutil
 import subprocess
 import sys
 import time
 
-import pytest
-
-from kmod_emu import samples
-
-LAB = 'module = "hello"\n[[test]]\nname = "greets"\ndmesg = ["Hello world!"]\n'
 COUNT = 5
-
-
-@pytest.fixture
-def course(tmp_path):
-    (tmp_path / "LAB.toml").write_text(LAB)
-    (tmp_path / "in").mkdir()
-    for number in range(COUNT):
-        shutil.copy(samples.path("hello"), tmp_path / f"in/{number}.ko")
-    return tmp_path
 
 
 def start(course, **where):
