@@ -7,7 +7,9 @@ processor time, so that a busy computer changes nothing; one counts real time, f
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -125,8 +127,17 @@ def _work(connection: Connection, setup: Setup) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
     for timer in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(timer, signal.SIG_DFL)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     with suppress(EOFError, OSError):  # the parent is gone
         _serve(connection, setup)
+
+
+def _end_with_the_parent() -> None:
+    """A parent that was killed could not end its workers, and one that is busy does not look."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _serve(connection: Connection, setup: Setup) -> None:

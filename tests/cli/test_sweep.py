@@ -201,6 +201,29 @@ def test_ctrl_c_leaves_a_file_that_can_be_gone_on_with(spinning):
     assert list(rows(out)) == ["hello"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_a_sweep_that_is_killed_takes_its_workers_along_and_loses_nothing(cli, spinning, tmp_path):
+    process, out = spinning
+    (worker,) = workers(process.pid)
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+    cli("sweep", "--modules", tmp_path / "tree", "--json", out, "--time-limit", 1, "params", "hello")
+    lines = [json.loads(line)["module"] for line in out.read_text().splitlines()]
+    assert lines == ["hello", "params"]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_only_one_sweep_writes_to_a_file(cli, spinning, tmp_path):
     result = cli("sweep", "--modules", tmp_path / "tree", "--json", spinning[1])
     assert result.exit_code == 1
