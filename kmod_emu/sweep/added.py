@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.families.block import majors
-from kmod_emu.drivers.registration import Registrations
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.vfs import Vfs
+from kmod_emu.module.modules import Modules
 from kmod_emu.uapi.stat import S_IFBLK, S_IFCHR, S_IFDIR, major, minor
 
 if TYPE_CHECKING:
@@ -21,47 +21,57 @@ if TYPE_CHECKING:
     from kmod_emu.api import Kernel
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.fs.tree import Node
-    from kmod_emu.kernel.tasks import Task
 
 Shown = dict[str, set[str]]
+_READABLE = 0o444
 
 
-def shown(kernel: Kernel) -> Shown | None:
-    """Everything of these kinds that is there now; None for a base kernel that keeps them itself."""
-    if not kernel.has(Registrations):
-        return None
-    proc, sys = kernel[Procfs].root, kernel[Sysfs].node
-    return {
-        "proc_devices": {*_majors(kernel)},
-        "dev": {*_device_files(kernel[Vfs].dev.root, "/dev/")},
-        "sys_class": {*_two_levels(sys, "class")},
-        "sys_bus": {*_names(sys, "bus")},
-        "bus_drivers": {*_of_buses(sys, "drivers")},
-        "bus_devices": {*_of_buses(sys, "devices")},
-        "filesystems": {*_file_systems(_text(kernel, "filesystems"))},
-        "crypto": {*_algorithms(_text(kernel, "crypto"))},
-        "sysctl": {*_paths(proc, "/proc", "sys/*", "sys/net/*")},
-        "proc": {*_paths(proc, "/proc", "", "driver", "net")},
-        "sysfs": {*_paths(sys, "/sys", "firmware", "fs", "kernel")},
-        "debugfs": {*_names(sys, "kernel/debug")},
-        "trace_events": {*_names(sys, "kernel/tracing/events")},
-        "ioports": {line.strip() for line in _text(kernel, "ioports").splitlines()},
-        "kthreads": {task.comm for task in _threads(kernel)},
-    }
+class StubShows:
+    """Looks at a machine with the stub base kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def parameters(self, module: str) -> list[str]:
+        """Names of a module's parameters that can be read."""
+        found = self._kernel[Modules].find(module)
+        parameters = found.parameters if found is not None else ()
+        return [each.name for each in parameters if each.permissions & _READABLE]
+
+    def __call__(self) -> Shown:
+        """Everything that is there now."""
+        kernel = self._kernel
+        proc, sys = kernel[Procfs].root, kernel[Sysfs].node
+        return {
+            "proc_devices": {*_majors(kernel)},
+            "dev": {*_device_files(kernel[Vfs].dev.root, "/dev/")},
+            "sys_class": {*_two_levels(sys, "class")},
+            "sys_bus": {*_names(sys, "bus")},
+            "bus_drivers": {*_of_buses(sys, "drivers")},
+            "bus_devices": {*_of_buses(sys, "devices")},
+            "filesystems": {*file_systems(_text(kernel, "filesystems"))},
+            "crypto": {*algorithms(_text(kernel, "crypto"))},
+            "sysctl": {*_paths(proc, "/proc", "sys/*", "sys/net/*")},
+            "proc": {*_paths(proc, "/proc", "", "driver", "net")},
+            "sysfs": {*_paths(sys, "/sys", "firmware", "fs", "kernel")},
+            "debugfs": {*_names(sys, "kernel/debug")},
+            "trace_events": {*_names(sys, "kernel/tracing/events")},
+            "ioports": {line.strip() for line in _text(kernel, "ioports").splitlines()},
+            "kthreads": {*threads(kernel)},
+        }
 
 
-def difference(after: Shown | None, before: Shown | None) -> dict[str, list[str]] | None:
-    """By kind, what is in the first only; None where nobody knows."""
-    if after is None or before is None:
-        return None
+def difference(after: Shown, before: Shown) -> dict[str, list[str]]:
+    """By kind, what is in the first only."""
     found = {kind: sorted(things - before[kind]) for kind, things in after.items()}
     return {kind: things for kind, things in found.items() if things}
 
 
-def _threads(kernel: Kernel) -> Iterator[Task]:
+def threads(kernel: Kernel) -> Iterator[str]:
+    """Names of kernel threads but those that serve workqueues."""
     for task in kernel.tasks.by_pid.values():
         if task.mm is None and not task.dead and not task.comm.startswith("kworker/"):
-            yield task
+            yield task.comm
 
 
 def _majors(kernel: Kernel) -> Iterator[str]:
@@ -122,13 +132,15 @@ def _paths(top: Node, root: str, *directories: str) -> Iterator[str]:
             yield from (f"{prefix}/{name}" for name in _children(top, place) if not name.isdecimal())
 
 
-def _file_systems(text: str) -> Iterator[str]:
+def file_systems(text: str) -> Iterator[str]:
+    """What /proc/filesystems lists."""
     for line in text.splitlines():
         nodev, _, name = line.partition("\t")
         yield f"{name} (nodev)" if nodev else name
 
 
-def _algorithms(text: str) -> Iterator[str]:
+def algorithms(text: str) -> Iterator[str]:
+    """What /proc/crypto lists: name and driver of each."""
     for paragraph in text.split("\n\n"):
         facts = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
         lines = {name.strip(): value for name, value in facts.items()}

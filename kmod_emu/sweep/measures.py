@@ -59,11 +59,10 @@ def aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
         yield Aspect(REFUSED_THERE, "", row["rc"], expected)
     printed, log = comparable(there.get("dmesg", [])), comparable(row.get("init_dmesg", []))
     yield Aspect(PRINTS if printed else SILENT, "dmesg", log, printed)
-    looked = row.get("added") is not None  # at what base kernels of others keep themselves
-    if "proc_modules" in there and looked:
+    if "proc_modules" in there:
         yield Aspect(LISTED, "/proc/modules", row.get("proc_modules"), there["proc_modules"])
     yield from _added(row, there)
-    if looked and (values := _values(there)):
+    if values := _values(there):
         read = {name: value[:_CUT] for name, value in (row.get("parameters") or {}).items()}
         yield Aspect(PARAMETERS, "parameters", read, values)
     if "unload" in there:

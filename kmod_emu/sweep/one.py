@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kmod_emu.api import Kernel
+from kmod_emu.drivers.registration import Registrations
 from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run, unread
-from kmod_emu.sweep.added import difference, shown
+from kmod_emu.sweep.added import StubShows, difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from kmod_emu.sweep.added import Shown
     from kmod_emu.sweep.tree import Target
 
-_READABLE = 0o444
 LOADED, REFUSED, UNREADABLE = "loaded", "refused", "unreadable"
 OOPS, SLEEPS, TIME_LIMIT = "oops", "sleeps for ever", "time limit"
 UNIMPLEMENTED, INTERNAL, DIED = "unimplemented", "internal error", "died"
@@ -78,6 +78,16 @@ class Setup(NamedTuple):
         return kernel
 
 
+class Looks(Protocol):
+    """Looks at one machine."""
+
+    def __call__(self) -> Shown:
+        """Everything that is there now."""
+
+    def parameters(self, module: str) -> list[str]:
+        """Names of a module's parameters that can be read."""
+
+
 class _LinkTime:
     """A listener that notes when a module's init begins."""
 
@@ -90,13 +100,23 @@ class _LinkTime:
             self.seconds = time.perf_counter() - self._start
 
 
+def _looks(kernel: Kernel) -> Looks:
+    """What tells what the machine shows."""
+    if kernel.has(Registrations):
+        return StubShows(kernel)
+    from kmod_emu.sweep.added_real import Shows
+
+    return Shows(kernel)  # type: ignore[arg-type]  # it has no stub base kernel
+
+
 class Machine:
     """A booted machine on which one module after another is tried."""
 
     def __init__(self, setup: Setup) -> None:
         self.kernel, self._base = setup.boot(), setup.base
         self._booted = self.kernel.snapshot()
-        self._shown = shown(self.kernel)
+        self._shows = _looks(self.kernel)
+        self._shown = self._shows()
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""
@@ -114,7 +134,7 @@ class Machine:
             row |= {"reports": list(kernel.findings.reports)}
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
-            row |= self._load(target, shown(kernel) if target.needs else self._shown)
+            row |= self._load(target, self._shows() if target.needs else self._shown)
         row |= {"release": kernel.profile.release, "kernel": self._base, "deps": deps}
         row |= {"stand_ins": sorted(kernel.stand_ins)}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
@@ -134,7 +154,7 @@ class Machine:
                 return rows, run.error
         return rows, None
 
-    def _load(self, target: Target, there: Shown | None) -> dict[str, Any]:
+    def _load(self, target: Target, there: Shown) -> dict[str, Any]:
         kernel, recorder, link = self.kernel, Recorder(), _LinkTime()
         since = kernel.printk.sequence
         try:
@@ -144,12 +164,15 @@ class Machine:
             return {"outcome": UNREADABLE, "reason": str(error)}
         run.look()
         row: dict[str, Any] = {"init_dmesg": self._log(since), "proc_modules": self._listed(run)}
-        row |= {"added": difference(shown(kernel), there), "parameters": self._parameters(run)}
+        if isinstance(run.error, Killed):  # what is behind locks that it holds cannot be looked at
+            row |= {"added": {}, "parameters": {}}
+        else:
+            row |= {"added": difference(self._shows(), there), "parameters": self._parameters(run)}
         before = kernel.printk.sequence
         with self._tells(recorder):
             run.remove()
         if run.rmmod_rc == 0:
-            row["left"] = difference(shown(kernel), there)
+            row["left"] = difference(self._shows(), there)
         death = run.error or run.rmmod_error
         row |= run.to_json(recorder) | {"rmmod_dmesg": self._log(before)}
         row["dmesg"] = [line.partition(">")[2] for line in self._log(since)]
@@ -176,8 +199,8 @@ class Machine:
         return REFUSED if error is not None else LOADED
 
     def _listed(self, run: Run) -> str | None:
-        """The module's line of /proc/modules without the address; None where /proc is the base kernel's."""
-        if run.listed is None or self._shown is None:
+        """The module's line of /proc/modules without the address."""
+        if run.listed is None:
             return None
         for line in self.kernel.cat("/proc/modules").decode("utf-8", "backslashreplace").splitlines():
             words = line.split(" ")
@@ -185,18 +208,15 @@ class Machine:
                 return " ".join(words[:5] + words[6:])
         return None
 
-    def _parameters(self, run: Run) -> dict[str, str] | None:
-        """The module's parameters that can be read; None where /sys is the base kernel's."""
-        if self._shown is None:
-            return None
-        if run.listed is None or run.module is None:
+    def _parameters(self, run: Run) -> dict[str, str]:
+        """The module's parameters that can be read."""
+        if run.listed is None:
             return {}
         values = {}
         with self.kernel.process(comm="cat") as process:
-            for parameter in run.module.parameters:
-                if parameter.permissions & _READABLE:
-                    data = process.read_file(f"/sys/module/{run.name}/parameters/{parameter.name}")
-                    values[parameter.name] = data.decode("utf-8", "backslashreplace").strip()
+            for name in self._shows.parameters(run.name):
+                data = process.read_file(f"/sys/module/{run.name}/parameters/{name}")
+                values[name] = data.decode("utf-8", "backslashreplace").strip()
         return values
 
     def _log(self, since: int) -> list[str]:
