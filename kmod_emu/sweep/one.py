@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kmod_emu.api import Kernel
@@ -215,7 +215,9 @@ class Machine:
         values = {}
         with self.kernel.process(comm="cat") as process:
             for name in self._shows.parameters(run.name):
-                data = process.read_file(f"/sys/module/{run.name}/parameters/{name}")
+                data = b""
+                with suppress(KernelError):  # one that has no `get` refuses: cat prints nothing
+                    data = process.read_file(f"/sys/module/{run.name}/parameters/{name}")
                 values[name] = data.decode("utf-8", "backslashreplace").strip()
         return values
 

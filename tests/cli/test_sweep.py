@@ -344,6 +344,13 @@ def test_modules_of_the_distribution_do_what_was_recorded(cli):
     assert f"of the other {len(names)}, {len(names)} agree" in result.stdout
 
 
+@pytest.mark.skipif(not DEBIAN.exists(), reason="the distribution's modules are not installed")
+def test_a_parameter_that_can_only_be_set_reads_as_nothing(cli):
+    result = cli("sweep", "--modules", DEBIAN, "ubi", "--json", "-")
+    row = json.loads(result.stdout)
+    assert (row["outcome"], row["parameters"]["mtd"]) == ("loaded", "")
+
+
 @pytest.mark.parametrize("text", ["[1]", '[{"module": "x", "rc": 0}]', "{}", "\xff"])
 def test_a_recording_with_nothing_in_it_is_never_a_crash(cli, tree, tmp_path, text):
     (tmp_path / "recording").write_text(text)
