@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 # kmalloc_caches[type][index]: 1 and 2 are 96 and 192 bytes, the others powers of two (mm/slab_common.c).
 KMALLOC_SIZES = (0, 96, 192, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-KMALLOC_TYPES = 4  # NORMAL, RECLAIM, DMA, CGROUP on Debian's configuration
+KMALLOC_TYPES = 4  # NORMAL, RECLAIM, DMA, CGROUP on Debian's configuration of 6.1
 KMALLOC_MAX_CACHE_SIZE = 8192
 ZERO_SIZE_PTR = 16
 _SLAB_HWCACHE_ALIGN, _CACHE_LINE = 0x2000, 64
@@ -326,14 +326,19 @@ def _bucket_name(size: int) -> str:
 
 @export_data("struct kmem_cache *kmalloc_caches[][]", KMALLOC_TYPES * len(KMALLOC_SIZES) * 8)
 def kmalloc_caches(kernel: KernelCore, address: int) -> None:
-    """The table that inlined kmalloc() indexes; all types share one set of caches."""
+    """The table that inlined kmalloc() indexes."""
+    fill_kmalloc_caches(kernel, address, KMALLOC_TYPES)
+
+
+def fill_kmalloc_caches(kernel: KernelCore, address: int, types: int) -> None:
+    """The same where the kernel has another number of types; all share one set of caches."""
     for index, size in enumerate(KMALLOC_SIZES):
         if size:
             cache = kernel.heap.kmalloc(kernel.profile.struct("kmem_cache").size)
             kernel.heap.named[cache] = kernel.heap.caches[size]
             view = kernel.view("kmem_cache", cache)
             view.size = view.object_size = size
-            for kind in range(KMALLOC_TYPES):
+            for kind in range(types):
                 kernel.memory.write_u64(address + (kind * len(KMALLOC_SIZES) + index) * 8, cache)
 
 

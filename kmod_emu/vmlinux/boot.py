@@ -87,9 +87,13 @@ class Boot:
         memory.write(line, _COMMAND_LINE)
         memory.write_u64(cmdline_p, line)
         self._say_memory()
+        await kernel.call_guest(kernel.symbol("memblock_add"), 0, layout.RAM_SIZE)
         node = kernel.vmalloc.allocate(_NODE_SIZE)
         memory.write_u64(kernel.symbol("node_data"), node)
-        await kernel.call_guest(kernel.symbol("free_area_init_core_hotplug"), node)
+        of_node = 0 if kernel.takes("free_area_init_core_hotplug", "nid") else node
+        await kernel.call_guest(kernel.symbol("free_area_init_core_hotplug"), of_node)
+        if kernel.symbols.internal("lru_gen_init_pgdat"):
+            await kernel.call_guest(kernel.symbol("lru_gen_init_pgdat"), node)
         await kernel.call_guest(kernel.symbol("early_cpu_init"))
         capability = kernel.symbol("boot_cpu_data") + kernel.profile.offset("cpuinfo_x86", "x86_capability")
         for bit in _NOT_EMULATED:
@@ -112,6 +116,8 @@ class Boot:
             memory.write_u32(kernel.symbol(name), 1)
         for mask in ("possible", "present"):
             memory.write_u64(kernel.symbol(f"__cpu_{mask}_mask"), 1)
+        kernel.percpu.write("x86_cpu_to_node_map", 0, 4)
+        memory.write_u64(kernel.symbol("x86_cpu_to_node_map_early_ptr"), 0)
         states = kernel.symbol("node_states")  # N_POSSIBLE is full, N_ONLINE has the one node
         contents = memory.read(states, _NODE_MASKS)
         size = len(contents) - len(contents.lstrip(b"\xff"))

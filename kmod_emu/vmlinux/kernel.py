@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kmod_emu.abi import profile as profiles
+from kmod_emu.abi.btf import Btf
 from kmod_emu.api import Kernel
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_none
@@ -178,6 +181,24 @@ class VmlinuxKernel(Kernel):
         self.hrtimers.bases = percpu.address(first - _GET_TIME)
         self.faults.tables["vmlinux"] = Tables(self._section("__bug_table"), self._section("__ex_table"))
         self._set_module_bounds()
+
+    @cached_property
+    def types(self) -> Btf | None:
+        """The kernel's own description of its types and functions; None if it was built without."""
+        if "__start_BTF" not in self._kallsyms:
+            return None
+        start, end = self.symbol("__start_BTF"), self.symbol("__stop_BTF")
+        return Btf(bytes(self.memory.read(start, end - start)))
+
+    def takes(self, function: str, parameter: str) -> bool:
+        """Whether one of the kernel's functions has a parameter of that name."""
+        prototype = self.types and self.types.prototype(function)
+        return bool(prototype and re.search(rf"\b{parameter}[,)]", prototype))
+
+    def symbol_size(self, name: str) -> int:
+        """Bytes from a symbol to the next one."""
+        start = self.symbol(name)
+        return min(address for address, _ in self._kallsyms.values() if address > start) - start
 
     def _section(self, name: str) -> tuple[int, int]:
         section = self.vmlinux.section(name)

@@ -34,11 +34,23 @@ def kernel_end(vmlinux: Vmlinux) -> int:
 def map_sections(vmlinux: Vmlinux, memory: Memory) -> None:
     """Copy the sections into guest memory and protect them.
 
-    Data that becomes read-only at the end of the boot is still writable.
+    Code, and data that becomes read-only at the end of the boot, are still writable: the kernel itself writes
+    constants into its code.
     """
     for section in kernel_sections(vmlinux):
-        start = section.address & -PAGE_SIZE
-        size = page_align(section.address + section.size - start)
-        memory.protect(start, size, READ | (EXEC if section.executable else WRITE))
+        start, size = _pages(section)
+        memory.protect(start, size, READ | WRITE | (EXEC if section.executable else 0))
         if section.in_file:
             memory.write(section.address, vmlinux.elf[section.offset : section.offset + section.size])
+
+
+def make_read_only(vmlinux: Vmlinux, memory: Memory, rodata: range) -> None:
+    """The end of the boot: nobody writes code any more, nor what lies in `rodata`."""
+    for section in kernel_sections(vmlinux):
+        if section.executable or section.address in rodata:
+            memory.protect(*_pages(section), READ | (EXEC if section.executable else 0))
+
+
+def _pages(section: Section) -> tuple[int, int]:
+    start = section.address & -PAGE_SIZE
+    return start, page_align(section.address + section.size - start)

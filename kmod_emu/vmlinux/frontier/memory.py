@@ -8,6 +8,7 @@ from kmod_emu.kernel import pages, slab, vmalloc
 from kmod_emu.kernel.layout import PAGE_OFFSET, STRUCT_PAGE_SIZE
 from kmod_emu.machine.memory import EXEC, PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 from kmod_emu.vmlinux.frontier.table import Frontier
+from kmod_emu.vmlinux.mapping import make_read_only
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -29,16 +30,44 @@ frontier.shared(
     _HEAP,
     "kmem_cache_create_usercopy kmem_cache_destroy kmem_cache_shrink kmem_cache_alloc kmem_cache_alloc_lru"
     " kmem_cache_alloc_node kmem_cache_alloc_bulk kmem_cache_free kmem_cache_free_bulk"
-    " __kmalloc __kmalloc_node kmalloc_trace kmalloc_node_trace kmem_cache_alloc_trace kmalloc_large"
-    " kmalloc_large_node kfree krealloc ksize __check_object_size",
+    " __kmalloc __kmalloc_node kmalloc_trace kmalloc_node_trace kmem_cache_alloc_trace __kmalloc_cache_noprof"
+    " kmalloc_large kmalloc_large_node kfree krealloc ksize __check_object_size",
 )
+
+
+# Names since allocations can be profiled.
+for _prototype, _handler in (
+    ("void *__kmalloc_large(size_t size, gfp_t flags)", slab.kmalloc_large),
+    ("void *__kmalloc_large_node(size_t size, gfp_t flags, int node)", slab.kmalloc_large_node),
+    (
+        "void *__kmalloc_cache_node(struct kmem_cache *s, gfp_t flags, int node, size_t size)",
+        slab.kmalloc_node_trace,
+    ),
+):
+    frontier.replace(_prototype, _HEAP)(_handler)
+
+
+@frontier.replace(
+    "struct kmem_cache *__kmem_cache_create_args(const char *name, unsigned int object_size,"
+    " struct kmem_cache_args *args, slab_flags_t flags)",
+    _HEAP,
+)
+def __kmem_cache_create_args(kernel: KernelCore, name: str, object_size: int, args: int, flags: int) -> int:
+    """kmem_cache_create_usercopy() with a structure for all that is rarely given (mm/slab_common.c)."""
+    wish = kernel.view("kmem_cache_args", args)
+    return slab.kmem_cache_create_usercopy(
+        kernel, name, object_size, wish.align, flags, wish.useroffset, wish.usersize, wish.get("ctor")
+    )
+
+
 frontier.nothing(_HEAP, "kmem_cache_init_late")
 
 
 @frontier.replace("void kmem_cache_init(void)", _HEAP)
-def kmem_cache_init(kernel: KernelCore) -> None:
+def kmem_cache_init(kernel: VmlinuxKernel) -> None:
     """The table of kmalloc()'s caches (mm/slub.c)."""
-    slab.kmalloc_caches(kernel, kernel.symbol("kmalloc_caches"))
+    types = kernel.symbol_size("kmalloc_caches") // (8 * len(slab.KMALLOC_SIZES))
+    slab.fill_kmalloc_caches(kernel, kernel.symbol("kmalloc_caches"), types)
 
 
 @frontier.replace(
@@ -47,6 +76,18 @@ def kmem_cache_init(kernel: KernelCore) -> None:
 def __kmalloc_node_track_caller(kernel: KernelCore, size: int, flags: int, node: int, caller: int) -> int:
     """kmalloc() for somebody else (mm/slab_common.c)."""
     return kernel.heap.kmalloc(size)
+
+
+@frontier.replace(
+    "kmem_buckets *kmem_buckets_create(const char *name, slab_flags_t flags, unsigned int useroffset,"
+    " unsigned int usersize, void (*ctor)(void *))",
+    _HEAP,
+)
+def kmem_buckets_create(
+    kernel: KernelCore, name: str, flags: int, useroffset: int, usersize: int, ctor: int
+) -> int:
+    """Nobody gets caches apart from others', as where that is not configured (mm/slab_common.c)."""
+    return slab.ZERO_SIZE_PTR
 
 
 @frontier.replace("size_t __ksize(const void *object)", _HEAP)
@@ -133,8 +174,15 @@ frontier.shared(
 frontier.nothing(
     _AREAS,
     "vmalloc_init flush_tlb_all flush_tlb_kernel_range flush_tlb_one_kernel vm_unmap_aliases kernel_map_pages"
-    " init_espfix_bsp pti_init mark_rodata_ro free_initmem",
+    " init_espfix_bsp pti_init free_initmem",
 )
+
+
+@frontier.replace("void mark_rodata_ro(void)", _AREAS)
+def mark_rodata_ro(kernel: VmlinuxKernel) -> None:
+    """Code and constants are as they will stay (arch/x86/mm/init_64.c)."""
+    rodata = range(kernel.symbol("__start_rodata"), kernel.symbol("__end_rodata"))
+    make_read_only(kernel.vmlinux, kernel.memory, rodata)
 
 
 def _define_vfree() -> None:

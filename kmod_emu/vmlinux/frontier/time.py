@@ -46,3 +46,12 @@ def __mod_timer(kernel: KernelCore, timer: int, expires: int, options: int) -> i
     if options & _REDUCE and timers.pending(timer) and timers.expires(timer) <= expires:
         return 1
     return int(timers.arm(timer, expires))
+
+
+@frontier.replace("int __timer_delete_sync(struct timer_list *timer, bool shutdown)", _TIMERS)
+def __timer_delete_sync(kernel: KernelCore, timer: int, shutdown: int) -> int:
+    """Disarm a timer, perhaps for good: it has no function then (kernel/time/timer.c)."""
+    was = kernel.timers.disarm(timer)
+    if shutdown:
+        kernel.view("timer_list", timer).function = 0
+    return int(was)
