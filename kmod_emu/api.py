@@ -523,8 +523,12 @@ class Kernel(KernelCore):
             "release": self.profile.release,
             "now_ns": self.clock.now_ns,
             "modules": self[Modules].rows(),
-            "sanitize": self._sanitize.value,
+            **self.made(),
         }
+
+    def made(self) -> dict[str, str]:
+        """With what a machine like this one is made, beside its release."""
+        return {"sanitize": self._sanitize.value}
 
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:

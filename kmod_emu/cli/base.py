@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmod_emu.cli.limits import obey_limits
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
@@ -36,7 +37,12 @@ LOADER = click.option(
 
 
 def boot_base(
-    image: str, *, loader: str = "python", modules: str | None = None, sanitize: str = "off"
+    image: str,
+    *,
+    loader: str = "python",
+    modules: str | None = None,
+    sanitize: str = "default",
+    permissive: bool = False,
 ) -> VmlinuxKernel:
     """Boot the kernel of a vmlinuz file or a known release, with a progress bar on a terminal.
 
@@ -54,11 +60,12 @@ def boot_base(
     )
     try:
         with bar:
-            return VmlinuxKernel(
+            kernel = VmlinuxKernel(
                 image,
                 loader=Loader(loader),
                 modules=modules,
-                sanitize=sanitize,
+                sanitize="off" if sanitize == "default" else sanitize,
+                permissive=permissive,
                 told=lambda initcall: bar.update(1),
             )
     except OSError as error:
@@ -66,3 +73,5 @@ def boot_base(
         raise ToolError(f"kmod-emu: {image}: {error.strerror}{hint}", USAGE_ERROR) from None
     except (BadImage, BootFailed) as error:
         raise ToolError(f"kmod-emu: {image}: {tame(str(error))}", USAGE_ERROR) from None
+    obey_limits(kernel)
+    return kernel

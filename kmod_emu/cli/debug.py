@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.debug.c.values import DebugError
 from kmod_emu.debug.debugger import Debugger
@@ -52,10 +52,7 @@ _BUSYBOX = "/bin/busybox"
 )
 @click.option("--plain", is_flag=True, help="No panels, also on a terminal.")
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@PERMISSIVE
-@NO_SMAP
-@MODULES
-@RELEASE
+@boots_machine
 def debug(
     module: str,
     params: tuple[str, ...],
@@ -66,17 +63,14 @@ def debug(
     shell_lines: tuple[str, ...],
     plain: bool,
     uid: int,
-    permissive: bool,
-    no_smap: bool,
-    modules: str | None,
-    release: str | None,
+    setup: Setup,
 ) -> None:
     """Load MODULE on a fresh machine and stop at the first instruction of its init.
 
     MODULE is a .ko file or the name of a sample. The commands are gdb's; `help` lists them. On a terminal,
     panels show registers, code, source, stack and variables after each stop; a pipe may give commands too.
     """
-    kernel, path, _ = fresh_machine(module, release, permissive=permissive, smap=not no_smap, modules=modules)
+    kernel, path, _ = setup.boot(module)
     if shell_lines:
         _furnish(kernel)
     debugger = Debugger(kernel)

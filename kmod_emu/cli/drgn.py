@@ -78,12 +78,12 @@ def drgn(
 
 
 def _fresh(modules: tuple[str, ...]) -> Kernel:
-    from kmod_emu.cli.fresh import find_module, fresh_machine
+    from kmod_emu.cli.fresh import Setup, find_module
     from kmod_emu.errors import KernelError
     from kmod_emu.kmod import insmod
 
     first = modules[0].partition(" ")[0]
-    kernel = fresh_machine(first).kernel
+    kernel = Setup().boot(first).kernel
     for words in modules:
         file, _, params = words.partition(" ")
         path = find_module(file)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import reports_errors
-from kmod_emu.cli.limits import LIMITS, given_limits
+from kmod_emu.cli.limits import LIMITS, obey_limits
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
@@ -90,6 +90,7 @@ def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[
 
     if kept:
         with machine(state, change=True) as kernel:
+            obey_limits(kernel)
             yield kernel
         return
     try:
@@ -97,8 +98,7 @@ def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)
-    if (limits := given_limits()) is not None:
-        kernel.usage.limits = limits
+    obey_limits(kernel)
     yield kernel
 
 

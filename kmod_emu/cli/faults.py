@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
-from kmod_emu.cli.main import SANITIZE
+from kmod_emu.cli.limits import limit_time, time_limit
 from kmod_emu.kmod.files import module_name
 from kmod_emu.observe.steps import show
 
@@ -24,17 +23,14 @@ if TYPE_CHECKING:
 @click.argument("module", shell_complete=complete_sample)
 @click.argument("params", nargs=-1, metavar="[NAME=VALUE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@RELEASE
-@LIMITS
-@SANITIZE
+@boots_machine
 @time_limit(5.0)
 @reports_errors
 def faults(
     module: str,
     params: tuple[str, ...],
     as_json: bool,
-    release: str | None,
-    sanitize: str,
+    setup: Setup,
     time_limit: float,
 ) -> None:
     """Run MODULE's init once for each call in it that may fail, with that call failing.
@@ -44,7 +40,7 @@ def faults(
     """
     from kmod_emu.sanitize.faults import explore
 
-    kernel, path, _ = fresh_machine(module, release, sanitize=sanitize)
+    kernel, path, _ = setup.boot(module)
     limit_time(kernel, time_limit)
     try:
         image = Path(path).read_bytes()

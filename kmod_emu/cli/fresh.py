@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
 from kmod_emu import samples
 from kmod_emu.api import Kernel
-from kmod_emu.cli.base import STUB, boot_base
-from kmod_emu.cli.limits import given_limits
-from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.cli.base import BASE, LOADER, STUB, boot_base
+from kmod_emu.cli.limits import LIMITS, given_limits
+from kmod_emu.cli.main import SANITIZE, USAGE_ERROR
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.limits import Limits
 from kmod_emu.kmod.choose import profile_for
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.debug.recording import Recording
 
-# What commands that begin so take, each where it makes sense.
-RELEASE = click.option(
-    "--release", help="The kernel release to boot. [default: the one the module was built for]"
-)
-PERMISSIVE = click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0.")
-NO_SMAP = click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself.")
-MODULES = click.option(
-    "--modules",
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="Where request_module() finds modules: a directory with modules.dep.",
+F = TypeVar("F", bound="Callable[..., Any]")
+
+_OPTIONS = (
+    click.option("--release", help="The kernel release to boot. [default: the one the module was built for]"),
+    BASE,
+    LOADER,
+    click.option(
+        "--modules",
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Where request_module() finds modules: a directory with modules.dep.",
+    ),
+    SANITIZE,
+    click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0."),
+    click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself."),
+    LIMITS,
 )
 
 
@@ -47,55 +56,97 @@ class Fresh(NamedTuple):
     reason: str
 
 
-def fresh_machine(
-    module: str,
-    release: str | None = None,
-    *,
-    permissive: bool = False,
-    smap: bool = True,
-    modules: str | None = None,
-    sanitize: str = "default",
-    base: str = STUB,
-    loader: str = "python",
-) -> Fresh:
-    """Boot a machine for MODULE, a file or a sample's name; exits with a sentence if that cannot be.
+class Setup(NamedTuple):
+    """Which machine a command's options ask for.
 
-    Args:
-        module: As it stands on the command line.
+    Attributes:
         release: What to boot; by default what the module was built for.
-        permissive: As `Kernel` takes it, like the others.
-        smap: Likewise.
-        modules: Likewise.
-        sanitize: Likewise.
         base: The base kernel, a vmlinuz or "stub".
         loader: Whose code loads modules, on a distribution's kernel.
+        modules: As `Kernel` takes it, like the others.
+        sanitize: Likewise.
+        permissive: Likewise.
+        no_smap: Its opposite.
     """
-    try:
-        path = find_module(module)
-        if base != STUB:
-            checks = "off" if sanitize == "default" else sanitize
-            kernel: Kernel = boot_base(base, loader=loader, modules=modules, sanitize=checks)
+
+    release: str | None = None
+    base: str = STUB
+    loader: str = "python"
+    modules: str | None = None
+    sanitize: str = "default"
+    permissive: bool = False
+    no_smap: bool = False
+
+    def boot(self, module: str) -> Fresh:
+        """Boot a machine for MODULE, a file or a sample's name; exits with a sentence if that cannot be.
+
+        A recording says itself on which machine it was made.
+        """
+        try:
+            path = find_module(module)
+            recording = recording_at(path)
+            return self._boot(path) if recording is None else self._boot_for(recording, path)
+        except ToolError as error:
+            click.echo(str(error), err=True)
+            sys.exit(error.status)
+        except LookupError as error:
+            click.echo(f"kmod-emu: {error.args[0]}", err=True)
+            sys.exit(USAGE_ERROR)
+
+    def _boot_for(self, recording: Recording, path: str) -> Fresh:
+        made = recording.made
+        base = self.base if self.base != STUB else made.get("kernel", STUB)
+        fresh = self._replace(
+            release=recording.release if base == STUB else None,
+            base=base,
+            loader=made.get("loader", self.loader),
+            sanitize=made.get("sanitize", self.sanitize),
+            permissive=recording.permissive,
+            no_smap=not recording.smap,
+        )._boot(path)
+        if fresh.kernel.made().get("digest") != made.get("digest"):
+            raise ToolError(f"kmod-emu: {base} is not the kernel of {path}; name it by --kernel", USAGE_ERROR)
+        if recording.limits and given_limits() is None:
+            fresh.kernel.usage.limits = Limits(*recording.limits)  # type: ignore[arg-type]
+        return fresh
+
+    def _boot(self, path: str) -> Fresh:
+        if self.base != STUB:
+            if self.release is not None:
+                raise ToolError("kmod-emu: --release is for the stub kernel", USAGE_ERROR)
+            kernel: Kernel = boot_base(
+                self.base,
+                loader=self.loader,
+                modules=self.modules,
+                sanitize=self.sanitize,
+                permissive=self.permissive,
+            )
             kernel.printk.clear()  # what is shown is what the module does
             return Fresh(kernel, path, "")
-        if recording := recording_at(path):
-            release = release or recording.release
-            permissive, smap = recording.permissive, recording.smap
-        choice = None if release else profile_for(path)
+        choice = None if self.release else profile_for(path)
         kernel = Kernel(
-            choice.profile if choice else release,
-            permissive=permissive,
-            smap=smap,
-            modules=modules,
-            sanitize=sanitize,
+            choice.profile if choice else self.release,
+            permissive=self.permissive,
+            smap=not self.no_smap,
+            modules=self.modules,
+            sanitize=self.sanitize,
             limits=given_limits(),
         )
-    except ToolError as error:
-        click.echo(str(error), err=True)
-        sys.exit(error.status)
-    except LookupError as error:
-        click.echo(f"kmod-emu: {error.args[0]}", err=True)
-        sys.exit(USAGE_ERROR)
-    return Fresh(kernel, path, choice.reason if choice and choice.reason else "")
+        return Fresh(kernel, path, choice.reason if choice else "")
+
+
+def boots_machine(command: F) -> F:
+    """Decorator: the options that say what machine a module gets, which come as `setup`."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **options: Any) -> Any:
+        setup = Setup(**{name: options.pop(name) for name in Setup._fields})
+        return command(*args, setup=setup, **options)
+
+    decorated = cast("F", wrapped)
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 def recording_at(path: str) -> Recording | None:

@@ -8,7 +8,7 @@ import click
 
 from kmod_emu import atomic
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import MODULES, PERMISSIVE, RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.debug.debugger import Debugger, Reason
 from kmod_emu.debug.gdb.server import Server
 from kmod_emu.debug.gdb.symbols import kernel_file
@@ -42,9 +42,7 @@ from kmod_emu.observe.steps import show
     metavar=f"FILE{SUFFIX}",
     help="When the server ends, keep the run in a recording, with what gdb changed in it.",
 )
-@RELEASE
-@PERMISSIVE
-@MODULES
+@boots_machine
 def gdbserver(
     module: str,
     params: tuple[str, ...],
@@ -53,16 +51,14 @@ def gdbserver(
     once: bool,
     symbols: str | None,
     record: str | None,
-    release: str | None,
-    permissive: bool,
-    modules: str | None,
+    setup: Setup,
 ) -> None:
     """Load MODULE on a fresh machine and wait for gdb at the first instruction of its init.
 
     In gdb, `target remote :PORT` is all that is needed: symbols come by themselves. The module is removed
     again when its init has returned, so that its exit can be debugged. Ctrl-C ends the server.
     """
-    kernel, path, reason = fresh_machine(module, release, permissive=permissive, modules=modules)
+    kernel, path, reason = setup.boot(module)
     if reason:
         click.echo(f"# {show(reason)}")
     debugger = Debugger(kernel)

@@ -1,4 +1,4 @@
-"""The option --limits of commands that run modules: `fresh_machine` and `boot` read what it said."""
+"""The option --limits of commands that run modules: whoever makes their machine reads what it said."""
 
 from __future__ import annotations
 
@@ -49,6 +49,12 @@ def given_limits() -> Limits | None:
     """What the command that runs was told, None for nothing."""
     ctx = click.get_current_context(silent=True)
     return ctx.meta.get(__name__) if ctx else None
+
+
+def obey_limits(kernel: KernelCore) -> None:
+    """What the command was told, on a machine that was made without."""
+    if (limits := given_limits()) is not None:
+        kernel.usage.limits = limits
 
 
 def limit_time(kernel: KernelCore, seconds: float) -> None:

@@ -164,14 +164,9 @@ def boot(
     from kmod_emu.api import Kernel
     from kmod_emu.cli.limits import given_limits
 
-    limits = given_limits()
     if base == STUB:
-        return keep(given, Kernel(release, modules=modules, sanitize=sanitize, limits=limits))
-    checks = "off" if sanitize == "default" else sanitize
-    kernel = boot_base(base, loader=loader, modules=modules, sanitize=checks)
-    if limits is not None:
-        kernel.usage.limits = limits
-    return keep(given, kernel)
+        return keep(given, Kernel(release, modules=modules, sanitize=sanitize, limits=given_limits()))
+    return keep(given, boot_base(base, loader=loader, modules=modules, sanitize=sanitize))
 
 
 def keep(given: str | None, kernel: Kernel) -> Kernel:

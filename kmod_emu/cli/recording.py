@@ -7,10 +7,10 @@ import threading
 
 import click
 
-from kmod_emu.api import Kernel
-from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import NO_SMAP, PERMISSIVE, RELEASE, fresh_machine, recording_at
-from kmod_emu.cli.main import UID, USAGE_ERROR
+from kmod_emu.cli.command import complete_sample, reports_errors
+from kmod_emu.cli.fresh import Setup, boots_machine, recording_at
+from kmod_emu.cli.limits import limit_time
+from kmod_emu.cli.main import UID
 from kmod_emu.debug.debugger import Debugger, Place, Reason
 from kmod_emu.debug.recording import SUFFIX, Recording
 from kmod_emu.errors import KernelError, Killed, Unimplemented
@@ -32,9 +32,7 @@ from kmod_emu.observe.steps import show
     help="Where the recording goes.",
 )
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@PERMISSIVE
-@NO_SMAP
-@RELEASE
+@boots_machine
 @click.option(
     "--time-limit",
     type=click.FloatRange(min=0.1, max=1e6),
@@ -48,9 +46,7 @@ def record(
     params: tuple[str, ...],
     output: str,
     uid: int,
-    permissive: bool,
-    no_smap: bool,
-    release: str | None,
+    setup: Setup,
     time_limit: float,
 ) -> None:
     """Load MODULE on a fresh machine and remove it again; keep in FILE.kmodrec what makes that repeatable.
@@ -58,15 +54,17 @@ def record(
     Prints the kernel log. The file holds the module, so that `replay`, `debug` and `gdbserver` can take it on
     any computer. Exit status as `run`.
     """
-    kernel, path, _ = fresh_machine(module, release, permissive=permissive, smap=not no_smap)
+    kernel, path, _ = setup.boot(module)
     try:
         image = load_file(path).image
     except ToolError as error:
         click.echo(str(error), err=True)
         sys.exit(error.status)
+    limit_time(kernel, time_limit)
+    seconds = kernel.cpu.watchdog.limit
     debugger = Debugger(kernel)
     debugger.start(image, " ".join(params), uid=uid)
-    timer = threading.Timer(time_limit, debugger.interrupt)
+    timer = threading.Timer(threading.TIMEOUT_MAX if seconds is None else seconds, debugger.interrupt)
     timer.daemon = True
     timer.start()
     if not debugger.ended:
@@ -82,7 +80,9 @@ def record(
 
 @click.command()
 @click.argument("recording", type=click.Path(dir_okay=False), metavar=f"FILE{SUFFIX}")
-def replay(recording: str) -> None:
+@boots_machine
+@reports_errors
+def replay(recording: str, setup: Setup) -> None:
     """Do a recorded run again, and print the same kernel log.
 
     To look into it: `kmod-emu debug FILE.kmodrec` or `kmod-emu gdbserver FILE.kmodrec`. Exit status as `run`.
@@ -92,11 +92,7 @@ def replay(recording: str) -> None:
         with open(recording, "rb"):  # cannot be read: that is what is to be said
             pass
         raise KernelError(22, f"{recording} is no recording of kmod-emu")
-    try:
-        kernel = Kernel(found.release, permissive=found.permissive, smap=found.smap)
-    except LookupError as error:
-        click.echo(f"kmod-emu: {error.args[0]}", err=True)
-        sys.exit(USAGE_ERROR)
+    kernel = setup.boot(recording).kernel
     debugger = Debugger(kernel)
     stop = debugger.replay(found)
     if found.end is not None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
+from kmod_emu.cli.limits import limit_time, time_limit
 from kmod_emu.cli.main import UID
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ _OPTIONS = (
     click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
                  help="Let virtual time pass before rmmod, for threads and timers."),
     click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod."),
-    RELEASE,
-    LIMITS,
+    boots_machine,
     time_limit(20.0),
 )  # fmt: skip
 
@@ -49,13 +48,13 @@ def collected(
     *,
     seconds: float,
     uid: int,
-    release: str | None,
+    setup: Setup,
     time_limit: float,
 ) -> tuple[dict[str, Any], T]:
     """The model of a run, and what `prepare` made of the machine before it."""
     from kmod_emu.observe.report.model import collect
 
-    kernel, path, _ = fresh_machine(module, release)
+    kernel, path, _ = setup.boot(module)
     limit_time(kernel, time_limit)
     prepared = prepare(kernel)
     with ends_at_once():

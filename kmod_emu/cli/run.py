@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_sample
-from kmod_emu.cli.fresh import MODULES, NO_SMAP, PERMISSIVE, RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time
-from kmod_emu.cli.main import SANITIZE, UID, colour
+from kmod_emu.cli.limits import limit_time
+from kmod_emu.cli.main import UID, colour
 from kmod_emu.errors import Killed, SleepsForever, Unimplemented
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.errors import ToolError
@@ -42,16 +41,9 @@ def _positive(ctx: click.Context, param: click.Parameter, value: float) -> float
     "--uid", type=UID, default=0, show_default=True, help="Who calls insmod; only root, 0, may load modules."
 )
 @click.option("--explain", is_flag=True, help="After an error, also name modules that would help.")
-@PERMISSIVE
-@NO_SMAP
-@MODULES
-@SANITIZE
 @click.option("--fail-nth", type=click.IntRange(min=1), metavar="ALLOC",
               help="Let this one of init's allocations, registrations and copies fail.")  # fmt: skip
-@RELEASE
-@BASE
-@LOADER
-@LIMITS
+@boots_machine
 @click.option(
     "--for",
     "seconds",
@@ -76,14 +68,8 @@ def run(
     quiet: bool,
     uid: int,
     explain: bool,
-    permissive: bool,
-    no_smap: bool,
-    modules: str | None,
-    sanitize: str,
     fail_nth: int | None,
-    release: str | None,
-    base: str,
-    loader: str,
+    setup: Setup,
     seconds: float,
     time_limit: float,
 ) -> None:
@@ -92,10 +78,7 @@ def run(
     MODULE is a .ko file or the name of a sample, such as `hello`. Exit status: 0 loaded, 1 refused or failed,
     2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
     """
-    kernel, path, reason = fresh_machine(
-        module, release, permissive=permissive, smap=not no_smap, modules=modules, sanitize=sanitize,
-        base=base, loader=loader,
-    )  # fmt: skip
+    kernel, path, reason = setup.boot(module)
     limit_time(kernel, time_limit)
     if fail_nth:
         kernel[Sanitizer].inject(fail_nth)

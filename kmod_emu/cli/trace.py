@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmod_emu.cli.command import complete_sample, reports_errors
-from kmod_emu.cli.fresh import PERMISSIVE, RELEASE, fresh_machine
+from kmod_emu.cli.fresh import Setup, boots_machine
 from kmod_emu.cli.interrupt import ends_at_once
-from kmod_emu.cli.limits import LIMITS, limit_time, time_limit
-from kmod_emu.cli.main import SANITIZE, UID, colour
+from kmod_emu.cli.limits import limit_time, time_limit
+from kmod_emu.cli.main import UID, colour
 from kmod_emu.errors import KernelError
 from kmod_emu.observe.run import Run
 from kmod_emu.observe.trace.tracer import DEFAULT, KINDS, Tracer
@@ -57,10 +57,7 @@ def _kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 @click.option("--for", "seconds", type=click.FloatRange(min=0, max=1e9), default=0.0, metavar="SECONDS",
               help="Let virtual time pass before rmmod, for threads and timers.")  # fmt: skip
 @click.option("--uid", type=UID, default=0, show_default=True, help="Who calls insmod.")
-@PERMISSIVE
-@SANITIZE
-@RELEASE
-@LIMITS
+@boots_machine
 @time_limit(20.0)
 @reports_errors
 def trace(
@@ -71,6 +68,7 @@ def trace(
     script: str | None,
     seconds: float,
     uid: int,
+    setup: Setup,
     **options: Any,
 ) -> None:
     """Load MODULE on a fresh machine and print its calls, as strace does, until it is removed again.
@@ -78,9 +76,7 @@ def trace(
     MODULE is a .ko file or the name of a sample. The trace goes to standard output, what the shell's commands
     print to standard error. Exit status as `run`.
     """
-    kernel, path, _ = fresh_machine(
-        module, options["release"], permissive=options["permissive"], sanitize=options["sanitize"]
-    )
+    kernel, path, _ = setup.boot(module)
     limit_time(kernel, options["time_limit"])
     with ExitStack() as files:
 

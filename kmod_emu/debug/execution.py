@@ -72,9 +72,7 @@ class Execution:
         self.frontier = 0
         self._stop_listening = kernel.events.listen(self.listener)
         self._limit = kernel.cpu.watchdog.limit
-        kernel.cpu.watchdog.limit = kernel.usage.instructions = (
-            None  # code under a debugger may take as long as it likes
-        )
+        kernel.cpu.watchdog.limit = None  # code under a debugger may take as long as it likes
         kernel.sched.run_guest = self._run
         kernel.cpu.after_traps(self._after_trap)
 

@@ -10,15 +10,18 @@ from __future__ import annotations
 import base64
 import json
 import zlib
+from types import MappingProxyType, NoneType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu import __version__, atomic
 from kmod_emu.debug.goal import Edit
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.limits import Limits
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from kmod_emu.debug.debugger import Debugger
 
@@ -35,6 +38,8 @@ class Recording(NamedTuple):
 
     Attributes:
         release: The kernel's.
+        made: What else its machine was made with, as `Kernel.made` says it.
+        limits: What modules might use, as `Limits` has it; none for the defaults.
         image: The module's file.
         params: "name=value name=value".
         uid: Who loaded it.
@@ -62,10 +67,12 @@ class Recording(NamedTuple):
     end: tuple[int, int] | None = None
     log: tuple[str, ...] = ()
     version: str = __version__
+    made: Mapping[str, str] = MappingProxyType({})
+    limits: tuple[float | None, ...] = ()
 
     def to_bytes(self) -> bytes:
         """The file's contents."""
-        plain = self._asdict() | {"image": base64.b64encode(self.image).decode()}
+        plain = self._asdict() | {"image": base64.b64encode(self.image).decode(), "made": dict(self.made)}
         return MAGIC + zlib.compress(json.dumps(plain).encode(), 9)
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -88,6 +95,8 @@ class Recording(NamedTuple):
             end=None if debugger.ended else debugger.place[:2],
             log=tuple(kernel.dmesg()),
             version=__version__,
+            made=kernel.made(),
+            limits=tuple(kernel.usage.limits),
         )
 
 
@@ -133,6 +142,8 @@ def _read(plain: dict[str, Any]) -> Recording:
         end=None if plain["end"] is None else _place(plain["end"]),
         log=tuple(_of(str, line) for line in plain["log"]),
         version=_of(str, plain["version"]),
+        made={_of(str, name): _of(str, value) for name, value in plain.get("made", {}).items()},
+        limits=_limits(plain.get("limits", [])),
     )
 
 
@@ -140,6 +151,14 @@ def _of(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+def _limits(values: Any) -> tuple[float | None, ...]:
+    if values and len(values) != len(Limits._fields):
+        raise ValueError("these are no limits")
+    if any(type(value) not in (int, float, NoneType) or (value or 0) < 0 for value in values):
+        raise TypeError("a limit is a number or none")
+    return tuple(values)
 
 
 def _place(pair: Any) -> tuple[int, int]:

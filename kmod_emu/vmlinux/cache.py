@@ -36,15 +36,19 @@ def directory() -> Path:
     return home.directory("CACHE") / "kernels"
 
 
-def key(image: bytes) -> str:
-    """The name of a kernel's entry."""
-    digest = hashlib.blake2b(fingerprint().encode(), digest_size=16)
+def digest(image: bytes) -> str:
+    """What tells one kernel from another."""
+    return hashlib.blake2b(image, digest_size=16).hexdigest()
+
+
+def key(image: str) -> str:
+    """The name of the entry of a kernel with some digest."""
+    name = hashlib.blake2b((fingerprint() + image).encode(), digest_size=16)
     folder = Path(__file__).parent
     for pattern in _CODE:
         for file in sorted(folder.glob(pattern)):
-            digest.update(file.read_bytes())
-    digest.update(image)
-    return digest.hexdigest()
+            name.update(file.read_bytes())
+    return name.hexdigest()
 
 
 class Entry:

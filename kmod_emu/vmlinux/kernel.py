@@ -93,7 +93,8 @@ class VmlinuxKernel(Kernel):
     ) -> None:
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         blob = image if isinstance(image, bytes) else Path(image).read_bytes()
-        self._name = cache.key(blob) if kept else ""
+        self._digest = cache.digest(blob)
+        self._name = cache.key(self._digest) if kept else ""
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
         profile = self._from_cache(self._entry) if self._entry is not None else self._from_image(blob)
@@ -248,7 +249,15 @@ class VmlinuxKernel(Kernel):
     # --- saved machines -------------------------------------------------------------------------------
 
     def _notes(self) -> dict[str, Any]:
-        return super()._notes() | {"kernel": self._path, "image": self._name, "loader": self.loader.value}
+        return super()._notes() | {"image": self._name}
+
+    def made(self) -> dict[str, str]:
+        """With what a machine like this one is made, the kernel's file and its digest among it."""
+        return super().made() | {
+            "kernel": self._path,
+            "digest": self._digest,
+            "loader": self.loader.value,
+        }
 
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:

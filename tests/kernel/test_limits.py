@@ -148,7 +148,36 @@ def test_a_limit_that_is_none_is_wrong_usage(text):
     assert "Usage:" in answer.output
 
 
-def test_commands_take_limits():
-    answer = CliRunner().invoke(main, ["run", "spin", "--json", "--limits", "instructions=64K,time=none"])
-    assert answer.exit_code == 3
-    assert "--limits instructions=... gives more" in answer.stdout
+COMMANDS = {
+    "run": ["run", "spin", "--json"],
+    "trace": ["trace", "spin"],
+    "faults": ["faults", "spin"],
+    "debug": ["debug", "spin", "--batch", "-ex", "continue"],
+    "record": ["record", "spin", "-o", "spin.kmodrec"],
+    "replay": ["replay", "spin.kmodrec"],
+    "exec": ["exec", "--insmod", "spin", "--", "true"],
+    "exec --kept": ["exec", "--kept", "--insmod", "spin", "--", "true"],
+}
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_commands_take_limits(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    limits = ["--limits", "instructions=64K,time=none"]
+    runner = CliRunner(env={"KMOD_EMU_STATE": str(tmp_path / "machine")})
+    if words[0] == "replay":
+        runner.invoke(main, [*COMMANDS["record"], *limits])
+    answer = runner.invoke(main, [words[0], *limits, *words[1:]])
+    assert answer.exit_code in (0, 1, 3)
+    assert "--limits instructions=... gives more" in answer.output
+
+
+def test_a_recording_has_the_limits_of_its_machine(tmp_path):
+    """Without them the run would not end, and a machine with other checks has other addresses."""
+    file = str(tmp_path / "spin.kmodrec")
+    recorded = CliRunner().invoke(
+        main, ["record", "spin", "-o", file, "--limits", "instructions=64K", "--sanitize", "off"]
+    )
+    replayed = CliRunner().invoke(main, ["replay", file])
+    assert (replayed.exit_code, replayed.stdout) == (recorded.exit_code, recorded.stdout)
+    assert "ran 65536 instructions" in replayed.stderr
