@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
+from kmod_emu.drivers.board import Board, Wiring
 from kmod_emu.drivers.bus import Buses
 from kmod_emu.drivers.core import Devices
 from kmod_emu.drivers.evdev import Evdevs
@@ -22,9 +23,7 @@ from kmod_emu.drivers.keyboard import Keyboard
 from kmod_emu.drivers.leds import Leds
 from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
-from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
 from kmod_emu.drivers.registration import Registrations
-from kmod_emu.drivers.spi import announce
 from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
@@ -152,6 +151,7 @@ class Kernel(KernelCore):
         self.add(Leds(self))
         self.add(I2c(self))
         self.add(I2cModels(self))
+        self.add(Board(self))
         self[Devices].make_class(self.symbol("bdi_class"))
         for bus in ("spi_bus_type", *(row.symbol for row in BUSES)):
             self[Buses].register(self.symbol(bus))
@@ -258,6 +258,10 @@ class Kernel(KernelCore):
         spi: int | None = None,
         bus: int = 0,
         name: str | None = None,
+        pci: str | None = None,
+        class_code: int = 0xFF0000,
+        subsystem: str = "0000:0000",
+        bars: Sequence[int | tuple[str, int]] = (),
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
@@ -275,9 +279,14 @@ class Kernel(KernelCore):
             spi: Its chip select on an SPI bus. `transfer(data)` takes a message and gives as many bytes.
             bus: Which I2C or SPI bus.
             name: What kind of chip it is: a driver that knows the name is probed. Without, it only answers.
+            pci: Vendor and device of a PCI card, "8086:100e". The methods are `read(bar, offset, size)` and
+                `write(bar, offset, size, value)` then. The stub kernel has no PCI bus.
+            class_code: What kind of card: 0x020000 is an Ethernet card.
+            subsystem: Vendor and device of its board.
+            bars: Sizes of its base addresses: of memory, or ("ports", size).
 
         Raises:
-            ValueError: Another device is there, or RAM.
+            ValueError: Another device is there, or RAM, or there is no such place.
 
         >>> from kmod_emu import Kernel
         >>> k = Kernel()
@@ -291,32 +300,13 @@ class Kernel(KernelCore):
         >>> Register.value
         0
         """
-        if mmio is not None and mmio < self.memory.ram_end:
-            raise ValueError(f"{mmio:#x} is RAM: devices begin at {self.memory.ram_end:#x}")
-        if irq is not None:
-            self.irqs.ensure(irq)
-
-        resources = [
-            (base, base + (1 if kind == IRQ else size) - 1, kind)
-            for base, kind in ((ports, IO), (mmio, MEM), (irq, IRQ))
-            if base is not None
-        ]
+        wiring = Wiring(
+            ports, mmio, size, irq, platform, i2c, spi, bus, name, pci, class_code, subsystem, bars
+        )
 
         def attach(model: Any) -> Any:
             device = model() if isinstance(model, type) else model
-            for space, base in ((self.cpu.ports, ports), (self.cpu.mmio, mmio)):
-                if base is not None:
-                    space.attach(base, size, device)
-            if platform is not None:
-                self.run(create_device(self, platform, resources))
-            if i2c is not None:
-                self[I2cModels].attach(bus, i2c, device)
-                if name is not None:
-                    self[I2cModels].announce(bus, i2c, name, irq or 0)
-            if spi is not None:
-                self[SpiModels].attach(bus, spi, device)
-                if name is not None:
-                    self.run(announce(self, bus, spi, name, irq or 0))
+            self[Board].plug(device, wiring)
             return device
 
         return attach

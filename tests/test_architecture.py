@@ -9,6 +9,7 @@ ROOMS = [
     "uapi",
     "kbuild",
     "machine",
+    "devices",
     "abi",
     "kernel",
     "fs",

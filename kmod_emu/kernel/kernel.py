@@ -162,6 +162,9 @@ class KernelCore:
     def _make_tasks(self) -> Tasks:
         return Tasks(self)
 
+    def _make_irqs(self) -> Irqs:
+        return Irqs(self)
+
     def _make_subsystems(self) -> None:
         """The rooms of the kernel, each with its state; what they need of others is there before them."""
         self.clock = Clock(self)
@@ -183,7 +186,7 @@ class KernelCore:
         self.timers = Timers(self)
         self.hrtimers = HrTimers(self)
         self.softirqs = SoftIrqs(self)
-        self.irqs = Irqs(self)
+        self.irqs = self._make_irqs()
         self.io_mappings = IoMappings(self)
         self.rcu = Rcu(self)
         self.workqueues = Workqueues(self)

@@ -36,7 +36,12 @@ MAINTAINED = (
     "__ref_stack_chk_guard",
 )
 # Variables that later kernels keep in one structure for the cache's sake: its members.
-_HOT = {"current_task": "current_task", "__preempt_count": "preempt_count", "cpu_number": "cpu_number"}
+_HOT = {
+    "current_task": "current_task",
+    "__preempt_count": "preempt_count",
+    "cpu_number": "cpu_number",
+    "hardirq_stack_ptr": "hardirq_stack_ptr",
+}
 _MASK64 = (1 << 64) - 1
 
 
@@ -77,9 +82,10 @@ class PerCpu:
 
     def _find(self, symbol: str) -> int | None:
         profile = self._kernel.profile
-        known = profile.exports.get(symbol)
-        if known is not None:
-            return known.value if self._start <= known.value < self._reserved_start else None
+        known, symbols = profile.exports.get(symbol), self._kernel.symbols
+        if known is not None or symbols.internal(symbol):
+            offset = known.value if known is not None else symbols.address(symbol)
+            return offset if self._start <= offset < self._reserved_start else None
         if symbol in _HOT and profile.has(f"pcpu_hot.{_HOT[symbol]}"):
             return profile.exports["pcpu_hot"].value + profile.offset("pcpu_hot", _HOT[symbol])
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEPT = 4  # entries; the one that was used longest ago goes
 _CHUNK = 64 * PAGE_SIZE
-_CODE = ("*.py", "frontier/*.py")
+_CODE = ("*.py", "frontier/*.py", "hardware/*.py")
 
 
 def directory() -> Path:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kmod_emu.abi import profile as profiles
 from kmod_emu.abi.btf import Btf
 from kmod_emu.api import Kernel
+from kmod_emu.drivers.board import Board
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_none
 from kmod_emu.kernel import layout
@@ -30,6 +31,10 @@ from kmod_emu.vmlinux.build import from_image
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
+from kmod_emu.vmlinux.hardware.board import VmlinuxBoard
+from kmod_emu.vmlinux.hardware.calls import methods
+from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
+from kmod_emu.vmlinux.hardware.pci import PciBus
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
@@ -72,6 +77,7 @@ class VmlinuxKernel(Kernel):
 
     Attributes:
         frontier: The functions of this kernel that Python serves.
+        methods: What the kernel calls of hardware that Python plays: name -> address.
 
     Raises:
         BadImage: It is no kernel, or of another machine, or has no symbols.
@@ -155,10 +161,15 @@ class VmlinuxKernel(Kernel):
             entry = self.symbol(row.name)
             distance = slot - (entry + 5)
             self.memory.write(entry, bytes([_JUMP]) + distance.to_bytes(4, "little", signed=True))
+        hardware = methods()
+        self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
 
     def _make_tasks(self) -> VmlinuxTasks:
         return VmlinuxTasks(self)
+
+    def _make_irqs(self) -> VmlinuxIrqs:
+        return VmlinuxIrqs(self)
 
     def _start_base(self) -> None:
         self.taint = VmlinuxTaint(self)
@@ -221,6 +232,8 @@ class VmlinuxKernel(Kernel):
         self.add(VmlinuxModules(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
+        self.add(PciBus(self))
+        self.add(VmlinuxBoard(self), Board)
         procfs = mount_none(self)
         self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:

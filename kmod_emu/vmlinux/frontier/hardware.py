@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 frontier = Frontier(__name__)
 
 _NONE = "the machine has no such hardware"
+_IRQ_STACK = 0x4000
 
 frontier.nothing(
     _NONE,
-    "trap_init init_IRQ acpi_early_init acpi_subsystem_init efi_enter_virtual_mode mem_encrypt_init"
+    "trap_init acpi_early_init acpi_subsystem_init efi_enter_virtual_mode mem_encrypt_init"
     " setup_boot_config lockup_detector_init prepare_namespace",
 )
 
@@ -26,3 +27,9 @@ frontier.nothing(
 async def acpi_init(kernel: KernelCore) -> int:
     """The bus of devices that tables would describe (drivers/acpi/bus.c)."""
     return await kernel.call_guest_int(kernel.symbol("bus_register"), kernel.symbol("acpi_bus_type"))
+
+
+@frontier.replace("void init_IRQ(void)", "there are no vectors: lines are made when a device is wired to one")
+def init_irq(kernel: KernelCore) -> None:
+    """The stack on which softirqs run (arch/x86/kernel/irqinit.c, irq_64.c)."""
+    kernel.percpu.write("hardirq_stack_ptr", kernel.vmalloc.allocate(_IRQ_STACK) + _IRQ_STACK - 8, 8)

@@ -1,0 +1,28 @@
+"""What leads from a model of a device to its machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Wires(Protocol):
+    """What a model with a method `connect(wires)` is given when it is plugged in."""
+
+    def raise_irq(self) -> None:
+        """Raise the device's interrupt line.
+
+        Raises:
+            ValueError: It has none.
+        """
+
+    def read_memory(self, paddr: int, size: int) -> bytes:
+        """DMA: read the machine's RAM."""
+
+    def write_memory(self, paddr: int, data: bytes) -> None:
+        """DMA: write the machine's RAM."""
+
+    def after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Have `action` called when so much virtual time has passed."""

@@ -1,0 +1,84 @@
+"""Interrupt lines: the kernel's own descriptors and flow handlers; a device raises one as an event."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.errors import KernelError
+from kmod_emu.kernel.irq import Irqs
+from kmod_emu.kernel.preempt import EFLAGS_IF
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+_CHIP, _FLOW = "IO-APIC", "edge"
+
+
+class VmlinuxIrqs(Irqs):
+    """The lines that devices are wired to."""
+
+    _kernel: VmlinuxKernel
+
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        super().__init__(kernel)
+        self._wired: set[int] = set()
+        self._chip = 0  # struct irq_chip of them all
+
+    def ensure(self, number: int) -> None:
+        """A device model says that it is wired to this line."""
+        if number not in self._wired:
+            self._kernel.run(self._wire(number))
+            self._wired.add(number)
+
+    async def _wire(self, number: int) -> None:
+        kernel = self._kernel
+        if not await kernel.call_guest(kernel.symbol("irq_to_desc"), number):
+            allocate = kernel.symbol("__irq_alloc_descs")
+            made = await kernel.call_guest_int(allocate, number, number, 1, 0, 0, 0)
+            if made < 0:
+                raise KernelError(-made, f"the kernel makes no interrupt line {number}")
+        self._chip = self._chip or self._make_chip()
+        install = kernel.symbol("irq_set_chip_and_handler_name")
+        name = self._chip + kernel.profile.struct("irq_chip").size + len(_CHIP) + 1
+        await kernel.call_guest(install, number, self._chip, kernel.symbol("handle_edge_irq"), name)
+
+    def _make_chip(self) -> int:
+        """A chip to which nothing need be said, by a name that PCs have in /proc/interrupts."""
+        kernel, size = self._kernel, self._kernel.profile.struct("irq_chip").size
+        names = f"{_CHIP}\0{_FLOW}\0".encode()
+        chip = kernel.heap.kmalloc(size + len(names))
+        kernel.memory.write(chip, kernel.memory.read(kernel.symbol("dummy_irq_chip"), size) + names)
+        kernel.view("irq_chip", chip).set("name", chip + size)
+        return chip
+
+    def raise_irq(self, number: int) -> None:
+        """A device raises a line: it is served as soon as interrupts may come.
+
+        Raises:
+            KernelError: EINVAL, nothing is wired to it.
+        """
+        kernel = self._kernel
+        if number not in self._wired:
+            raise KernelError(errno.EINVAL, f"no device is wired to an interrupt line {number}")
+        kernel.events.emit("irq", number=number)
+        kernel.sched.agenda.post(kernel.clock.now_ns, "irq", number)
+        kernel.sched.poke()
+
+    async def _serve(self, number: int) -> None:
+        """The way in, the line's flow handler, and the way out, on which softirqs run."""
+        kernel = self._kernel
+        flags = kernel.cpu.read("eflags")
+        kernel.cpu.write("eflags", flags & ~EFLAGS_IF)
+        await kernel.call_guest(kernel.symbol("irq_enter"))
+        await kernel.call_guest(kernel.symbol("generic_handle_irq"), number)
+        await kernel.call_guest(kernel.symbol("irq_exit"))
+        kernel.cpu.write("eflags", flags)
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {"wired": sorted(self._wired), "chip": self._chip}
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._wired, self._chip = set(state["wired"]), state["chip"]

@@ -1,0 +1,99 @@
+"""PCI: the kernel's own bus code, over configuration space that Python plays (devices/pci.py).
+
+A device that is plugged in has its addresses from us, as firmware gives them; the kernel finds it as it finds
+one that comes while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kmod_emu.devices.pci import CONFIG_PORTS, CONFIG_SIZE, SLOTS, Function, HostBridge, Identity
+from kmod_emu.errors import KernelError
+from kmod_emu.uapi import errno
+
+if TYPE_CHECKING:
+    from kmod_emu.drivers.board import Wires, Wiring
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+_FIRST_SLOT = 3  # what PCs have built in comes before
+_FIRST_MEMORY, _FIRST_PORT = 0xC000_0000, 0xC000
+_LAST_PORT = 0xFFFF
+# What the kernel chooses when it finds such a bus at boot: the ports, and that firmware has set the lines.
+_CHOICES = {
+    "raw_pci_ops": "pci_direct_conf1",
+    "pcibios_enable_irq": "pirq_enable_irq",
+    "pcibios_disable_irq": "pirq_disable_irq",
+}
+
+
+class PciBus:
+    """Bus 0 and what is in its slots. Models are not part of saved machines."""
+
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        self._kernel = kernel
+        self._bridge = HostBridge()
+        self._root = 0  # struct pci_bus
+        self._free = {False: _FIRST_MEMORY, True: _FIRST_PORT}  # the next addresses; whether of ports
+        self._attached = False
+
+    def plug(self, model: Any, wiring: Wiring, wires: Wires) -> None:
+        """Put a model in the next free slot.
+
+        Raises:
+            ValueError: It does not say what it is, or there is no slot, or no port, left.
+            KernelError: The kernel does not find it.
+        """
+        kernel, functions = self._kernel, self._bridge.functions
+        identity = Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars)
+        slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in functions), None)
+        if slot is None:
+            raise ValueError("no PCI slot is left")
+        kernel.run(self._make_root())
+        bases = [self._place(bar.size, ports=bar.ports) for bar in identity.bars]
+        function = Function(model, identity, bases, wiring.irq or 0, kernel.cpu.mmio, kernel.cpu.ports)
+        wires.masters = lambda: function.masters
+        functions[slot] = function
+        kernel.run(self._found(slot))
+
+    def _place(self, size: int, *, ports: bool) -> int:
+        base = (self._free[ports] + size - 1) & -size
+        if ports and base + size - 1 > _LAST_PORT:
+            raise ValueError("no ports are left for another PCI device")
+        self._free[ports] = base + size
+        return base
+
+    async def _found(self, slot: int) -> None:
+        """Let the kernel scan a slot, take the device's addresses as they are, and look for its driver."""
+        kernel = self._kernel
+        device = await kernel.call_guest(kernel.symbol("pci_scan_single_device"), self._root, slot << 3)
+        if not device:
+            raise KernelError(errno.ENODEV, f"the kernel sees no device in PCI slot {slot}")
+        await kernel.call_guest(kernel.symbol("pcibios_resource_survey_bus"), self._root)
+        await kernel.call_guest(kernel.symbol("pci_bus_add_device"), device)
+
+    async def _make_root(self) -> None:
+        """The root bus, which the kernel finds when the first device is plugged in."""
+        kernel = self._kernel
+        if not self._attached:
+            kernel.cpu.ports.attach(CONFIG_PORTS, CONFIG_SIZE, self._bridge)
+            self._attached = True
+        if not self._root:
+            for variable, value in _CHOICES.items():
+                kernel.memory.write_u64(kernel.symbol(variable), kernel.symbol(value))
+            await kernel.call_guest(kernel.symbol("pcibios_scan_root"), 0)
+            self._root = await kernel.call_guest(kernel.symbol("pci_find_bus"), 0, 0)
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return {
+            "root": self._root,
+            "slots": sorted(self._bridge.functions),
+            "free": list(self._free.values()),
+        }
+
+    def load(self, state: Any) -> None:
+        """Put saved state back: what has been plugged in since is gone."""
+        self._root, self._free = state["root"], dict(zip((False, True), state["free"], strict=True))
+        for slot in set(self._bridge.functions) - set(state["slots"]):
+            self._bridge.functions.pop(slot).unplug()

@@ -1,0 +1,118 @@
+"""PCI devices played by Python on a distribution's kernel: its own bus code, its own drivers."""
+
+import socket
+import struct
+
+import pytest
+
+from kmod_emu.devices.e1000 import E1000
+
+MAC = "02:00:00:00:00:07"
+US = bytes.fromhex(MAC.replace(":", ""))
+THEM = bytes.fromhex("020000000001")
+PROTOCOL = 0x88B5  # for experiments
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+
+
+@pytest.fixture
+def card(real, distribution_module):
+    """The card with its driver, just after probe()."""
+    card = E1000(MAC)
+    real.device(**E1000.wiring)(card)
+    real.insmod(distribution_module("drivers/net/ethernet/intel/e1000/e1000"))
+    return card
+
+
+def up(process, flags=IFF_UP):
+    """What `ip link set eth0 up` does."""
+    descriptor = process.enter("socket", socket.AF_INET, socket.SOCK_DGRAM, 0)
+    request = process.put(struct.pack("<16sH22x", b"eth0", flags))
+    process.enter("ioctl", descriptor, SIOCSIFFLAGS, request)
+
+
+def test_the_kernel_finds_the_card_and_takes_its_addresses(real):
+    real.device(**E1000.wiring)(E1000())
+    place = "/sys/bus/pci/devices/0000:00:03.0"
+    assert real.cat(f"{place}/vendor") == b"0x8086\n"
+    assert real.cat(f"{place}/class") == b"0x020000\n"
+    assert real.cat(f"{place}/subsystem_device") == b"0x001e\n"
+    assert real.cat(f"{place}/irq") == b"11\n"
+    assert "c0000000-c001ffff : 0000:00:03.0" in real.cat("/proc/iomem").decode()
+    assert "c000-c03f : 0000:00:03.0" in real.cat("/proc/ioports").decode()
+
+
+def test_the_distributions_driver_probes_it(real, card):
+    """EEPROM with checksum, PHY and reset: all of e1000_probe()."""
+    assert real.dmesg()[-2:] == [
+        f"e1000 0000:00:03.0 eth0: (PCI:33MHz:32-bit) {MAC}",
+        "e1000 0000:00:03.0 eth0: Intel(R) PRO/1000 Network Connection",
+    ]
+    assert real.cat("/sys/class/net/eth0/address").decode() == f"{MAC}\n"
+
+
+def test_frames_go_out_and_come_in_by_rings_and_interrupts(real, card):
+    with real.process(comm="talker") as process:
+        up(process)
+        real.advance(3)
+        assert "e1000: eth0 NIC Link is Up 1000 Mbps Full Duplex, Flow Control: RX" in real.dmesg()
+        number = int(real.cat("/sys/class/net/eth0/ifindex"))
+        protocol = socket.htons(PROTOCOL)
+        raw = process.enter("socket", socket.AF_PACKET, socket.SOCK_RAW, protocol)
+        address = process.put(struct.pack("<HHiHBB8s", socket.AF_PACKET, protocol, number, 0, 0, 6, THEM))
+        process.enter("bind", raw, address, 20)
+
+        sent = THEM + US + struct.pack(">H", PROTOCOL) + b"to Python"
+        card.frames.clear()
+        process.enter("sendto", raw, process.put(sent), len(sent), 0, address, 20)
+        assert card.frames == [sent.ljust(60, b"\0")]
+
+        assert card.receive(US + THEM + struct.pack(">H", PROTOCOL) + b"from Python")
+        real.advance(0.01)
+        buffer = process.put(bytes(100))
+        assert process.enter("recvfrom", raw, buffer, 100, socket.MSG_DONTWAIT, 0, 0) == 60
+        assert process.get(buffer, 25)[14:] == b"from Python"
+        assert not card.receive(THEM + US + b"\x88\xb5 is for somebody else")
+    line = next(line for line in real.cat("/proc/interrupts").decode().splitlines() if "eth0" in line)
+    assert line.split()[0] == "11:"
+    assert int(line.split()[1]) > 3
+
+
+def test_the_driver_gives_everything_back(real, card):
+    with real.process() as process:
+        up(process)
+        real.advance(3)
+    real.rmmod("e1000")
+    assert b"eth0" not in real.cat("/proc/net/dev")
+    assert b"e1000" not in real.cat("/proc/iomem")
+    assert not real.findings.reports
+
+
+def test_a_wrong_checksum_in_the_eeprom_is_what_the_driver_says_it_is(real, distribution_module):
+    broken = E1000(MAC)
+    broken.eeprom.words[5] ^= 1
+    real.device(**E1000.wiring)(broken)
+    real.insmod(distribution_module("drivers/net/ethernet/intel/e1000/e1000"))
+    assert real.dmesg()[-3].endswith("Invalid MAC Address")
+    assert "e1000: /*********************/" in real.dmesg()
+
+
+def test_a_card_of_ones_own(real):
+    """Two cards: each has a slot, and addresses of its own that are a multiple of their size."""
+
+    class Card:
+        def read(self, bar, offset, size):
+            return 0x1234
+
+        def write(self, bar, offset, size, value):
+            pass
+
+    for _ in range(2):
+        real.device(pci="1234:11e8", bars=[0x100, 0x100000])(Card)
+    assert real.cat("/proc/iomem").decode().splitlines() == [
+        "c0000000-c00000ff : 0000:00:03.0",
+        "c0100000-c01fffff : 0000:00:03.0",
+        "c0200000-c02000ff : 0000:00:04.0",
+        "c0300000-c03fffff : 0000:00:04.0",
+    ]
+    with pytest.raises(ValueError, match='a PCI id is written as "8086:100e"'):
+        real.device(pci="e1000")(Card)
