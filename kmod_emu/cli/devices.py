@@ -24,7 +24,7 @@ DEVICES = click.option(
     multiple=True,
     expose_value=False,
     callback=_keep,
-    help="Plug in a device that Python plays: e1000, or a class of yours. See docs/devices.md.",
+    help="Plug in a device that Python plays: e1000, lm75, or a class of yours. See docs/devices.md.",
 )
 
 

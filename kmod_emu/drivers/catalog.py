@@ -17,7 +17,10 @@ from kmod_emu.errors import KernelError
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-BUILT_IN = {"e1000": ("kmod_emu.devices.e1000", "E1000")}
+BUILT_IN = {
+    "e1000": ("kmod_emu.devices.e1000", "E1000"),
+    "lm75": ("kmod_emu.devices.lm75", "Lm75"),
+}
 _NUMBERS = ("ports", "mmio", "size", "irq", "i2c", "spi", "bus", "class_code")
 
 

@@ -48,7 +48,10 @@ class Gpios:
         self.pins: list[Pin] = []
         self.tables: list[int] = []
         self.changed: Callable[[int, int], None] = lambda number, value: None
-        kernel[Devices].make_class(kernel.symbol("gpio_class"))
+        self._show()
+
+    def _show(self) -> None:
+        self._kernel[Devices].make_class(self._kernel.symbol("gpio_class"))
 
     def make(self, base: int, count: int) -> None:
         """Make the bank; ValueError if there is one."""

@@ -33,17 +33,17 @@ class I2cModels:
         self.make_bus(bus)
         self._chips[bus, address] = _Chip(model)
 
-    def make_bus(self, number: int) -> StructView:
+    def make_bus(self, number: int) -> int:
         """The adapter of that number."""
         kernel = self._kernel
         address = kernel[I2c].adapters.get(number)
         if address is not None:
-            return kernel.view("i2c_adapter", address)
+            return address
         adapter = kernel.view("i2c_adapter", kernel.heap.kmalloc(kernel.profile.struct("i2c_adapter").size))
         adapter.set_bytes("name", b"kmod-emu I2C bus")
         adapter.algo = kernel.symbol("model_i2c_algorithm")
         kernel.run(kernel[I2c].add_adapter(adapter, number))
-        return adapter
+        return adapter.address
 
     def announce(self, bus: int, address: int, name: str, irq: int) -> None:
         """Make a client of a chip, as a board's description does.
@@ -57,7 +57,8 @@ class I2cModels:
         )
         info.set_bytes("type", name.encode())
         info.addr, info.irq = address, irq
-        client = kernel.run(kernel[I2c].new_client(self.make_bus(bus), info))
+        adapter = kernel.view("i2c_adapter", self.make_bus(bus))
+        client = kernel.run(kernel[I2c].new_client(adapter, info))
         kernel.heap.kfree(info.address)
         if client < 0:
             raise KernelError(-client, f"no client {name} can be made at {address:#x} of I2C bus {bus}")

@@ -208,7 +208,7 @@ def spi_get_device_id(kernel: KernelCore, sdev: StructView) -> int:
 # --- messages -------------------------------------------------------------------------------------------
 
 
-def _exchange(kernel: KernelCore, spi: StructView, message: StructView) -> int:
+def exchange_message(kernel: KernelCore, spi: StructView, message: StructView) -> int:
     """Send a message and receive its answer: 0 or a negative errno."""
     offset, head = kernel.profile.offset("spi_transfer", "transfer_list"), message.addressof("transfers")
     entries = lists.walk(kernel.memory, head)
@@ -235,7 +235,7 @@ def _exchange(kernel: KernelCore, spi: StructView, message: StructView) -> int:
 def _run(kernel: KernelCore, spi: StructView, message: StructView) -> int:
     message.spi = spi.address
     message.actual_length = 0
-    message.status = error = _exchange(kernel, spi, message)
+    message.status = error = exchange_message(kernel, spi, message)
     return error
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
-_SELECTS = 8  # lines of a controller
+SELECTS = 8  # lines of a controller
 
 
 class SpiModels:
@@ -20,14 +20,17 @@ class SpiModels:
         self._kernel = kernel
         self._models: dict[tuple[int, int], Any] = {}
         self.controllers: dict[int, int] = {}
-        kernel[Devices].make_class(kernel.symbol("spi_master_class"))
+        self._show()
+
+    def _show(self) -> None:
+        self._kernel[Devices].make_class(self._kernel.symbol("spi_master_class"))
 
     def attach(self, bus: int, select: int, model: Any) -> None:
         """Put a model on a bus; ValueError if the place is taken, or no line leads there."""
         if (bus, select) in self._models:
             raise ValueError(f"there is a device at chip select {select} of SPI bus {bus} already")
-        if not 0 <= select < _SELECTS:
-            raise ValueError(f"an SPI bus has the chip selects 0 to {_SELECTS - 1}")
+        if not 0 <= select < SELECTS:
+            raise ValueError(f"an SPI bus has the chip selects 0 to {SELECTS - 1}")
         self._models[bus, select] = model
         self.controller(bus)
 
@@ -37,7 +40,7 @@ class SpiModels:
         if number not in self.controllers:
             size = kernel.profile.struct("spi_controller").size
             made = kernel.view("spi_controller", kernel.heap.kmalloc(size))
-            made.bus_num, made.num_chipselect = number, _SELECTS
+            made.bus_num, made.num_chipselect = number, SELECTS
             device = kernel.view("device", made.addressof("dev"))
             device.set("class", kernel.symbol("spi_master_class"))
             kernel[Devices].initialize(device.address)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 from kmod_emu.abi import profile as profiles
 from kmod_emu.abi.btf import Btf
 from kmod_emu.api import Kernel
-from kmod_emu.drivers.board import Board
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_none
 from kmod_emu.kernel import layout
@@ -31,10 +30,9 @@ from kmod_emu.vmlinux.build import from_image
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
-from kmod_emu.vmlinux.hardware.board import VmlinuxBoard
+from kmod_emu.vmlinux.hardware.board import install_board
 from kmod_emu.vmlinux.hardware.calls import methods
 from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
-from kmod_emu.vmlinux.hardware.pci import PciBus
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
@@ -85,6 +83,7 @@ class VmlinuxKernel(Kernel):
     """
 
     tasks: VmlinuxTasks
+    irqs: VmlinuxIrqs
 
     def __init__(
         self,
@@ -232,8 +231,7 @@ class VmlinuxKernel(Kernel):
         self.add(VmlinuxModules(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
-        self.add(PciBus(self))
-        self.add(VmlinuxBoard(self), Board)
+        install_board(self)
         procfs = mount_none(self)
         self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:

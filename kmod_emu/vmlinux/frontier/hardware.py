@@ -16,7 +16,7 @@ _IRQ_STACK = 0x4000
 
 frontier.nothing(
     _NONE,
-    "trap_init acpi_early_init acpi_subsystem_init efi_enter_virtual_mode mem_encrypt_init"
+    "trap_init acpi_early_init efi_enter_virtual_mode mem_encrypt_init"
     " setup_boot_config lockup_detector_init prepare_namespace",
 )
 
@@ -33,3 +33,12 @@ async def acpi_init(kernel: KernelCore) -> int:
 def init_irq(kernel: KernelCore) -> None:
     """The stack on which softirqs run (arch/x86/kernel/irqinit.c, irq_64.c)."""
     kernel.percpu.write("hardirq_stack_ptr", kernel.vmalloc.allocate(_IRQ_STACK) + _IRQ_STACK - 8, 8)
+
+
+@frontier.replace(
+    "void acpi_subsystem_init(void)", "no firmware has left tables; who has none switches no supplies"
+)
+async def acpi_subsystem_init(kernel: KernelCore) -> None:
+    """Where nothing describes regulators, all supplies are on (drivers/acpi/bus.c)."""
+    if kernel.symbols.internal("regulator_has_full_constraints"):
+        await kernel.call_guest(kernel.symbol("regulator_has_full_constraints"))

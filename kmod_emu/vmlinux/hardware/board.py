@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.drivers.board import Board, Wires, Wiring
+from kmod_emu.drivers.gpio import Gpios
+from kmod_emu.drivers.i2c_model import I2cModels
+from kmod_emu.drivers.spi_model import SpiModels
+from kmod_emu.vmlinux.hardware.gpio import VmlinuxGpios
+from kmod_emu.vmlinux.hardware.i2c import VmlinuxI2c
 from kmod_emu.vmlinux.hardware.pci import PciBus
+from kmod_emu.vmlinux.hardware.platform import make_platform_device
+from kmod_emu.vmlinux.hardware.spi import VmlinuxSpi
 
 if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+_ID_NONE = -1
 
 
 class VmlinuxBoard(Board):
@@ -16,5 +25,42 @@ class VmlinuxBoard(Board):
 
     _kernel: VmlinuxKernel
 
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        super().__init__(kernel)
+        self._pci_bus, self._spi_buses = PciBus(kernel), VmlinuxSpi(kernel)
+        kernel.add(self._pci_bus)
+        kernel.add(self._spi_buses, SpiModels)
+        self._models: list[Any] = []  # that answer at addresses
+
+    def plug(self, model: Any, wiring: Wiring) -> None:
+        """Put a model in its place; drivers that are there are probed."""
+        super().plug(model, wiring)
+        if wiring.mmio is not None or wiring.ports is not None:
+            self._models.append(model)
+
     def _pci(self, model: Any, wiring: Wiring, wires: Wires) -> None:
-        self._kernel[PciBus].plug(model, wiring, wires)
+        self._pci_bus.plug(model, wiring, wires)
+
+    def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> None:
+        make_platform_device(self._kernel, name, _ID_NONE, resources)
+
+    def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
+        self._spi_buses.announce(bus, select, name, irq)
+
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return len(self._models)
+
+    def load(self, state: Any) -> None:
+        """Put saved state back: what has been plugged in since is gone."""
+        for model in self._models[state:]:
+            for space in (self._kernel.cpu.ports, self._kernel.cpu.mmio):
+                space.detach(model)
+        del self._models[state:]
+
+
+def install_board(kernel: VmlinuxKernel) -> None:
+    """Add the places for devices."""
+    kernel.add(VmlinuxBoard(kernel), Board)
+    kernel.add(VmlinuxI2c(kernel), I2cModels)
+    kernel.add(VmlinuxGpios(kernel), Gpios)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.irq import Irqs
+from kmod_emu.kernel.irq import Irqs, Line
 from kmod_emu.kernel.preempt import EFLAGS_IF
-from kmod_emu.uapi import errno
+from kmod_emu.vmlinux.hardware.calls import method
 
 if TYPE_CHECKING:
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _CHIP, _FLOW = "IO-APIC", "edge"
+_SENSE = 15  # IRQ_TYPE_SENSE_MASK
 
 
 class VmlinuxIrqs(Irqs):
@@ -22,16 +24,20 @@ class VmlinuxIrqs(Irqs):
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
         super().__init__(kernel)
-        self._wired: set[int] = set()
+        self.lines = {}
         self._chip = 0  # struct irq_chip of them all
 
     def ensure(self, number: int) -> None:
         """A device model says that it is wired to this line."""
-        if number not in self._wired:
-            self._kernel.run(self._wire(number))
-            self._wired.add(number)
+        if number not in self.lines:
+            self._kernel.run(self.wire(number))
 
-    async def _wire(self, number: int) -> None:
+    async def wire(self, number: int) -> None:
+        """Make a line.
+
+        Raises:
+            KernelError: The kernel does not make it.
+        """
         kernel = self._kernel
         if not await kernel.call_guest(kernel.symbol("irq_to_desc"), number):
             allocate = kernel.symbol("__irq_alloc_descs")
@@ -42,6 +48,7 @@ class VmlinuxIrqs(Irqs):
         install = kernel.symbol("irq_set_chip_and_handler_name")
         name = self._chip + kernel.profile.struct("irq_chip").size + len(_CHIP) + 1
         await kernel.call_guest(install, number, self._chip, kernel.symbol("handle_edge_irq"), name)
+        self.lines[number] = Line(_CHIP, _FLOW)
 
     def _make_chip(self) -> int:
         """A chip to which nothing need be said, by a name that PCs have in /proc/interrupts."""
@@ -49,7 +56,9 @@ class VmlinuxIrqs(Irqs):
         names = f"{_CHIP}\0{_FLOW}\0".encode()
         chip = kernel.heap.kmalloc(size + len(names))
         kernel.memory.write(chip, kernel.memory.read(kernel.symbol("dummy_irq_chip"), size) + names)
-        kernel.view("irq_chip", chip).set("name", chip + size)
+        view = kernel.view("irq_chip", chip)
+        view.set("name", chip + size)
+        view.irq_set_type = kernel.methods["model_irq_set_type"]
         return chip
 
     def raise_irq(self, number: int) -> None:
@@ -59,8 +68,7 @@ class VmlinuxIrqs(Irqs):
             KernelError: EINVAL, nothing is wired to it.
         """
         kernel = self._kernel
-        if number not in self._wired:
-            raise KernelError(errno.EINVAL, f"no device is wired to an interrupt line {number}")
+        self.line(number)
         kernel.events.emit("irq", number=number)
         kernel.sched.agenda.post(kernel.clock.now_ns, "irq", number)
         kernel.sched.poke()
@@ -77,8 +85,16 @@ class VmlinuxIrqs(Irqs):
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return {"wired": sorted(self._wired), "chip": self._chip}
+        return {**super().save(), "chip": self._chip}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._wired, self._chip = set(state["wired"]), state["chip"]
+        super().load(state)
+        self._chip = state["chip"]
+
+
+@method("int model_irq_set_type(struct irq_data *data, unsigned int type)")
+def model_irq_set_type(kernel: VmlinuxKernel, data: StructView, type: int) -> int:
+    """A driver says which edges it wants."""
+    kernel.irqs.line(data.irq).trigger = type & _SENSE
+    return 0

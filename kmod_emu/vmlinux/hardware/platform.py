@@ -1,0 +1,32 @@
+"""Devices on the kernel's platform bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kmod_emu.vmlinux.hardware.ask import borrowed, make
+
+if TYPE_CHECKING:
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+
+def make_platform_device(
+    kernel: VmlinuxKernel, name: str, number: int, resources: list[tuple[int, int, int]]
+) -> int:
+    """A platform device with resources as (first, last, type); number -1 is for one that has none.
+
+    Raises:
+        KernelError: It cannot be made.
+    """
+    size, text = kernel.profile.struct("resource").size, name.encode() + b"\0"
+    with borrowed(kernel, "platform_device_info", size * len(resources) + len(text)) as info:
+        table = info.address + info.layout.size
+        for index, (first, last, kind) in enumerate(resources):
+            view = kernel.view("resource", table + index * size)
+            view.start, view.end, view.flags = first, last, kind
+        place = table + size * len(resources)
+        kernel.memory.write(place, text)
+        info.set("name", place)
+        info.id, info.res, info.num_res = number, table, len(resources)
+        what = f"the platform device {name}"
+        return make(kernel, "platform_device_register_full", info.address, what=what)
