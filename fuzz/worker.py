@@ -22,7 +22,7 @@ def main() -> None:
     """Set up, and go."""
     name, folder, seconds = sys.argv[1], Path(sys.argv[2]), sys.argv[3]
     with atheris.instrument_imports(include=["kmod_emu"]):
-        from fuzz.targets import regressions, target
+        from fuzz.targets import mistake_in, regressions, target
 
         tried = target(name)
         run, expected = tried.start(), tried.EXPECTED
@@ -36,10 +36,9 @@ def main() -> None:
         start = monotonic()
         try:
             run(data)
-        except expected:
-            pass
         except Exception as error:
-            where = done.found(error)
+            mistake = mistake_in(error, expected)
+            where = mistake and done.found(mistake)
             if where:
                 (bugs / where).write_bytes(data)
         if monotonic() - start > _SLOW and (where := done.found(TimeoutError("slow"))):

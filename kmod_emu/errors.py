@@ -30,7 +30,12 @@ class Killed(KernelError):
     Args:
         signal: What the kernel killed it with, 9 or 11.
         explanation: The fault in a sentence.
+
+    Attributes:
+        exit_status: What a command ends with that this happens to.
     """
+
+    exit_status = 3
 
     def __init__(self, signal: int, explanation: str = "") -> None:
         super().__init__(_errno.EINTR, explanation)
@@ -46,10 +51,25 @@ class Unimplemented(Killed):
         recipe: The lines of Python that supply it.
     """
 
+    exit_status = 4
+
     def __init__(self, name: str, explanation: str, recipe: str) -> None:
         super().__init__(9, explanation)
         self.name = name
         self.recipe = recipe
+
+
+class InternalError(Killed):
+    """Python code behind the machine failed; the task that it worked for is ended, and the machine goes on.
+
+    Attributes:
+        __cause__: The exception.
+    """
+
+    exit_status = 70
+
+    def __init__(self, explanation: str) -> None:
+        super().__init__(9, explanation)
 
 
 class SleepsForever(KernelError):

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from kmod_emu.kernel import internal, sched
+
 # No example is too slow: how long one takes says how busy the computer is.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -57,6 +59,21 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     if SEED in os.environ:
         terminalreporter.write_line(f"the order of the tests: {SEED}={os.environ[SEED]}")
+
+
+@pytest.fixture(autouse=True)
+def no_internal_errors(monkeypatch, request):
+    """Mistakes of ours end a task, not the test: unless they are what is tested, they are told here."""
+    mistakes = []
+
+    def seen(kernel, task, error):
+        mistakes.extend([error] if not internal.is_users(error) else [])
+        return internal.internal_error(kernel, task, error)
+
+    monkeypatch.setattr(sched, "internal_error", seen)
+    yield
+    if mistakes and "internal_errors" not in request.keywords:
+        raise mistakes[0]
 
 
 def recording(name: str) -> list[dict]:

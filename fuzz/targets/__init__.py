@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from kmod_emu.errors import InternalError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -29,6 +31,13 @@ class Target(Protocol):
 def target(name: str) -> Target:
     """A target by its name."""
     return cast("Target", import_module(f"fuzz.targets.{name}"))
+
+
+def mistake_in(error: Exception, expected: tuple[type[Exception], ...]) -> Exception | None:
+    """What is wrong about an error that a target raised: nothing, if it is documented."""
+    if isinstance(error, InternalError):
+        return cast("Exception", error.__cause__)
+    return None if isinstance(error, expected) else error
 
 
 def regressions(name: str) -> list[bytes]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu.errors import Killed, Unimplemented
+from kmod_emu.errors import InternalError, Killed
 from kmod_emu.kmod.console import Console, Done
 from kmod_emu.kmod.errors import ToolError
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from click.shell_completion import CompletionItem
-
-_KILLED, _UNIMPLEMENTED = 3, 4
 
 
 def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,9 +37,10 @@ def reports_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except Killed as death:
             from kmod_emu.text import escape
 
-            click.echo("Killed" if death.signal == 9 else "Segmentation fault", err=True)
+            if not isinstance(death, InternalError):
+                click.echo("Killed" if death.signal == 9 else "Segmentation fault", err=True)
             click.echo(f"kmod-emu: {escape(death.explanation.encode('utf-8', 'surrogateescape'))}", err=True)
-            sys.exit(_UNIMPLEMENTED if isinstance(death, Unimplemented) else _KILLED)
+            sys.exit(death.exit_status)
 
     return wrapped
 

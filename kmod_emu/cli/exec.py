@@ -15,7 +15,8 @@ import click
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.limits import LIMITS, obey_limits
 from kmod_emu.cli.main import UID, USAGE_ERROR
-from kmod_emu.errors import KernelError, Killed
+from kmod_emu.errors import InternalError, KernelError, Killed
+from kmod_emu.kernel.internal import failed
 from kmod_emu.kmod.errors import ToolError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def exec_(
         click.echo(f"kmod-emu: {report['text']}", err=True)
     if result.timed_out:
         click.echo(f"kmod-emu: ended after {time_limit:g} s of processor time", err=True)
-    sys.exit(result.status)
+    sys.exit(InternalError.exit_status if failed(kernel) else result.status)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from kmod_emu import atomic, home
 from kmod_emu.cli.base import STUB, boot_base
 from kmod_emu.cli.interrupt import ends_at_once
 from kmod_emu.cli.main import CLASSIC_SUFFIX
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import InternalError, KernelError
 from kmod_emu.kernel.statefile import StateFile
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import escape
@@ -122,6 +122,9 @@ def machine(given: str | None, *, change: bool) -> Iterator[Kernel]:
             click.echo(f"kmod-emu: {text}", err=True)
         try:
             yield kernel
+        except InternalError:
+            _tell(kernel)
+            raise
         except (KernelError, ToolError):
             if change:
                 _save(kernel, path)

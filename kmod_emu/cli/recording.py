@@ -13,10 +13,10 @@ from kmod_emu.cli.limits import limit_time
 from kmod_emu.cli.main import UID
 from kmod_emu.debug.debugger import Debugger, Place, Reason
 from kmod_emu.debug.recording import SUFFIX, Recording
-from kmod_emu.errors import KernelError, Killed, Unimplemented
+from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.kmod.insmod import load_file
-from kmod_emu.observe.run import LOADED, OOPSED, REFUSED, UNIMPLEMENTED
+from kmod_emu.observe.run import LOADED, OOPSED, REFUSED
 from kmod_emu.observe.steps import show
 
 
@@ -121,6 +121,4 @@ def _tell(debugger: Debugger) -> int:
     if error is None:
         return LOADED
     click.echo(f"kmod-emu: {show(error.explanation or error.strerror or '')}", err=True)
-    if isinstance(error, Unimplemented):
-        return UNIMPLEMENTED
-    return OOPSED if isinstance(error, Killed) else REFUSED
+    return error.exit_status if isinstance(error, Killed) else REFUSED

@@ -73,6 +73,17 @@ class Panics:
             raise GuestFirst(self._tell())
         self._end()
 
+    def check(self) -> None:
+        """Before a system call.
+
+        Raises:
+            Killed: The machine has stopped.
+        """
+        if self.text:
+            self._kernel.sched.current.dead = True
+            sentence = f"the machine has stopped: kernel panic: {self.text}; `kmod-emu boot` starts another"
+            raise Killed(SIGKILL, tame(sentence))
+
     async def panic_told(self, text: str) -> int:
         """As `panic`, from a coroutine."""
         return await self.finish(lambda: self.panic(text))

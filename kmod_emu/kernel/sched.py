@@ -33,6 +33,7 @@ from kmod_emu.kernel.activation import (
 )
 from kmod_emu.kernel.agenda import PYTHON, Agenda
 from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.internal import internal_error, is_users
 from kmod_emu.kernel.panic import confused
 from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
 from kmod_emu.kernel.spin import Spin, examine
@@ -313,7 +314,7 @@ class Scheduler:
     def _resume(self, task: Task, value: Any) -> None:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
-        self.in_guest, self.running = False, True
+        nested, self.in_guest, self.running = self.running, False, True
         turn = self._kernel.clock.now_ns + _TURN_NS
         self._slice_end = turn if self._until is None else min(turn, self._until)
         try:
@@ -329,6 +330,12 @@ class Scheduler:
                 task.blocked, task.interruptible = True, request.interruptible
         except Killed as death:
             self._died(task, death)
+        except Exception as error:
+            if nested:
+                raise
+            self._died(task, internal_error(self._kernel, task, error))
+            if is_users(error):
+                raise
         finally:
             self.running = False
 

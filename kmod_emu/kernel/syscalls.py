@@ -115,6 +115,7 @@ async def do_syscall(kernel: KernelCore, number: int, arguments: tuple[int, ...]
     own = kernel.own_syscalls.get(number)
     entry = own or _table.get(number)
     kernel.clock.advance(SYSCALL_NS)
+    kernel.panics.check()
     if entry is None:
         raise KernelError(errno.ENOSYS, f"system call {number} is not implemented")
     arguments = arguments[: entry.arity]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.errors import KernelError, Killed, Unimplemented
+from kmod_emu.errors import InternalError, KernelError, Killed, Unimplemented
+from kmod_emu.kernel.internal import failed
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod import insmod as tool
 from kmod_emu.kmod.files import module_name
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.module.modules import Module
     from kmod_emu.observe.record import Recorder
 
-LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, 3, 4
+LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, Killed.exit_status, Unimplemented.exit_status
 
 
 class Run:
@@ -74,10 +75,10 @@ class Run:
     def status(self) -> int:
         """Exit status."""
         errors = (self.error, self.rmmod_error)
-        if any(isinstance(error, Unimplemented) for error in errors):
-            return UNIMPLEMENTED
         if any(isinstance(error, Killed) for error in errors):
-            return OOPSED
+            return max(error.exit_status for error in errors if isinstance(error, Killed))
+        if failed(self.kernel):
+            return InternalError.exit_status
         if self.error is not None:
             return REFUSED
         return UNIMPLEMENTED if self.kernel.faults.unimplemented else LOADED
