@@ -3,7 +3,8 @@
 Its page is device memory, so that each look is noticed. The first ones cost next to nothing; code that goes
 on looking, whether it computes in between or not, is given bigger and bigger steps, up to 1/8 of a tick. So
 a loop that measures how much it can compute in some ticks ends, after the same number of rounds each time.
-The guest image itself reads `jiffies_64`, the same number in ordinary memory.
+The base kernel itself reads `jiffies_64`, the same number in ordinary memory; on a distribution's kernel the
+page is one that only modules know.
 """
 
 from __future__ import annotations

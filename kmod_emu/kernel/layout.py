@@ -26,6 +26,7 @@ DATA_SPACE = 4 * MIB
 TRAP_BASE = START_KERNEL_MAP + 8 * MIB  # trap slots of the exports that Python serves
 TRAP_SPACE = MIB
 ARGUMENT_PAGE = START_KERNEL_MAP + 12 * MIB
+JIFFIES_PAGE = START_KERNEL_MAP + 13 * MIB  # what modules of a distribution's kernel look at
 
 # An export without an implementation gets a page of its own that is never mapped: calling, reading or
 # writing it faults, and the address tells which export it was.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.vsprintf import Arguments
 
 _CPUMASK_BYTES = 8192 // 8  # CONFIG_NR_CPUS=8192
+_X86_VENDOR_AMD = 2
 _CPUINFO_SIZE = 256
 
 
@@ -243,5 +244,5 @@ def __num_online_cpus(kernel: KernelCore, address: int) -> None:
 
 @export_data("struct cpuinfo_x86 boot_cpu_data", _CPUINFO_SIZE, Fidelity.APPROXIMATE)
 def boot_cpu_data(kernel: KernelCore, address: int) -> None:
-    """The processor's family and vendor (arch/x86/kernel/setup.c); no optional feature is set."""
-    kernel.memory.write(address, struct.pack("<BBBB", 6, 0, 6, 1))
+    """Family, vendor, model and stepping (arch/x86/kernel/setup.c); no optional feature is set."""
+    kernel.memory.write(address, struct.pack("<BBBB", 15, _X86_VENDOR_AMD, 107, 1))

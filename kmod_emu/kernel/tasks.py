@@ -207,6 +207,8 @@ class Task:
 class Tasks:
     """All tasks of the machine."""
 
+    kind: type[Task] = Task
+
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
         self._next_pid = FIRST_PID
@@ -477,7 +479,7 @@ class Tasks:
         self._next_pid, self.gone = state["next_pid"], set(state["gone"])
         known, self.by_pid = self.by_pid, {}
         for item in state["tasks"]:
-            task = known.get(item["pid"]) or Task(
+            task = known.get(item["pid"]) or self.kind(
                 self._kernel, item["address"], item["stack"], item["pid"], item["comm"]
             )
             task.address, task.stack, task.comm = item["address"], item["stack"], item["comm"]

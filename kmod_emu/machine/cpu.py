@@ -16,6 +16,7 @@ import unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 
+from kmod_emu.machine import cpuid
 from kmod_emu.machine.io import IoSpace
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 from kmod_emu.machine.registers import Registers
@@ -38,6 +39,7 @@ _INVALID_OPCODE, _GENERAL_PROTECTION = 6, 13
 _IO_END = 1 << 40  # physical addresses behind RAM up to here belong to devices
 _CONTRIBUTORY = {0, 8, 10, 11, 12, 13}  # one of these after another is a double fault
 _CANONICAL = {0, (1 << 17) - 1}  # bits 63 to 47 of an address
+_CPUID_REGISTERS = (x86.UC_X86_REG_RAX, x86.UC_X86_REG_RBX, x86.UC_X86_REG_RCX, x86.UC_X86_REG_RDX)
 _CR0_WP = 1 << 16  # the kernel may not write read-only pages either
 
 
@@ -115,6 +117,7 @@ class Cpu(Registers):
         self._out_hook = self._hook_out(self._out)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._in, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
+        self._uc.hook_add(uc_const.UC_HOOK_INSN, self._cpuid, None, 1, 0, x86.UC_X86_INS_CPUID)
         memory.flush = self.flush_tlb
         memory.drop_code = self._drop_code
         cr0 = x86.UC_X86_REG_CR0
@@ -388,6 +391,13 @@ class Cpu(Registers):
         self._dropped = 0
 
     # --- observation: costs nothing until asked for ---------------------------------------------------
+
+    def _cpuid(self, uc: unicorn.Uc, _data: object) -> bool:
+        """The processor says what it is; whether that was all there is to do."""
+        leaf, subleaf = uc.reg_read(x86.UC_X86_REG_EAX), uc.reg_read(x86.UC_X86_REG_ECX)
+        for name, value in zip(_CPUID_REGISTERS, cpuid.answer(leaf, subleaf), strict=True):
+            uc.reg_write(name, value)
+        return True
 
     def _hook_out(self, function: Callable[[object, int, int, int, object], None]) -> int:
         return int(self._uc.hook_add(uc_const.UC_HOOK_INSN, function, None, 1, 0, x86.UC_X86_INS_OUT))

@@ -110,10 +110,15 @@ def _looks(kernel: Kernel) -> Looks:
 
 
 class Machine:
-    """A booted machine on which one module after another is tried."""
+    """A booted machine on which one module after another is tried.
 
-    def __init__(self, setup: Setup) -> None:
-        self.kernel, self._base = setup.boot(), setup.base
+    Args:
+        kernel: The machine.
+        base: What its base kernel is called in rows.
+    """
+
+    def __init__(self, kernel: Kernel, base: str) -> None:
+        self.kernel, self._base = kernel, base
         self._booted = self.kernel.snapshot()
         self._shows = _looks(self.kernel)
         self._shown = self._shows()

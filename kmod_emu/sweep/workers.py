@@ -141,7 +141,7 @@ def _end_with_the_parent() -> None:
 
 
 def _serve(connection: Connection, setup: Setup) -> None:
-    machine = Machine(setup)
+    machine = Machine(setup.boot(), setup.base)
     connection.send(_READY)
     while True:
         target = connection.recv()
@@ -149,7 +149,7 @@ def _serve(connection: Connection, setup: Setup) -> None:
         try:
             row = machine.sweep(target)
         except Exception as error:
-            machine = Machine(setup)
+            machine = Machine(setup.boot(), setup.base)
             reason = f"{type(error).__name__}: {error}"
             row = blank(target) | {"outcome": INTERNAL, "reason": reason}
         _limit(0)

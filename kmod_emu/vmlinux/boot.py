@@ -88,6 +88,8 @@ class Boot:
         memory.write_u64(cmdline_p, line)
         self._say_memory()
         await kernel.call_guest(kernel.symbol("memblock_add"), 0, layout.RAM_SIZE)
+        if kernel.symbols.internal("conswitchp"):
+            memory.write_u64(kernel.symbol("conswitchp"), kernel.symbol("dummy_con"))
         node = kernel.vmalloc.allocate(_NODE_SIZE)
         memory.write_u64(kernel.symbol("node_data"), node)
         of_node = 0 if kernel.takes("free_area_init_core_hotplug", "nid") else node

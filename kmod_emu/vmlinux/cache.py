@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 KEPT = 4  # entries; the one that was used longest ago goes
 _CHUNK = 64 * PAGE_SIZE
-_CODE = ("*.py", "frontier/*.py", "hardware/*.py")
+_NOT_CODE = {"__pycache__", "samples", "cli", "observe", "sweep"}  # folders that boot nothing
 
 
 def directory() -> Path:
@@ -44,10 +44,11 @@ def digest(image: bytes) -> str:
 def key(image: str) -> str:
     """The name of the entry of a kernel with some digest."""
     name = hashlib.blake2b((fingerprint() + image).encode(), digest_size=16)
-    folder = Path(__file__).parent
-    for pattern in _CODE:
-        for file in sorted(folder.glob(pattern)):
-            name.update(file.read_bytes())
+    for root, folders, files in os.walk(Path(__file__).parent.parent):
+        folders[:] = sorted(set(folders) - _NOT_CODE)
+        for file in sorted(files):
+            status = os.stat(os.path.join(root, file))
+            name.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
     return name.hexdigest()
 
 

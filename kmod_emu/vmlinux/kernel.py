@@ -19,11 +19,13 @@ from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.exports import Fidelity, Handler
 from kmod_emu.kernel.faults import Tables
 from kmod_emu.kernel.image import load_image
-from kmod_emu.kernel.symbols import SymbolTable
+from kmod_emu.kernel.jiffies import Jiffies
+from kmod_emu.kernel.symbols import Origin, SymbolTable
+from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
-from kmod_emu.vmlinux import cache, facts, kallsyms
+from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
 from kmod_emu.vmlinux.build import from_image
@@ -147,6 +149,7 @@ class VmlinuxKernel(Kernel):
         if self._entry is None:
             map_sections(self.vmlinux, self.memory)
         self.symbols = SymbolTable(self.profile, self._kallsyms)
+        self._show_modules_jiffies()
         self.traps = Dispatcher(self, load_image().traps)
         # Where allocations can be profiled, the function is behind a macro of the old name.
         self.frontier: list[Replaced] = [
@@ -164,6 +167,17 @@ class VmlinuxKernel(Kernel):
         self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
 
+    def _show_modules_jiffies(self) -> None:
+        """Modules look at a page of their own, so that it is noticed when one waits for time to pass."""
+        page = layout.JIFFIES_PAGE
+        if self._entry is None:
+            place, distance = ksymtab.move(
+                self.vmlinux, "jiffies", page, self.profile.struct("kernel_symbol").size
+            )
+            self.memory.write(place, distance)
+            self.memory.protect(page, PAGE_SIZE, READ | WRITE)
+        self.symbols.place("jiffies", page, Origin.IMAGE)
+
     def _make_tasks(self) -> VmlinuxTasks:
         return VmlinuxTasks(self)
 
@@ -173,6 +187,7 @@ class VmlinuxKernel(Kernel):
     def _start_base(self) -> None:
         self.taint = VmlinuxTaint(self)
         self.areas = Areas(self)
+        self.jiffies = Jiffies(self)
         self.sched.on("task_dead", self.tasks.put)
         if self._entry is None:
             self._prepare()

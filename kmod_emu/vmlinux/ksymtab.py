@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.vmlinux.vmlinux import Vmlinux
 
-__all__ = ["exports"]
+__all__ = ["exports", "move"]
 
 _TABLES = (("", False), ("_gpl", True))
 _FLAG_GPL = 1
@@ -33,12 +33,22 @@ def exports(kernel: Vmlinux, entry_size: int = 12) -> list[Export]:
     """
     found: dict[str, Export] = {}
     for suffix, gpl in _TABLES:
-        for export in _table(kernel, suffix, gpl, entry_size):
+        for _, export in _table(kernel, suffix, gpl, entry_size):
             found.setdefault(export.name, export)
     return [found[name] for name in sorted(found)]
 
 
-def _table(kernel: Vmlinux, suffix: str, gpl: bool, entry_size: int) -> Iterator[Export]:
+def move(kernel: Vmlinux, name: str, address: int, entry_size: int = 12) -> tuple[int, bytes]:
+    """Where what has to be written for modules to find an export elsewhere; LookupError if there is none."""
+    for suffix, gpl in _TABLES:
+        for place, export in _table(kernel, suffix, gpl, entry_size):
+            if export.name == name:
+                return place, struct.pack("<i", address - place)
+    raise LookupError(f"the kernel does not export {name}")
+
+
+def _table(kernel: Vmlinux, suffix: str, gpl: bool, entry_size: int) -> Iterator[tuple[int, Export]]:
+    """Each entry with its address."""
     section = kernel.section(f"__ksymtab{suffix}")
     if section is None or entry_size not in (8, 12):
         return
@@ -53,12 +63,15 @@ def _table(kernel: Vmlinux, suffix: str, gpl: bool, entry_size: int) -> Iterator
         address = section.address + at
         value, name = struct.unpack_from("<ii", table, at)
         namespace = struct.unpack_from("<i", table, at + 8)[0] if entry_size == 12 else 0
-        yield Export(
-            _text(strings, address + 4 + name - base),
-            struct.unpack_from("<I", crcs, 4 * index)[0] if 4 * index + 4 <= len(crcs) else None,
-            bool(flags[index] & _FLAG_GPL) if index < len(flags) else gpl,
-            _text(strings, address + 8 + namespace - base) if namespace else "",
-            (address + value) & _MASK64,
+        yield (
+            address,
+            Export(
+                _text(strings, address + 4 + name - base),
+                struct.unpack_from("<I", crcs, 4 * index)[0] if 4 * index + 4 <= len(crcs) else None,
+                bool(flags[index] & _FLAG_GPL) if index < len(flags) else gpl,
+                _text(strings, address + 8 + namespace - base) if namespace else "",
+                (address + value) & _MASK64,
+            ),
         )
 
 

@@ -39,6 +39,7 @@ class VmlinuxTasks(Tasks):
     """All tasks of the machine."""
 
     _kernel: VmlinuxKernel
+    kind: type[Task] = VmlinuxTask
 
     def _first_tasks(self) -> None:
         kernel = self._kernel
@@ -49,7 +50,7 @@ class VmlinuxTasks(Tasks):
     def _adopt(self, address: int) -> Task:
         """The `Task` of a task_struct."""
         view = self._kernel.view("task_struct", address)
-        task = VmlinuxTask(self._kernel, address, view.stack, view.pid, view.text("comm"))
+        task = self.kind(self._kernel, address, view.stack, view.pid, view.text("comm"))
         self.by_pid[task.pid] = task
         return task
 
@@ -57,6 +58,7 @@ class VmlinuxTasks(Tasks):
         """copy_process() has made a task: it begins with the function that it was made for."""
         kernel = self._kernel
         task = self._adopt(address)
+        self._preempt.pop(address, None)  # of a dead task that lay there
         set_task_state(kernel, task, TASK_RUNNING)
         if task.pid == 1:
             self.init = task
@@ -135,10 +137,11 @@ class VmlinuxTasks(Tasks):
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return {**super().save(), "preempt": list(self._preempt.items())}
+        last = self._last.pid if self._last is not None else None
+        return {**super().save(), "preempt": list(self._preempt.items()), "last": last}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._last = None
         super().load(state)
         self._preempt = dict(state["preempt"])
+        self._last = self.by_pid.get(state["last"])

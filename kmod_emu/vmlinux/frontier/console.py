@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 frontier = Frontier(__name__)
 
 _LOG = "the log is the machine's, so that dmesg, the narrator and reports have it"
-_CONSOLE = "there is no screen and no serial line"
 _LONGEST = 2048
 
 
@@ -31,9 +30,3 @@ async def vprintk_emit(
 
 
 frontier.nothing(_LOG, "setup_log_buf wake_up_klogd defer_console_output")
-
-
-@frontier.replace("void console_init(void)", _CONSOLE)
-async def console_init(kernel: KernelCore) -> None:
-    """The line discipline of terminals, and no console (kernel/printk/printk.c)."""
-    await kernel.call_guest(kernel.symbol("n_tty_init"))

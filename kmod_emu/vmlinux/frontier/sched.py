@@ -67,6 +67,12 @@ frontier.nothing(
     _ONE_CPU,
     "set_cpus_allowed_ptr do_set_cpus_allowed sched_setscheduler sched_setscheduler_nocheck sched_set_fifo"
     " sched_set_fifo_low sched_set_normal set_user_nice __sched_setscheduler sched_setaffinity smp_init"
-    " smp_call_function smp_call_function_many smp_send_reschedule native_smp_prepare_cpus"
+    " smp_call_function smp_call_function_many smp_send_reschedule"
     " native_smp_prepare_boot_cpu sched_init_smp",
 )
+
+
+@frontier.replace("void native_smp_prepare_cpus(unsigned int max_cpus)", _ONE_CPU)
+async def native_smp_prepare_cpus(kernel: KernelCore, max_cpus: int) -> None:
+    """The one processor is described in its per-CPU memory, too (arch/x86/kernel/smpboot.c)."""
+    await kernel.call_guest(kernel.symbol("smp_store_boot_cpu_info"))

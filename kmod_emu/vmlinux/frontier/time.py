@@ -24,7 +24,7 @@ frontier.shared(
 )
 frontier.nothing(
     _CLOCK,
-    "timekeeping_init time_init tick_init sched_clock_init calibrate_delay x86_late_time_init"
+    "time_init tick_init sched_clock_init calibrate_delay x86_late_time_init"
     " timekeeping_notify clocksource_done_booting tsc_init",
 )
 frontier.shared(
@@ -41,6 +41,8 @@ frontier.shared(
 def __mod_timer(kernel: KernelCore, timer: int, expires: int, options: int) -> int:
     """Arm a timer, or change one that is armed (kernel/time/timer.c)."""
     timers = kernel.timers
+    if not kernel.view("timer_list", timer).function:  # it was shut down, or never set up
+        return 0
     if options & _PENDING_ONLY and not timers.pending(timer):
         return 0
     if options & _REDUCE and timers.pending(timer) and timers.expires(timer) <= expires:
@@ -55,3 +57,9 @@ def __timer_delete_sync(kernel: KernelCore, timer: int, shutdown: int) -> int:
     if shutdown:
         kernel.view("timer_list", timer).function = 0
     return int(was)
+
+
+@frontier.replace("int detach_if_pending(struct timer_list *timer, void *base, bool clear_pending)", _TIMERS)
+def detach_if_pending(kernel: KernelCore, timer: int, base: int, clear_pending: int) -> int:
+    """Disarm a timer; 1 if it was armed (kernel/time/timer.c)."""
+    return int(kernel.timers.disarm(timer))
