@@ -1,7 +1,6 @@
 """What pyproject.toml cannot say: files beside the package, some of them made from its commands.
 
-Man pages and completions are there where the package's own requirements are, as in `make wheel`; a wheel that
-pip builds in an environment of its own lacks them, and nothing else.
+Man pages and completions need the package's own requirements; a wheel is built with them (scripts/backend.py).
 """
 
 import shutil
@@ -39,11 +38,19 @@ def generate(directory: Path) -> None:
         from kmod_emu.cli.completion import script
         from scripts.man_pages import write
     except ImportError:
-        return
+        if "bdist_wheel" in sys.argv:
+            raise
+        return  # somebody only asks what a wheel would need, or links to this tree
     write(directory / "man" / "man1")
     for shell, place in COMPLETIONS.items():
         (directory / place).parent.mkdir(parents=True, exist_ok=True)
         (directory / place).write_text(script(shell), encoding="utf-8")
+
+
+def is_source(path: Path) -> bool:
+    """Whether a file is part of what the shipped binaries are built from, and not of what a build left."""
+    named = path.name in ("Makefile", "BUILD-INFO", "COMPILER")
+    return named or (path.suffix in (".c", ".h", ".S", ".lds", ".md") and not path.name.endswith(".mod.c"))
 
 
 def data_files():
@@ -51,12 +58,14 @@ def data_files():
     shutil.rmtree(ROOT / SHARE, ignore_errors=True)
     generate(ROOT / SHARE)
     trees = {SHARE: "share", Path("docs"): "share/doc/kmod-emu", Path("samples/labs"): "share/kmod-emu/labs"}
+    sources = {Path(name): f"share/kmod-emu/{name}" for name in ("samples", "guest_kernel_stubs")}
     found = defaultdict(list)
-    for tree, place in trees.items():
+    for tree, place in (trees | sources).items():
         for path in sorted((ROOT / tree).rglob("*")):
             own = path.relative_to(ROOT / tree)
-            if path.is_file() and "__pycache__" not in own.parts:
-                found[str(place / own.parent)].append(str(tree / own))
+            wanted = tree in trees or (is_source(path) and own.parts[0] != "labs")
+            if wanted and path.is_file() and "__pycache__" not in own.parts:
+                found[str(Path(place) / own.parent)].append(str(tree / own))
     found["share/doc/kmod-emu"] += ["README.md", "CHANGELOG.md"]
     return list(found.items())
 

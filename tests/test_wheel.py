@@ -45,6 +45,9 @@ def wheel():
         "zsh/site-functions/_kmod-emu",
         "fish/vendor_completions.d/kmod-emu.fish",
         "kmod-emu/labs/hello/LAB.toml",
+        "kmod-emu/samples/hello/hello.c",
+        "kmod-emu/samples/classic/Makefile",
+        "kmod-emu/guest_kernel_stubs/Makefile",
         "doc/kmod-emu/classic.md",
         *(f"man/man1/kmod-emu-{name}.1" for name in COMMANDS),
     ],
@@ -52,6 +55,11 @@ def wheel():
 def test_what_goes_beside_the_package(wheel, name):
     """The package itself is compared file by file, or all of this is skipped."""
     assert wheel[f"{SHARE}/{name}"]
+
+
+def test_nothing_that_a_build_left_is_in_it(wheel):
+    endings = {Path(name).suffix for name in wheel if name.startswith(f"{SHARE}/kmod-emu/samples")}
+    assert endings == {"", ".c", ".h", ".md"}
 
 
 def test_the_bill_of_materials_lists_the_lock(wheel):
@@ -107,6 +115,8 @@ def test_it_installs_and_runs_where_there_is_only_python(bare):
     result = bare("kmod-emu", "run", "--json", "hello")
     assert (result.returncode, result.stderr) == (0, "")
     assert json.loads(result.stdout)["rc"] == 0
+    batch = ("--batch", "-ex", "list hello_init")
+    assert "Hello world!" in bare("kmod-emu", "debug", "hello", *batch).stdout, "samples have their sources"
     assert bare("kmod-emu", "--classic", "run", "hello").returncode == 0
     assert bare("kmod-emu", "build", "/tmp").returncode == 1
     home = bare("kmod-emu", "boot")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 __all__ = ["Sources"]
 
-_SAMPLES = Path(__file__).parents[2]  # a checkout: the samples are compiled as samples/NAME/NAME.c
+# The samples are compiled as samples/NAME/NAME.c: in a checkout, and where their sources are installed.
+_SAMPLES = (Path(__file__).parents[2], Path(sys.prefix) / "share" / "kmod-emu")
 
 
 class Sources:
@@ -21,7 +23,7 @@ class Sources:
     """
 
     def __init__(self, release: str, *folders: Path) -> None:
-        self.folders = [*folders, Path.cwd(), _SAMPLES]
+        self.folders = [*folders, Path.cwd(), *_SAMPLES]
         headers = Path(f"/usr/src/linux-headers-{release}")
         common = headers.with_name(f"{headers.name.rpartition('-')[0]}-common")
         self._headers = [folder for folder in (headers, common) if folder.is_dir()]
