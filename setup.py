@@ -1,6 +1,6 @@
 """What pyproject.toml cannot say: files beside the package, some of them made from its commands.
 
-Man pages and completions need the package's own requirements, with which a wheel is built (scripts/backend.py).
+Man pages and completions need the package's own requirements: a wheel is built with them (scripts/backend).
 """
 
 import shutil
