@@ -92,6 +92,10 @@ class Boot:
             memory.write_u64(kernel.symbol("conswitchp"), kernel.symbol("dummy_con"))
         node = kernel.vmalloc.allocate(_NODE_SIZE)
         memory.write_u64(kernel.symbol("node_data"), node)
+        told = kernel.profile.struct("pglist_data").members
+        memory.write_u64(node + told["per_cpu_nodestats"].offset, kernel.symbol("boot_nodestats"))
+        if "first_deferred_pfn" in told:  # no pages are left to be found
+            memory.write_u64(node + told["first_deferred_pfn"].offset, (1 << 64) - 1)
         of_node = 0 if kernel.takes("free_area_init_core_hotplug", "nid") else node
         await kernel.call_guest(kernel.symbol("free_area_init_core_hotplug"), of_node)
         if kernel.symbols.internal("lru_gen_init_pgdat"):
@@ -102,7 +106,7 @@ class Boot:
             word = capability + bit // 32 * 4
             memory.write_u32(word, memory.read_u32(word) & ~(1 << bit % 32))
         for name in ("fpu__init_system", "jump_label_init", "static_call_init", "unwind_init",
-                     "setup_node_to_cpumask_map"):  # fmt: skip
+                     "setup_node_to_cpumask_map", "sfi_init"):  # fmt: skip
             if kernel.symbols.internal(name):
                 await kernel.call_guest(kernel.symbol(name))
 

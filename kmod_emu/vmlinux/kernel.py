@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from copy import copy
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +42,7 @@ from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
+from kmod_emu.vmlinux.types import Structures
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
@@ -105,6 +107,8 @@ class VmlinuxKernel(Kernel):
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
         profile = self._from_cache(self._entry) if self._entry is not None else self._from_image(blob)
+        profile = copy(profile)
+        profile.structs = Structures(profile.structs, lambda: self.types)
         self.loader = loader
         self.boot = Boot(self, told)
         super().__init__(profile, permissive=permissive, smap=False, modules=modules, sanitize=sanitize)
@@ -202,9 +206,7 @@ class VmlinuxKernel(Kernel):
         memory.write_u64(percpu.address(self.symbol("this_cpu_off")), percpu.base)
         memory.write_u64(self.symbol("__per_cpu_offset"), percpu.base)
         memory.write_u64(self.symbol("phys_base"), memory.arena_of(layout.START_KERNEL_MAP).paddr)
-        clocks = self.symbol("hrtimer_bases")  # the first thing in it that points to ktime_get() is a clock's
-        first = contents.index(self.symbol("ktime_get").to_bytes(8, "little"), clocks)
-        self.hrtimers.bases = percpu.address(first - _GET_TIME)
+        self.hrtimers.bases = percpu.address(self.symbol("hrtimer_bases") + self._clocks(contents))
         self.faults.tables["vmlinux"] = Tables(self._section("__bug_table"), self._section("__ex_table"))
         self._set_module_bounds()
 
@@ -225,6 +227,13 @@ class VmlinuxKernel(Kernel):
         """Bytes from a symbol to the next one."""
         start = self.symbol(name)
         return min(address for address, _ in self._kallsyms.values() if address > start) - start
+
+    def _clocks(self, percpu: bytes) -> int:
+        """Where in struct hrtimer_cpu_base the clocks begin."""
+        if self.types is not None:
+            return self.profile.offset("hrtimer_cpu_base", "clock_base")
+        bases = self.symbol("hrtimer_bases")  # the first thing in it that points to ktime_get() is a clock's
+        return percpu.index(self.symbol("ktime_get").to_bytes(8, "little"), bases) - _GET_TIME - bases
 
     def _section(self, name: str) -> tuple[int, int]:
         section = self.vmlinux.section(name)

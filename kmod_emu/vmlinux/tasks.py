@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.layout import THREAD_SIZE
 from kmod_emu.kernel.mm import MemoryMap
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.schedule import TASK_RUNNING, set_task_state
-from kmod_emu.kernel.tasks import PT_REGS_SIZE, Task, Tasks
+from kmod_emu.kernel.tasks import Task, Tasks
 from kmod_emu.uapi.capability import ALL_CAPABILITIES
 
 if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-_FORK_FRAME = 56  # struct inactive_task_frame, below the registers of user space
-_FRAME_R12, _FRAME_BX = 24, 32  # ... in which copy_thread() leaves argument and function
+_FRAME_R12, _FRAME_BX = 24, 32  # in struct inactive_task_frame: copy_thread() leaves argument and function
 _SIGCHLD = 17
 
 
@@ -62,7 +60,11 @@ class VmlinuxTasks(Tasks):
         set_task_state(kernel, task, TASK_RUNNING)
         if task.pid == 1:
             self.init = task
-        frame = task.stack + THREAD_SIZE - PT_REGS_SIZE - _FORK_FRAME
+        frame = kernel.memory.read_u64(
+            address
+            + kernel.profile.offset("task_struct", "thread")
+            + kernel.profile.offset("thread_struct", "sp")
+        )
         function = kernel.memory.read_u64(frame + _FRAME_BX)
         if function == kernel.parked:
             task.finish()

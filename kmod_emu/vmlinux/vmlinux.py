@@ -15,7 +15,7 @@ __all__ = ["Section", "Vmlinux", "types_only"]
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _CLASS64, _LITTLE_ENDIAN, _EM_X86_64 = 2, 1, 62
-_SHT_NOBITS, _SHF_ALLOC, _SHF_EXECINSTR = 8, 2, 4
+_SHT_NOBITS, _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 8, 1, 2, 4
 _MACHINES = {3: "32-bit x86", 40: "ARM", 183: "arm64", 243: "RISC-V", 21: "POWER", 22: "s390", 8: "MIPS"}
 
 
@@ -129,7 +129,7 @@ def _sections(elf: bytes) -> list[Section]:
                 offset,
                 size,
                 bool(flags & _SHF_ALLOC),
-                bool(flags & _SHF_EXECINSTR),
+                flags & (_SHF_WRITE | _SHF_EXECINSTR) == _SHF_EXECINSTR,  # .data of 7.2 claims to be both
                 kind != _SHT_NOBITS,
             )
         )

@@ -6,8 +6,10 @@ import kmod_emu.vmlinux.frontier.console
 import kmod_emu.vmlinux.frontier.entropy
 import kmod_emu.vmlinux.frontier.hardware
 import kmod_emu.vmlinux.frontier.memory
+import kmod_emu.vmlinux.frontier.pages
 import kmod_emu.vmlinux.frontier.rcu
 import kmod_emu.vmlinux.frontier.sched
+import kmod_emu.vmlinux.frontier.sheaves
 import kmod_emu.vmlinux.frontier.text
 import kmod_emu.vmlinux.frontier.time
 import kmod_emu.vmlinux.frontier.usermode  # noqa: F401

@@ -25,7 +25,13 @@ frontier.nothing(
     "int acpi_init(void)", "no firmware has left tables; the bus is there, so that drivers can register"
 )
 async def acpi_init(kernel: KernelCore) -> int:
-    """The bus of devices that tables would describe (drivers/acpi/bus.c)."""
+    """The bus of devices that tables would describe, and a directory in /sys (drivers/acpi/bus.c)."""
+    name = kernel.heap.kmalloc(8)
+    kernel.memory.write(name, b"acpi\0")
+    parent = kernel.memory.read_u64(kernel.symbol("firmware_kobj"))
+    acpi_kobj = await kernel.call_guest(kernel.symbol("kobject_create_and_add"), name, parent)
+    kernel.heap.kfree(name)
+    kernel.memory.write_u64(kernel.symbol("acpi_kobj"), acpi_kobj)
     return await kernel.call_guest_int(kernel.symbol("bus_register"), kernel.symbol("acpi_bus_type"))
 
 

@@ -1,11 +1,11 @@
-"""Memory: heap, pages, vmalloc, per-CPU memory, and what would walk page tables."""
+"""Memory: heap, vmalloc, per-CPU memory, and what would walk page tables."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel import pages, slab, vmalloc
-from kmod_emu.kernel.layout import PAGE_OFFSET, STRUCT_PAGE_SIZE
+from kmod_emu.kernel import slab, vmalloc
+from kmod_emu.kernel.layout import PAGE_OFFSET
 from kmod_emu.machine.memory import EXEC, PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 from kmod_emu.vmlinux.frontier.table import Frontier
 from kmod_emu.vmlinux.mapping import make_read_only
@@ -21,9 +21,7 @@ _PAGES = "there is no memory map by a firmware to make zones of; pages are the m
 _AREAS = "there are no page tables: a software MMU maps areas"
 _PERCPU = "the per-CPU area is one block of the machine's"
 
-_PAGE_RW, _PAGE_PRESENT, _PAGE_NX = 2, 1, 1 << 63
-_GFP_COMP = 0x40000
-_MAPCOUNT, _REFCOUNT = 48, 52  # in struct page, on all releases
+_PAGE_RW, _PAGE_NX = 2, 1 << 63
 _HASH_BITS = 12
 
 frontier.shared(
@@ -35,12 +33,24 @@ frontier.shared(
 )
 
 
-# Names since allocations can be profiled.
+# The same under names that they had before, or have since allocations can be profiled.
 for _prototype, _handler in (
     ("void *__kmalloc_large(size_t size, gfp_t flags)", slab.kmalloc_large),
     ("void *__kmalloc_large_node(size_t size, gfp_t flags, int node)", slab.kmalloc_large_node),
+    ("void *kmalloc_order(size_t size, gfp_t flags, unsigned int order)", slab.kmalloc_large_node),
+    ("void *__kmalloc_track_caller(size_t size, gfp_t flags, unsigned long caller)", slab.kmalloc_large_node),
+    ("void *__kmalloc_flags(size_t size, gfp_t flags, unsigned int alloc_flags)", slab.__kmalloc_node),
+    ("void *_kmalloc_nolock(size_t size, gfp_t flags, int node)", slab.__kmalloc_node),
+    ("void kfree_nolock(const void *object)", slab.kfree),
+    ("void *__kvmalloc_node(size_t size, gfp_t flags, int node)", slab.kvmalloc_node),
+    ("void *krealloc_node_align(const void *p, size_t size, unsigned long align)", slab.krealloc),
+    ("void *kvrealloc_node_align(const void *p, size_t size, unsigned long align)", slab.kvrealloc_noprof),
     (
         "void *__kmalloc_cache_node(struct kmem_cache *s, gfp_t flags, int node, size_t size)",
+        slab.kmalloc_node_trace,
+    ),
+    (
+        "void *kmem_cache_alloc_node_trace(struct kmem_cache *s, gfp_t flags, int node, size_t size)",
         slab.kmalloc_node_trace,
     ),
 ):
@@ -94,74 +104,6 @@ def kmem_buckets_create(
 def __ksize(kernel: KernelCore, object: int) -> int:
     """Usable size of an object (mm/slab_common.c)."""
     return slab.ksize(kernel, object)
-
-
-# --- pages --------------------------------------------------------------------------------------------
-
-
-@frontier.replace(
-    "struct page *__alloc_pages(gfp_t gfp, unsigned int order, int preferred_nid, void *nodemask)", _PAGES
-)
-async def __alloc_pages(kernel: KernelCore, gfp: int, order: int, preferred_nid: int, nodemask: int) -> int:
-    """2^order pages with one reference (mm/page_alloc.c)."""
-    address = kernel.pages.allocate(order)
-    if not address:
-        return 0
-    page = pages.virt_to_page(address)
-    kernel.memory.clear(page, STRUCT_PAGE_SIZE << order)
-    for each in range(page, page + (STRUCT_PAGE_SIZE << order), STRUCT_PAGE_SIZE):
-        kernel.memory.write_u32(each + _MAPCOUNT, 0xFFFF_FFFF)
-    kernel.memory.write_u32(page + _REFCOUNT, 1)
-    if gfp & _GFP_COMP and order:
-        await kernel.call_guest(kernel.symbol("prep_compound_page"), page, order)
-    return page
-
-
-@frontier.replace("void free_unref_page(struct page *page, unsigned int order)", _PAGES)
-def free_unref_page(kernel: KernelCore, page: int, order: int) -> None:
-    """The last reference to pages is gone (mm/page_alloc.c)."""
-    kernel.pages.free(pages.page_to_virt(page))
-
-
-@frontier.replace("void __free_pages_ok(struct page *page, unsigned int order, int fpi_flags)", _PAGES)
-def __free_pages_ok(kernel: KernelCore, page: int, order: int, fpi_flags: int) -> None:
-    """The last reference to many pages is gone (mm/page_alloc.c)."""
-    kernel.pages.free(pages.page_to_virt(page))
-
-
-@frontier.replace("void free_unref_page_list(struct list_head *list)", _PAGES)
-def free_unref_page_list(kernel: KernelCore, list: int) -> None:
-    """Free the pages on a list (mm/page_alloc.c)."""
-    memory = kernel.memory
-    entry, lru = memory.read_u64(list), kernel.profile.offset("page", "lru")
-    while entry != list:
-        following = memory.read_u64(entry)
-        kernel.pages.free(pages.page_to_virt(entry - lru))
-        entry = following
-    memory.write_u64(list, list)
-    memory.write_u64(list + 8, list)
-
-
-@frontier.replace(
-    "unsigned long __alloc_pages_bulk(gfp_t gfp, int nid, void *mask, int nr, void *list, void **array)",
-    _PAGES,
-)
-async def __alloc_pages_bulk(
-    kernel: KernelCore, gfp: int, nid: int, mask: int, nr: int, list: int, array: int
-) -> int:
-    """Many single pages: as with memory short, one, and the caller asks again (mm/page_alloc.c)."""
-    if list or not array:
-        return 0
-    done = 0
-    for index in range(nr):
-        slot = array + 8 * index
-        if not kernel.memory.read_u64(slot):
-            page = await __alloc_pages(kernel, gfp, 0, nid, mask)
-            if not page:
-                break
-            kernel.memory.write_u64(slot, page)
-        done += 1
-    return done
 
 
 # --- areas --------------------------------------------------------------------------------------------
@@ -220,6 +162,16 @@ def __vmalloc_node_range(
     """Virtually contiguous memory; between the addresses of modules it is that of modules (mm/vmalloc.c)."""
     area = kernel.module_area if start >= kernel.modules_start else kernel.vmalloc
     return area.allocate(size, READ | WRITE, max(align, PAGE_SIZE))
+
+
+def _vmalloc(kernel: KernelCore, size: int) -> int:
+    """Virtually contiguous memory, where __vmalloc_node_range() is inlined (mm/vmalloc.c)."""
+    return kernel.vmalloc.allocate(size)
+
+
+for _name in ("vmalloc", "vzalloc", "vmalloc_node", "vzalloc_node", "vmalloc_user", "vmalloc_32",
+              "vmalloc_32_user", "__vmalloc", "__vmalloc_node"):  # fmt: skip
+    frontier.replace(f"void *{_name}(unsigned long size)", _AREAS)(_vmalloc)
 
 
 @frontier.replace("struct vm_struct *find_vm_area(const void *addr)", _AREAS)
@@ -312,9 +264,15 @@ def memblock_alloc_internal(
 frontier.nothing(
     _PAGES,
     "memblock_free memblock_phys_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
-    " build_all_zonelists page_alloc_init_late init_mm_internals poking_init kfence_alloc_pool kfence_init"
-    " page_ext_init stack_depot_early_init page_writeback_init",
+    " build_all_zonelists init_mm_internals poking_init kfence_alloc_pool kfence_init"
+    " page_ext_init stack_depot_early_init page_writeback_init memblock_free_all",
 )
+
+
+@frontier.replace("void mm_core_init_early(void)", _PAGES)
+async def mm_core_init_early(kernel: KernelCore) -> None:
+    """No zones are made, but lists of huge pages are empty (mm/mm_init.c)."""
+    await kernel.call_guest(kernel.symbol("hugetlb_bootmem_alloc"))
 
 
 @frontier.replace(

@@ -33,7 +33,8 @@ def _define_waits() -> None:
         @frontier.replace(f"void {name}(void)", _GRACE)
         async def wait(kernel: KernelCore) -> None:
             """Wait for a grace period; callbacks that were asked for before have run then (kernel/rcu/)."""
-            await kernel.rcu.synchronize()
+            if kernel.memory.read_u32(kernel.symbol("rcu_scheduler_active")):  # else nobody else is there
+                await kernel.rcu.synchronize()
 
 
 _define_waits()

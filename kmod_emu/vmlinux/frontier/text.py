@@ -33,11 +33,13 @@ def text_poke_early(kernel: KernelCore, addr: int, opcode: int, len: int) -> Non
 
 @frontier.replace("void *__text_poke(void *poke, void *addr, const void *src, size_t len)", _POKE)
 def __text_poke(kernel: KernelCore, poke: int, addr: int, src: int, len: int) -> int:
-    """Write code, by a function that copies or fills (arch/x86/kernel/alternative.c)."""
-    if poke == kernel.symbol("text_poke_memset"):
+    """Write code, since 6.1 by a function that copies or fills (arch/x86/kernel/alternative.c)."""
+    if not kernel.symbols.internal("text_poke_memset"):
+        addr, src, len = poke, addr, src
+    elif poke == kernel.symbol("text_poke_memset"):
         kernel.memory.write(addr, bytes([kernel.memory.read_u32(src) & 0xFF]) * len)
-    else:
-        kernel.memory.write(addr, kernel.memory.read(src, len))
+        return addr
+    kernel.memory.write(addr, kernel.memory.read(src, len))
     return addr
 
 

@@ -1,0 +1,50 @@
+"""The structures of a kernel: what its profile has, and all others that it describes itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kmod_emu.abi.btf import Btf
+    from kmod_emu.abi.layout import StructLayout
+
+
+class Structures(Mapping[str, "StructLayout"]):
+    """Layouts by tag.
+
+    Only asking for one that the profile lacks reads the kernel's own description. What tells releases apart
+    is in the profile, which is what `in` asks.
+
+    Args:
+        profile: The profile's layouts.
+        read: Gives the kernel's description of its types, None if it was built without.
+    """
+
+    def __init__(self, profile: Mapping[str, StructLayout], read: Callable[[], Btf | None]) -> None:
+        self._profile = profile
+        self._read = read
+        self._others: dict[str, StructLayout] = {}
+
+    def __getitem__(self, name: str) -> StructLayout:
+        layout = self._others.get(name)
+        if layout is None:
+            if name in self._profile:
+                return self._profile[name]
+            types = self._read()
+            layout = types.layout(name) if types is not None else None
+            if layout is None:
+                raise KeyError(name)
+            self._others[name] = layout
+        return layout
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._profile
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._profile)
+
+    def __len__(self) -> int:
+        return len(self._profile)
