@@ -262,6 +262,7 @@ class Kernel(KernelCore):
         class_code: int = 0xFF0000,
         subsystem: str = "0000:0000",
         bars: Sequence[int | tuple[str, int]] = (),
+        usb: str | None = None,
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
@@ -284,6 +285,7 @@ class Kernel(KernelCore):
             class_code: What kind of card: 0x020000 is an Ethernet card.
             subsystem: Vendor and device of its board.
             bars: Sizes of its base addresses: of memory, or ("ports", size).
+            usb: Vendor and product of a USB device, "1209:0001" (devices/usb.py says what it has to have).
 
         Raises:
             ValueError: Another device is there, or RAM, or there is no such place.
@@ -301,7 +303,7 @@ class Kernel(KernelCore):
         0
         """
         wiring = Wiring(
-            ports, mmio, size, irq, platform, i2c, spi, bus, name, pci, class_code, subsystem, bars
+            ports, mmio, size, irq, platform, i2c, spi, bus, name, pci, class_code, subsystem, bars, usb
         )
 
         def attach(model: Any) -> Any:
@@ -310,6 +312,17 @@ class Kernel(KernelCore):
             return device
 
         return attach
+
+    def unplug(self, model: Any) -> None:
+        """Take a PCI or USB device out while the machine runs; its driver is told.
+
+        Args:
+            model: As `device` was given it.
+
+        Raises:
+            ValueError: It cannot be taken out.
+        """
+        self[Board].unplug(model)
 
     def gpio(self, base: int = 0, count: int = 32, changed: Callable[[int, int], None] | None = None) -> None:
         """Give the machine GPIO lines.

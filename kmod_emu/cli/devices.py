@@ -1,7 +1,9 @@
-"""The option --device of commands that run modules: `fresh_machine` and `exec` plug in what it said."""
+"""What a machine is furnished with before a module comes: the options --device and --modprobe."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +13,16 @@ from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.api import Kernel
 
 
 def _keep(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
-    ctx.meta[__name__] = value
+    ctx.meta[f"{__name__}.{param.name}"] = value
+
+
+def _given(option: str) -> tuple[str, ...]:
+    ctx = click.get_current_context(silent=True)
+    return ctx.meta.get(f"{__name__}.{option}", ()) if ctx else ()
 
 
 DEVICES = click.option(
@@ -24,21 +31,35 @@ DEVICES = click.option(
     multiple=True,
     expose_value=False,
     callback=_keep,
-    help="Plug in a device that Python plays: e1000, lm75, or a class of yours. See docs/devices.md.",
+    help="Plug in a device that Python plays: e1000, lm75, mouse, or a class of yours. See docs/devices.md.",
+)
+MODPROBE = click.option(
+    "--modprobe",
+    metavar="NAME",
+    multiple=True,
+    expose_value=False,
+    callback=_keep,
+    help="Load a module first, with all that it needs, from --modules or this computer's /lib/modules.",
 )
 
 
-def plug_devices(kernel: KernelCore) -> None:
-    """Plug in what the command that runs was told.
+def furnish(kernel: Kernel) -> None:
+    """Plug in and load what the command that runs was told.
 
     Raises:
-        ToolError: There is no such device, or no place for it.
+        ToolError: There is no such device or module, or no place for it.
     """
-    ctx = click.get_current_context(silent=True)
-    for text in ctx.meta.get(__name__, ()) if ctx else ():
+    for text in _given("device"):
         from kmod_emu.drivers import catalog
 
         try:
             catalog.parse(text).plug(kernel)
         except ValueError as error:
             raise ToolError(f"kmod-emu: --device {text}: {tame(str(error))}", USAGE_ERROR) from None
+    for name in _given("modprobe"):
+        from kmod_emu.kmod import modprobe
+        from kmod_emu.kmod.console import Console
+
+        console = Console("modprobe", lambda change: nullcontext(kernel), Path())
+        if modprobe.main(console, [name]):
+            raise ToolError(f"kmod-emu: --modprobe {name}: it is not loaded", USAGE_ERROR)

@@ -12,7 +12,7 @@ import click
 from kmod_emu import samples
 from kmod_emu.api import Kernel
 from kmod_emu.cli.base import BASE, LOADER, STUB, boot_base
-from kmod_emu.cli.devices import DEVICES, plug_devices
+from kmod_emu.cli.devices import DEVICES, MODPROBE, furnish
 from kmod_emu.cli.limits import LIMITS, given_limits
 from kmod_emu.cli.main import SANITIZE, USAGE_ERROR
 from kmod_emu.errors import KernelError
@@ -38,6 +38,7 @@ _OPTIONS = (
         help="Where request_module() finds modules: a directory with modules.dep.",
     ),
     DEVICES,
+    MODPROBE,
     SANITIZE,
     click.option("--permissive", is_flag=True, help="Let unimplemented kernel functions return 0."),
     click.option("--no-smap", is_flag=True, help="Let kernel code follow user pointers by itself."),
@@ -123,7 +124,7 @@ class Setup(NamedTuple):
                 sanitize=self.sanitize,
                 permissive=self.permissive,
             )
-            plug_devices(kernel)
+            furnish(kernel)
             kernel.printk.clear()  # what is shown is what the module does
             return Fresh(kernel, path, "")
         choice = None if self.release else profile_for(path)
@@ -135,7 +136,7 @@ class Setup(NamedTuple):
             sanitize=self.sanitize,
             limits=given_limits(),
         )
-        plug_devices(kernel)
+        furnish(kernel)
         return Fresh(kernel, path, choice.reason if choice else "")
 
 

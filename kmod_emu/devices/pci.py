@@ -70,17 +70,22 @@ class Identity(NamedTuple):
         """
         if len(bars) > _MOST_BARS:
             raise ValueError(f"a PCI device has {_MOST_BARS} base addresses at most")
-        return cls(*_ids(pci), class_code, _ids(subsystem), tuple(_bar(each) for each in bars))
+        return cls(*ids(pci), class_code, ids(subsystem), tuple(_bar(each) for each in bars))
 
 
-def _ids(text: str) -> tuple[int, int]:
+def ids(text: str, bus: str = "PCI") -> tuple[int, int]:
+    """Vendor and device, as `lspci -n` and `lsusb` show them.
+
+    Raises:
+        ValueError: It is none.
+    """
     vendor, colon, device = text.partition(":")
     try:
         found = int(vendor, 16), int(device, 16)
     except ValueError:
         found = -1, -1
     if not colon or not all(0 <= each <= 0xFFFF for each in found):
-        raise ValueError(f'a PCI id is written as "8086:100e", not {text!r}')
+        raise ValueError(f'a {bus} id is written as "8086:100e", not {text!r}')
     return found
 
 
@@ -125,6 +130,7 @@ class Function:
         memory: IoSpace,
         ports: IoSpace,
     ) -> None:
+        self.model = model
         self._identity, self._memory, self._ports = identity, memory, ports
         self._windows = [_Window(model, index) for index in range(len(identity.bars))]
         self._attached: set[int] = set()

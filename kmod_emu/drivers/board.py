@@ -34,6 +34,7 @@ class Wiring(NamedTuple):
     class_code: int = 0xFF0000
     subsystem: str = "0000:0000"
     bars: Sequence[int | tuple[str, int]] = ()
+    usb: str | None = None
 
 
 class Wires:
@@ -41,14 +42,19 @@ class Wires:
 
     Attributes:
         masters: Whether the device may reach RAM by itself.
+        signal: What raising the device's line is, where it has none.
     """
 
     def __init__(self, kernel: KernelCore, irq: int | None) -> None:
         self._kernel, self._irq = kernel, irq
         self.masters: Callable[[], bool] = lambda: True
+        self.signal: Callable[[], None] | None = None
 
     def raise_irq(self) -> None:
-        """Raise the device's interrupt line."""
+        """Raise the device's interrupt line; on USB, have the host ask its endpoints again."""
+        if self.signal is not None:
+            self.signal()
+            return
         if self._irq is None:
             raise ValueError("the device has no interrupt line: it was plugged in without irq=")
         self._kernel.irqs.raise_irq(self._irq)
@@ -103,7 +109,17 @@ class Board:
             self._platform(wiring.platform, _resources(wiring))
         if wiring.pci is not None:
             self._pci(model, wiring, wires)
+        if wiring.usb is not None:
+            self._usb(model, wiring, wires)
         self._plug_serial(model, wiring, irq or 0)
+
+    def unplug(self, model: Any) -> None:
+        """Take a device out while the machine runs; its driver is told.
+
+        Raises:
+            ValueError: It is not there, or nothing can be taken out there.
+        """
+        raise ValueError("the stub kernel has nothing that can be taken out")
 
     def _plug_serial(self, model: Any, wiring: Wiring, irq: int) -> None:
         """What is on an I2C or SPI bus."""
@@ -125,6 +141,9 @@ class Board:
 
     def _pci(self, model: Any, wiring: Wiring, wires: Wires) -> None:
         raise ValueError("the stub kernel has no PCI bus: a distribution's has (--kernel VMLINUZ)")
+
+    def _usb(self, model: Any, wiring: Wiring, wires: Wires) -> None:
+        raise ValueError("the stub kernel has no USB: a distribution's has (--kernel VMLINUZ)")
 
 
 def _resources(wiring: Wiring) -> list[tuple[int, int, int]]:

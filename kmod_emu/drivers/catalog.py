@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "e1000": ("kmod_emu.devices.e1000", "E1000"),
     "lm75": ("kmod_emu.devices.lm75", "Lm75"),
+    "mouse": ("kmod_emu.devices.mouse", "Mouse"),
 }
 _NUMBERS = ("ports", "mmio", "size", "irq", "i2c", "spi", "bus", "class_code")
 

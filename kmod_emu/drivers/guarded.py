@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _ONES = (1 << 32) - 1
-_ANSWERS = ("read", "transfer")  # the methods that have one
+_ANSWERS = ("read", "transfer", "control")  # the methods that have one
 
 
 class Guarded:
@@ -29,7 +29,8 @@ class Guarded:
 
     def __init__(self, kernel: KernelCore, name: str, model: Any, wiring: Wiring) -> None:
         self._kernel, self._name, self._model = kernel, name, model
-        self._bus = wiring.i2c is not None or wiring.spi is not None
+        self._usb = wiring.usb is not None
+        self._bus = wiring.i2c is not None or wiring.spi is not None or self._usb
         self._told: set[str] = set()
 
     def __getattr__(self, attribute: str) -> Any:
@@ -40,11 +41,9 @@ class Guarded:
         def call(*arguments: Any) -> Any:
             try:
                 answer = function(*arguments)
-            except OSError as error:
-                if self._bus and error.errno:
-                    raise
-                return self._broken(f"{method}() raised {summary(error)}")
             except Exception as error:  # whatever it is
+                if self._bus and isinstance(error, OSError):
+                    raise
                 return self._broken(f"{method}() raised {summary(error)}")
             if method in _ANSWERS and not self._fits(answer, arguments):
                 return self._broken(f"{method}() returned {answer!r:.60}")
@@ -55,6 +54,8 @@ class Guarded:
     def _fits(self, answer: Any, arguments: tuple[Any, ...]) -> bool:
         if not self._bus:
             return isinstance(answer, int)
+        if self._usb and answer is None:
+            return True
         if isinstance(answer, int):
             return 0 <= answer < 1 << 8 * arguments[-1] if isinstance(arguments[-1], int) else False
         return isinstance(answer, (bytes, bytearray, memoryview)) or not arguments[-1]

@@ -116,3 +116,12 @@ def test_a_card_of_ones_own(real):
     ]
     with pytest.raises(ValueError, match='a PCI id is written as "8086:100e"'):
         real.device(pci="e1000")(Card)
+
+
+def test_a_card_is_pulled_out(real, card):
+    real.unplug(card)
+    with real.process() as process:
+        assert process.listdir("/sys/bus/pci/devices") == []
+    assert b"eth0" not in real.cat("/proc/net/dev")
+    with pytest.raises(ValueError, match="no such device"):
+        real.unplug(card)

@@ -13,6 +13,7 @@ from kmod_emu.vmlinux.hardware.i2c import VmlinuxI2c
 from kmod_emu.vmlinux.hardware.pci import PciBus
 from kmod_emu.vmlinux.hardware.platform import make_platform_device
 from kmod_emu.vmlinux.hardware.spi import VmlinuxSpi
+from kmod_emu.vmlinux.hardware.usb import UsbBus
 
 if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
@@ -27,8 +28,9 @@ class VmlinuxBoard(Board):
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
         super().__init__(kernel)
-        self._pci_bus, self._spi_buses = PciBus(kernel), VmlinuxSpi(kernel)
+        self._pci_bus, self._usb_bus, self._spi_buses = PciBus(kernel), UsbBus(kernel), VmlinuxSpi(kernel)
         kernel.add(self._pci_bus)
+        kernel.add(self._usb_bus)
         kernel.add(self._spi_buses, SpiModels)
         self._models: list[Any] = []  # that answer at addresses
 
@@ -38,8 +40,22 @@ class VmlinuxBoard(Board):
         if wiring.mmio is not None or wiring.ports is not None:
             self._models.append(model)
 
+    def unplug(self, model: Any) -> None:
+        """Take a PCI or USB device out while the machine runs; its driver is told.
+
+        Raises:
+            ValueError: It is in none of their places.
+        """
+        for bus in (self._pci_bus, self._usb_bus):
+            if bus.unplug(model):
+                return
+        raise ValueError("no such device is in a PCI slot or USB port")
+
     def _pci(self, model: Any, wiring: Wiring, wires: Wires) -> None:
         self._pci_bus.plug(model, wiring, wires)
+
+    def _usb(self, model: Any, wiring: Wiring, wires: Wires) -> None:
+        self._usb_bus.plug(model, wiring, wires)
 
     def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> None:
         make_platform_device(self._kernel, name, _ID_NONE, resources)

@@ -10,6 +10,8 @@ from kmod_emu.kernel.preempt import EFLAGS_IF
 from kmod_emu.vmlinux.hardware.calls import method
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from kmod_emu.abi.structs import StructView
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -75,11 +77,15 @@ class VmlinuxIrqs(Irqs):
 
     async def _serve(self, number: int) -> None:
         """The way in, the line's flow handler, and the way out, on which softirqs run."""
+        await self.interrupt(self._kernel.call_guest(self._kernel.symbol("generic_handle_irq"), number))
+
+    async def interrupt(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Have something done as an interrupt does it."""
         kernel = self._kernel
         flags = kernel.cpu.read("eflags")
         kernel.cpu.write("eflags", flags & ~EFLAGS_IF)
         await kernel.call_guest(kernel.symbol("irq_enter"))
-        await kernel.call_guest(kernel.symbol("generic_handle_irq"), number)
+        await work
         await kernel.call_guest(kernel.symbol("irq_exit"))
         kernel.cpu.write("eflags", flags)
 

@@ -56,6 +56,20 @@ class PciBus:
         functions[slot] = function
         kernel.run(self._found(slot))
 
+    def unplug(self, model: Any) -> bool:
+        """Take a model out; False if it is in no slot."""
+        found = [slot for slot, function in self._bridge.functions.items() if function.model is model]
+        for slot in found:
+            self._kernel.run(self._gone(slot))
+            self._bridge.functions.pop(slot).unplug()
+        return bool(found)
+
+    async def _gone(self, slot: int) -> None:
+        kernel = self._kernel
+        device = await kernel.call_guest(kernel.symbol("pci_get_slot"), self._root, slot << 3)
+        await kernel.call_guest(kernel.symbol("pci_stop_and_remove_bus_device_locked"), device)
+        await kernel.call_guest(kernel.symbol("pci_dev_put"), device)
+
     def _place(self, size: int, *, ports: bool) -> int:
         base = (self._free[ports] + size - 1) & -size
         if ports and base + size - 1 > _LAST_PORT:

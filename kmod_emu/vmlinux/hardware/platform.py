@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.vmlinux.hardware.ask import borrowed, make
+from kmod_emu.vmlinux.hardware.ask import ask, borrowed, made, make
 
 if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
@@ -30,3 +30,17 @@ def make_platform_device(
         info.id, info.res, info.num_res = number, table, len(resources)
         what = f"the platform device {name}"
         return make(kernel, "platform_device_register_full", info.address, what=what)
+
+
+def make_platform_driver(kernel: VmlinuxKernel, name: str) -> None:
+    """A platform driver that takes devices of its name, and does nothing with them.
+
+    Raises:
+        KernelError: It cannot be made.
+    """
+    text = name.encode() + b"\0"
+    driver = made(kernel, "platform_driver", len(text))
+    place = driver.address + driver.layout.size
+    kernel.memory.write(place, text)
+    kernel.view("device_driver", driver.addressof("driver")).set("name", place)
+    ask(kernel, "__platform_driver_register", driver.address, 0, what=f"the platform driver {name}")
