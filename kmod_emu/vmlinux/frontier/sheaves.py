@@ -1,7 +1,7 @@
 """Sheaves: objects of a cache that somebody takes in advance, to be sure of them later (mm/slub.c).
 
-Kernels of 7.x have them. Nobody but SLUB looks into struct slab_sheaf. Here one is an array of words: how many
-objects there are, and their addresses.
+Kernels of 7.x have them. Nobody but SLUB looks into struct slab_sheaf. Here one is an array of words: how
+many objects there are, and their addresses.
 """
 
 from __future__ import annotations
