@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
     from kmod_emu.user.execute import ExecResult
+    from kmod_emu.user.userland import Userland
 
 _LAST_LINES = 10  # of the log, in a notebook
 
@@ -127,6 +128,7 @@ class Kernel(KernelCore):
         self.add(OpenFiles(self))
         self.add(DeviceMappings(self))
         self.ended: list[str] = []
+        self._userland: Userland | None = None
         self.sched.on_death = lambda task, death: last_steps(self, task, death)
         self.usage.limits = limits or Limits()
         self._settle()
@@ -474,17 +476,27 @@ class Kernel(KernelCore):
         Raises:
             KernelError: The program cannot be run.
         """
-        from kmod_emu.user import execute
-
+        userland = self.userland
         if busybox is not None:
-            execute.install_busybox(self, busybox)
+            userland.install_busybox(busybox)
         for host, place in (binds or {}).items():
-            execute.bind(self, Path(host), place)
+            userland.bind(Path(host), place, "rw")
         path = "/run/program" if isinstance(program, bytes) else str(program)
         if isinstance(program, bytes):
-            execute.put_file(self, path, program, lent=True)
+            userland.put_file(path, program, lent=True)
         words = [Path(path).name, *argv]
-        return execute.execute(self, path, words, env=env, stdin=stdin, uid=uid, time_limit=time_limit)
+        result = userland.execute(path, words, env=env, stdin=stdin, uid=uid, time_limit=time_limit)
+        userland.give_back()
+        return result
+
+    @property
+    def userland(self) -> Userland:
+        """What runs programs on the machine and gives them files."""
+        if self._userland is None:
+            from kmod_emu.user.userland import Userland
+
+            self._userland = Userland(self)
+        return self._userland
 
     # --- state --------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmod_emu.cli.base import BASE, STUB, boot_base
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.limits import LIMITS, obey_limits
 from kmod_emu.cli.main import UID, USAGE_ERROR
@@ -30,11 +31,13 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--release", help="The kernel release, as in `uname -r`, or a series such as 6.1.")
+@BASE
 @click.option("--kept", is_flag=True, help="Use the kept machine, and keep what the program does to it.")
 @click.option(
     "--insmod", "modules", multiple=True, metavar="'FILE [NAME=VALUE...]'", help="Load a module first."
 )
-@click.option("--bind", "binds", multiple=True, metavar="HOST:GUEST[:ro]", help="Show a file or directory.")
+@click.option("--bind", "binds", multiple=True, metavar="HOST:GUEST[:ro|:rw]",
+              help="Show a file or directory. A real kernel gets a copy, and rw copies it back.")  # fmt: skip
 @click.option("--sysroot", type=click.Path(exists=True, file_okay=False), help="Where libraries come from.")
 @click.option("--busybox", type=click.Path(), default="/bin/busybox", show_default=True,
               help="A static busybox: the machine's /bin.")  # fmt: skip
@@ -49,6 +52,7 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 def exec_(
     state: str | None,
     release: str | None,
+    base: str,
     kept: bool,
     modules: tuple[str, ...],
     binds: tuple[str, ...],
@@ -69,7 +73,7 @@ def exec_(
 
     if bad := next((word for word in environment if "=" not in word), None):
         raise click.UsageError(f"--env {bad}: NAME=VALUE is expected")
-    with _machine(state, release, kept=kept) as kernel:
+    with _machine(state, release, base, kept=kept) as kernel:
         _furnish(kernel, binds, sysroot, busybox)
         for module in modules:
             file, _, params = module.partition(" ")
@@ -77,6 +81,7 @@ def exec_(
         path = _find(kernel, program)
         env = ENVIRONMENT | dict(word.split("=", 1) for word in environment)
         result = _run(kernel, path, [program, *arguments], env, uid, time_limit)
+        kernel.userland.give_back()
     for report in kernel.findings.reports:
         click.echo(f"kmod-emu: {report['text']}", err=True)
     if result.timed_out:
@@ -85,7 +90,7 @@ def exec_(
 
 
 @contextmanager
-def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[Kernel]:
+def _machine(state: str | None, release: str | None, base: str, *, kept: bool) -> Iterator[Kernel]:
     from kmod_emu.api import Kernel
     from kmod_emu.cli.machine import kernel_class, machine, state_path
 
@@ -93,6 +98,13 @@ def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[
         with machine(state, change=True) as kernel:
             obey_limits(kernel)
             yield kernel
+        return
+    if base != STUB:
+        if release is not None:
+            raise click.UsageError("--release is for the stub kernel")
+        real = boot_base(base)
+        obey_limits(real)
+        yield real
         return
     try:
         kernel = Kernel(release) if release else kernel_class(state_path(state))()
@@ -104,21 +116,19 @@ def _machine(state: str | None, release: str | None, *, kept: bool) -> Iterator[
 
 
 def _furnish(kernel: Kernel, binds: tuple[str, ...], sysroot: str | None, busybox: str) -> None:
-    from kmod_emu.user.execute import bind, bind_sysroot, install_busybox
-
     given = click.get_current_context().get_parameter_source("busybox")
     explicit = given is not None and given.name != "DEFAULT"
     if explicit or (os.path.isfile(busybox) and sysroot is None):
-        install_busybox(kernel, busybox)
+        kernel.userland.install_busybox(busybox)
     if sysroot is not None:
-        bind_sysroot(kernel, Path(sysroot))
+        kernel.userland.bind_sysroot(Path(sysroot))
     for binding in binds:
         words = binding.split(":")
         if len(words) not in (2, 3) or not words[1].startswith("/") or words[2:] not in ([], ["ro"], ["rw"]):
-            raise click.UsageError(f"--bind {binding}: HOST:GUEST or HOST:GUEST:ro is expected")
+            raise click.UsageError(f"--bind {binding}: HOST:GUEST, with :ro or :rw behind it, is expected")
         if not os.path.exists(words[0]):
             raise click.UsageError(f"--bind {binding}: there is no {words[0]}")
-        bind(kernel, Path(words[0]), words[1], read_only=words[2:] == ["ro"])
+        kernel.userland.bind(Path(words[0]), words[1], "".join(words[2:]))
 
 
 def _insmod(kernel: Kernel, file: str, params: str) -> None:
@@ -139,23 +149,19 @@ def _insmod(kernel: Kernel, file: str, params: str) -> None:
 
 def _find(kernel: Kernel, program: str) -> str:
     """Where the program is on the machine; the host's is put there if need be."""
-    from kmod_emu.fs.vfs import Vfs
-    from kmod_emu.user.execute import ENVIRONMENT, put_file
+    from kmod_emu.user.execute import ENVIRONMENT
 
     places = [program] if "/" in program else [f"{d}/{program}" for d in ENVIRONMENT["PATH"].split(":")]
     for place in places:
-        try:
-            kernel[Vfs].lookup(os.path.normpath(os.path.join("/", place)))
-        except KernelError:
-            continue
-        return place
+        if kernel.userland.exists(os.path.normpath(os.path.join("/", place))):
+            return place
     host = program if "/" in program else shutil.which(program)
     if host is None or not os.path.isfile(host):
         click.echo(f"kmod-emu: {program}: No such file or directory", err=True)
         sys.exit(_NOT_FOUND)
     path = os.path.abspath(host)
     try:
-        put_file(kernel, path, Path(host).read_bytes(), 0o555, lent=True)
+        kernel.userland.put_file(path, Path(host).read_bytes(), 0o555, lent=True)
     except OSError as error:
         click.echo(f"kmod-emu: {program}: {error.strerror}", err=True)
         sys.exit(_CANNOT_RUN)
@@ -165,13 +171,11 @@ def _find(kernel: Kernel, program: str) -> str:
 def _run(
     kernel: Kernel, path: str, argv: list[str], env: dict[str, str], uid: int, time_limit: float | None
 ) -> ExecResult:
-    from kmod_emu.user.execute import execute
-
     sys.stdout.flush()
     try:
         with _terminal(kernel):
-            return execute(
-                kernel, path, argv, env=env, stdin=0, stdout=1, stderr=2, uid=uid, time_limit=time_limit
+            return kernel.userland.execute(
+                path, argv, env=env, stdin=0, stdout=1, stderr=2, uid=uid, time_limit=time_limit
             )
     except Killed:
         raise

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _DIRECTORIES = {"boot": 0o755, "dev": 0o755, "etc": 0o755, "lib": 0o755, "lib/modules": 0o755,
                 "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o777 | S_ISVTX,
                 "var": 0o755, "var/log": 0o755}  # fmt: skip
-_ETC = {
+ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
     "hostname": "kmod-emu\n",
 }
@@ -63,7 +63,7 @@ class Vfs:
         self.mounts: dict[str, SuperBlock] = {"/": rootfs}
         for path, mode in _DIRECTORIES.items():
             self.make(path, S_IFDIR | mode)
-        for name, text in _ETC.items():
+        for name, text in ETC.items():
             inode = self.make(f"etc/{name}", S_IFREG | 0o644).inode
             assert isinstance(inode, RamInode)
             inode.data += text.encode()

@@ -22,8 +22,10 @@ _MASK64 = (1 << 64) - 1
 
 EX_TYPE_NONE, EX_TYPE_DEFAULT, EX_TYPE_FAULT, EX_TYPE_UACCESS, EX_TYPE_COPY, EX_TYPE_CLEAR_FS = range(6)
 EX_TYPE_WRMSR, EX_TYPE_RDMSR, EX_TYPE_WRMSR_SAFE, EX_TYPE_RDMSR_SAFE = 8, 9, 10, 11
+EX_TYPE_DEFAULT_MCE_SAFE, EX_TYPE_FAULT_MCE_SAFE = 14, 15
 EX_TYPE_POP_REG, EX_TYPE_IMM_REG, EX_TYPE_UCOPY_LEN = 16, 17, 19
-_IGNORED = (EX_TYPE_DEFAULT, EX_TYPE_UACCESS, EX_TYPE_CLEAR_FS, EX_TYPE_WRMSR, EX_TYPE_RDMSR)
+_IGNORED = (EX_TYPE_DEFAULT, EX_TYPE_UACCESS, EX_TYPE_CLEAR_FS, EX_TYPE_WRMSR, EX_TYPE_RDMSR,
+            EX_TYPE_DEFAULT_MCE_SAFE)  # fmt: skip
 _FLAG_CLEAR_AX, _FLAG_CLEAR_DX = 1, 2
 _HANDLERS = {  # of kernels whose third word is an address
     "ex_handler_default": EX_TYPE_DEFAULT,
@@ -72,7 +74,7 @@ def _handle(kernel: KernelCore, place: int, data: int, vector: int) -> bool:
         name = _symbol_at(kernel, place + data & _MASK64)
         kind, flags = _HANDLERS.get(name, EX_TYPE_NONE), 0
     cpu = kernel.cpu
-    if kind in (EX_TYPE_FAULT, EX_TYPE_COPY):
+    if kind in (EX_TYPE_FAULT, EX_TYPE_COPY, EX_TYPE_FAULT_MCE_SAFE):
         cpu.write("rax", vector)
     elif kind in (EX_TYPE_WRMSR_SAFE, EX_TYPE_RDMSR_SAFE):
         cpu.write(_REGISTERS[register], -EIO & _MASK64)

@@ -57,6 +57,8 @@ class Faults:
         # Set by checkers: what was freed at an address, and whether to go on after an access that faulted.
         self.freed_before: Callable[[int], tuple[str, dict[str, list[str]]] | None] = lambda address: None
         self.go_on: Callable[[int, Access, int], bool] = lambda address, access, rip: False
+        # Brings in a page of user memory, on a base kernel that does so by itself; the place to go on.
+        self.user_page: Callable[[Stop], Coroutine[Any, Any, int] | None] = lambda stop: None
         self.unimplemented: list[str] = []
         self._by_reason: dict[StopReason, Callable[[Task, Stop], int]] = {
             StopReason.FAULT: self._page_fault,
@@ -84,6 +86,8 @@ class Faults:
             fault, sched.handler_fault = sched.handler_fault, None
             return self._page_fault(task, stop._replace(reason=StopReason.FAULT, fault=fault), exact=True)
         if stop.vector == BREAKPOINT and (work := self._kernel.probes.hit(stop.rip)):
+            return work
+        if stop.fault is not None and stop.fault.address < TASK_SIZE_MAX and (work := self.user_page(stop)):
             return work
         return self._kernel.panics.deferred(lambda: self._handle(task, stop))
 

@@ -61,6 +61,10 @@ class Registers:
         """Point GS at the per-CPU area."""
         self._uc.reg_write(x86.UC_X86_REG_GS_BASE, address)
 
+    def set_cr2(self, address: int) -> None:
+        """Say where a page fault was."""
+        self._uc.reg_write(x86.UC_X86_REG_CR2, address)
+
     def save(self) -> unicorn.UcContext:
         """All registers, as a context for `restore`."""
         return self._uc.context_save()

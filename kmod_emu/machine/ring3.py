@@ -37,6 +37,7 @@ _OTHERS = {
 }
 _XMM = range(x86.UC_X86_REG_XMM0, x86.UC_X86_REG_XMM0 + 16)
 _FP = range(x86.UC_X86_REG_FP0, x86.UC_X86_REG_FP0 + 8)
+_FLOATING = (*_XMM, *_FP, *(_OTHERS[name] for name in ("mxcsr", "fpcw", "fpsw", "fptag")))
 _FXSAVE = struct.Struct("<HHBxHQQII128s256s96x")
 _MSR_STAR, _MSR_EFER, _EFER_SCE = 0xC000_0081, 0xC000_0080, 1
 _USER_CS, _USER_SS, _EFLAGS = 0x33, 0x2B, 0x202
@@ -66,6 +67,10 @@ class UserContext:
     def general(self) -> dict[str, int]:
         """All general registers and RIP by name."""
         return dict(zip(_ORDER, _FILE.unpack_from(self._view, self._place), strict=True))
+
+    def set_general(self, values: dict[str, int]) -> None:
+        """Set all of them."""
+        _FILE.pack_into(self._view, self._place, *(values[name] for name in _ORDER))
 
     def assign(self, other: UserContext) -> None:
         """Become equal to another context."""
@@ -107,6 +112,27 @@ class Ring3:
         finally:
             cpu.restore(kernel)
         return stop
+
+    def give_floating(self, context: UserContext) -> None:
+        """Put the program's x87 and SSE registers into the processor."""
+        kernel = self._cpu.save()
+        self._move(context.raw, kernel)
+        self._cpu.restore(kernel)
+
+    def take_floating(self, context: UserContext) -> None:
+        """Make those of the processor the program's."""
+        kernel = self._cpu.save()
+        self._move(kernel, context.raw)
+        self._cpu.restore(kernel)
+
+    def _move(self, source: unicorn.UcContext, target: unicorn.UcContext) -> None:
+        cpu = self._cpu
+        cpu.restore(source)
+        values = [cpu.read_number(number) for number in _FLOATING]
+        cpu.restore(target)
+        for number, value in zip(_FLOATING, values, strict=True):
+            cpu.write_number(number, value)
+        cpu.save_into(target)
 
     def fxsave(self, context: UserContext) -> bytes:
         """x87 and SSE state as the instruction stores it."""

@@ -66,10 +66,10 @@ async def free_module(kernel: KernelCore, module: Module) -> None:
     for watcher in modules.leaving:
         watcher(module)
     module.in_sysfs = False
+    await kernel[ModuleHost].hide(module)
     module.state = ModuleState.UNFORMED
     modules.drop_uses(module)
     await free_parameters(kernel, module)
-    await kernel[ModuleHost].hide(module)
     await kernel[ModuleHost].freed(module)
     modules.remove(module)
     await kernel.rcu.synchronize()  # a thread that exit() woke ends in time, if it is quick

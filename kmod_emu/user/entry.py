@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.activation import Block
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.cpu import Stop
+    from kmod_emu.machine.ring3 import UserContext
     from kmod_emu.user.programs import Program
 
 TICK_NS = 4_000_000  # a time slice, one tick at 250 Hz
@@ -32,12 +33,18 @@ _R11 = 0x246
 _SHOWN = 0xFFFF_FFFF_FFFF_F000
 
 
+class HasContext(Protocol):
+    """What runs in ring 3."""
+
+    context: UserContext
+
+
 class Run:
     """Awaitable: run a program; the result is the `Stop` (see sched.RunInRing3)."""
 
     __slots__ = ("_kernel", "_limits", "_program")
 
-    def __init__(self, kernel: KernelCore, program: Program, count: int) -> None:
+    def __init__(self, kernel: KernelCore, program: HasContext, count: int) -> None:
         self._kernel, self._program, self._limits = kernel, program, (count, _PATIENCE)
 
     def __await__(self) -> Generator[Run, Any, Stop]:

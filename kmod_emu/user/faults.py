@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
 from kmod_emu.machine.cpu import StopReason
@@ -14,6 +14,7 @@ from kmod_emu.user.signals import SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGKILL, SI
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.machine.cpu import Stop
+    from kmod_emu.machine.ring3 import UserContext
     from kmod_emu.user.programs import Program
 
 _SEGV_MAPERR, _SEGV_ACCERR, _BUS_ADRERR = 1, 2, 2
@@ -33,6 +34,13 @@ _VECTORS = {
 }
 
 
+class Readable(Protocol):
+    """Memory of the program's."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read; raises PageFault."""
+
+
 def fault(kernel: KernelCore, program: Program, stop: Stop) -> None:
     """The processor refused what the program wanted: it gets a signal."""
     if stop.reason is StopReason.EXCEPTION:
@@ -50,7 +58,7 @@ def fault(kernel: KernelCore, program: Program, stop: Stop) -> None:
         kernel.printk.emit(f"Out of memory: Killed process {program.task.pid} ({program.task.comm})\n", 3)
         force(kernel, program, SIGKILL, SI_KERNEL, 0)
         return
-    address = _exact(program, page)
+    address = exact_address(mm, program.context, page)
     vma = mm.find(address) if address < TASK_SIZE_MAX else None
     if vma is not None and vma.allows(page.access):
         force(kernel, program, SIGBUS, _BUS_ADRERR, address)
@@ -80,10 +88,8 @@ def _unhandled(program: Program, signal: int) -> bool:
     return program.actions.get(signal, SigAction()).handler in (SIG_DFL, SIG_IGN)
 
 
-def _exact(program: Program, page: PageFault) -> int:
+def exact_address(mm: Readable, context: UserContext, page: PageFault) -> int:
     """The MMU only knows the page, the instruction knows the rest."""
-    context, mm = program.context, program.task.mm
-    assert mm is not None
     if page.access is Access.FETCH:
         return context["rip"]
     try:

@@ -34,49 +34,40 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
 
 _TCGETS, _TCSETSF, _TIOCGWINSZ = 0x5401, 0x5404, 0x5413
-_TIOCGPGRP, _TIOCSPGRP, _FIONREAD = 0x540F, 0x5410, 0x541B
-_TERMIOS_SIZE = 36
+TIOCGPGRP, TIOCSPGRP, _FIONREAD = 0x540F, 0x5410, 0x541B
+TERMIOS_SIZE = 36
 _CHUNK = 1 << 16
 
 
-class Stream(FileOperations):
-    """One end of a pipe whose other end is outside of the machine.
+class HostEnd:
+    """The end outside of the machine of what a program reads or writes.
 
     Args:
         fd: The host's descriptor, None for `buffer`.
         buffer: What is left to read, or was written.
     """
 
-    def __init__(self, kernel: KernelCore, fd: int | None = None, buffer: bytearray | None = None) -> None:
-        super().__init__(kernel)
+    def __init__(self, fd: int | None = None, buffer: bytearray | None = None) -> None:
         self.fd, self.buffer = fd, buffer if buffer is not None else bytearray()
         self.terminal = fd is not None and os.isatty(fd)
 
-    async def read(self, file: File, buf: int, count: int, pos: Position) -> int:
-        """What comes from outside; other tasks run first, then the whole machine waits."""
+    def take(self, count: int) -> bytes:
+        """What is there to read; the whole machine waits for it."""
         if self.fd is None:
             data = bytes(self.buffer[:count])
-        else:
-            from kmod_emu.user.entry import let_others_run
+            del self.buffer[:count]
+            return data
+        try:
+            return os.read(self.fd, min(count, _CHUNK))
+        except InterruptedError:
+            return b""
 
-            for _ in range(1000):
-                if not self.kernel.sched.contended:
-                    break
-                await let_others_run(self.kernel)
-            try:
-                data = os.read(self.fd, min(count, _CHUNK))
-            except InterruptedError:
-                data = b""
-        copied = copy_out(self.kernel, buf, data)
-        if self.fd is None:
-            del self.buffer[:copied]
-        return copied
+    def put(self, data: bytes) -> int:
+        """Write as much as there is.
 
-    async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
-        """To the outside, as much as there is."""
-        data = self.kernel.user.read(buf, count)
-        if count and not data:
-            raise KernelError(errno.EFAULT)
+        Raises:
+            KernelError: EPIPE, nobody reads it; EIO.
+        """
         if self.fd is None:
             self.buffer += data
             return len(data)
@@ -85,11 +76,66 @@ class Stream(FileOperations):
             while written < len(data):
                 written += os.write(self.fd, data[written:])
         except BrokenPipeError:
-            send(self.kernel, self.kernel.sched.current, SIGPIPE)
             raise KernelError(errno.EPIPE) from None
         except OSError:
             raise KernelError(errno.EIO, "the host's stream cannot be written") from None
         return written
+
+    def control(self, cmd: int, given: bytes) -> bytes:
+        """A terminal's settings are the host's own: what to copy to the caller.
+
+        Raises:
+            KernelError: ENOTTY.
+        """
+        import fcntl
+
+        if self.fd is None or not (cmd in range(_TCGETS, _TCSETSF + 1) or cmd in (_TIOCGWINSZ, _FIONREAD)):
+            raise KernelError(errno.ENOTTY)
+        settings = cmd in range(_TCGETS + 1, _TCSETSF + 1)
+        try:
+            answer = fcntl.ioctl(self.fd, cmd, given if settings else bytes(64))
+        except OSError:
+            raise KernelError(errno.ENOTTY) from None
+        return b"" if settings else answer[: {_TCGETS: TERMIOS_SIZE, _TIOCGWINSZ: 8}.get(cmd, 4)]
+
+
+class Stream(FileOperations, HostEnd):
+    """One end of a pipe whose other end is outside of the machine.
+
+    Args:
+        fd: The host's descriptor, None for `buffer`.
+        buffer: What is left to read, or was written.
+    """
+
+    def __init__(self, kernel: KernelCore, fd: int | None = None, buffer: bytearray | None = None) -> None:
+        FileOperations.__init__(self, kernel)
+        HostEnd.__init__(self, fd, buffer)
+
+    async def read(self, file: File, buf: int, count: int, pos: Position) -> int:
+        """What comes from outside; other tasks run first, then the whole machine waits."""
+        if self.fd is not None:
+            from kmod_emu.user.entry import let_others_run
+
+            for _ in range(1000):
+                if not self.kernel.sched.contended:
+                    break
+                await let_others_run(self.kernel)
+            return copy_out(self.kernel, buf, self.take(count))
+        copied = copy_out(self.kernel, buf, bytes(self.buffer[:count]))
+        del self.buffer[:copied]
+        return copied
+
+    async def write(self, file: File, buf: int, count: int, pos: Position) -> int:
+        """To the outside, as much as there is."""
+        data = self.kernel.user.read(buf, count)
+        if count and not data:
+            raise KernelError(errno.EFAULT)
+        try:
+            return self.put(data)
+        except KernelError as error:
+            if error.errno == errno.EPIPE:
+                send(self.kernel, self.kernel.sched.current, SIGPIPE)
+            raise
 
     async def poll(self, file: File, poll: Poll, wanted: int) -> int:
         """Always ready: who reads waits."""
@@ -98,30 +144,16 @@ class Stream(FileOperations):
     async def ioctl(self, file: File, cmd: int, arg: int) -> int:
         """A terminal's settings are the host's own."""
         programs = self.kernel[Programs]
-        if not self.terminal or self.fd is None:
+        if not self.terminal:
             raise KernelError(errno.ENOTTY, "no terminal")
-        if cmd == _TIOCGPGRP:
+        if cmd == TIOCGPGRP:
             copy_out(self.kernel, arg, struct.pack("<i", programs.foreground))
-        elif cmd == _TIOCSPGRP:
+        elif cmd == TIOCSPGRP:
             programs.foreground = struct.unpack("<i", self.kernel.user.copy_from(arg, 4))[0]
-        elif cmd in range(_TCGETS, _TCSETSF + 1) or cmd in (_TIOCGWINSZ, _FIONREAD):
-            return self._host_ioctl(self.fd, cmd, arg)
         else:
-            raise KernelError(errno.ENOTTY)
-        return 0
-
-    def _host_ioctl(self, fd: int, cmd: int, arg: int) -> int:
-        import fcntl
-
-        settings = cmd in range(_TCGETS + 1, _TCSETSF + 1)
-        given = self.kernel.user.copy_from(arg, _TERMIOS_SIZE) if settings else bytes(64)
-        try:
-            answer = fcntl.ioctl(fd, cmd, given)
-        except OSError:
-            raise KernelError(errno.ENOTTY) from None
-        if not settings:
-            size = {_TCGETS: _TERMIOS_SIZE, _TIOCGWINSZ: 8}.get(cmd, 4)
-            copy_out(self.kernel, arg, answer[:size])
+            settings = cmd in range(_TCGETS + 1, _TCSETSF + 1)
+            given = self.kernel.user.copy_from(arg, TERMIOS_SIZE) if settings else b""
+            copy_out(self.kernel, arg, self.control(cmd, given))
         return 0
 
 

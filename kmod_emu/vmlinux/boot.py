@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 _COMMAND_LINE = b"quiet\0"
 _LIMIT = 60.0  # seconds of processor time that a boot may take
-_XSAVE, _OSXSAVE, _RDRAND = 4 * 32 + 26, 4 * 32 + 27, 4 * 32 + 30
+_XSAVE, _OSXSAVE, _RDRAND, _FSGSBASE = 4 * 32 + 26, 4 * 32 + 27, 4 * 32 + 30, 9 * 32 + 0
 _NOT_EMULATED = (
     _XSAVE,
     _OSXSAVE,
     _RDRAND,
+    _FSGSBASE,
 )  # features that the processor names, and that would not be the same
 _N_CPU, _NODE_MASKS = 4, 640  # the last of node_states[] that is set; bytes of them all
 _NODE_SIZE = 0x40000  # struct pglist_data and some
@@ -116,7 +117,8 @@ class Boot:
         pages = layout.RAM_SIZE >> PAGE_SHIFT
         end = layout.PAGE_OFFSET + layout.RAM_SIZE
         for name, value in (("max_pfn", pages), ("max_low_pfn", pages), ("high_memory", end),
-                            ("_totalram_pages", pages), ("vm_zone_stat", pages)):  # fmt: skip
+                            ("_totalram_pages", pages), ("vm_zone_stat", pages),
+                            ("highest_memmap_pfn", memory.ram_end >> PAGE_SHIFT)):  # fmt: skip
             memory.write_u64(kernel.symbol(name), value)
         for name in ("nr_cpu_ids", "nr_node_ids"):
             memory.write_u32(kernel.symbol(name), 1)

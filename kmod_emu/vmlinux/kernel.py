@@ -39,10 +39,12 @@ from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
+from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
 from kmod_emu.vmlinux.types import Structures
+from kmod_emu.vmlinux.usermode import UserMode
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
@@ -51,10 +53,12 @@ if TYPE_CHECKING:
     from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
+    from kmod_emu.user.userland import Userland
     from kmod_emu.vmlinux.frontier.table import Replaced
 
 _JUMP = 0xE9
 _PERCPU = ".data..percpu"
+_SIGCHLD, _SIG_IGN = 17, 1
 _GET_TIME = 48  # in struct hrtimer_clock_base
 
 
@@ -170,6 +174,7 @@ class VmlinuxKernel(Kernel):
         hardware = methods()
         self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
+        self.streams = HostStreams(self)
 
     def _show_modules_jiffies(self) -> None:
         """Modules look at a page of their own, so that it is noticed when one waits for time to pass."""
@@ -183,6 +188,8 @@ class VmlinuxKernel(Kernel):
         self.symbols.place("jiffies", page, Origin.IMAGE)
 
     def _make_tasks(self) -> VmlinuxTasks:
+        self.mm_offset = self.profile.offset("task_struct", "mm")
+        self.pgd_offset = self.profile.offset("mm_struct", "pgd")
         return VmlinuxTasks(self)
 
     def _make_irqs(self) -> VmlinuxIrqs:
@@ -192,6 +199,7 @@ class VmlinuxKernel(Kernel):
         self.taint = VmlinuxTaint(self)
         self.areas = Areas(self)
         self.jiffies = Jiffies(self)
+        self.user_mode = UserMode(self)
         self.sched.on("task_dead", self.tasks.put)
         if self._entry is None:
             self._prepare()
@@ -260,7 +268,14 @@ class VmlinuxKernel(Kernel):
         self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:
             mount_all(self)
+            self._prepare_programs()
         return procfs
+
+    def _prepare_programs(self) -> None:
+        """What programs need besides files. The first task, which Python drives, waits for no child."""
+        self.streams.register()
+        self.sched.run(self.tasks.init, self.call_guest(self.symbol("kernel_sigaction"), _SIGCHLD, _SIG_IGN))
+        self.memory.write_u32(self.symbol("vdso64_enabled"), 0)  # time is virtual: it is asked for
 
     def _settle(self) -> None:
         """Take the booted machine out of the cache, or keep it there."""
@@ -279,7 +294,17 @@ class VmlinuxKernel(Kernel):
                 "tables": tables,
             }
             cache.store(self._name, self.memory, self._kallsyms, self._made, found)
+        self.sched.on_death = self.user_mode.last_steps
         super()._settle()
+
+    @property
+    def userland(self) -> Userland:
+        """What runs programs on the machine and gives them files."""
+        if self._userland is None:
+            from kmod_emu.vmlinux.execute import VmlinuxUserland
+
+            self._userland = VmlinuxUserland(self)
+        return self._userland
 
     # --- saved machines -------------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Module, Modules, ModuleState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.module.load import LoadInfo
     from kmod_emu.module.unwind import Unwind
 
@@ -108,6 +111,13 @@ class VmlinuxHost(ModuleHost):
             KernelError: What mod_sysfs_setup() returned.
         """
         kernel, view = self._kernel, module.view
+        for attribute in self._attributes("setup"):  # version and srcversion
+            value = module.modinfo.get(kernel.memory.read_text(kernel.memory.read_u64(attribute.address)))
+            if value is not None:
+                text = kernel.heap.kmalloc(len(value) + 1)
+                kernel.memory.write(text, value.encode("utf-8", "surrogateescape") + b"\0")
+                await kernel.call_guest(attribute.setup, module.address, text)
+                kernel.heap.kfree(text)
         place = kernel.heap.kmalloc(_LOAD_INFO_SIZE)
         kernel.memory.write(place, self._load_info(info, module))
         result = await self._call("mod_sysfs_setup", module.address, place, view.kp, view.num_kp)
@@ -116,6 +126,15 @@ class VmlinuxHost(ModuleHost):
             raise KernelError(-result, f"{module.name} has no directory in /sys/module")
         module.in_sysfs = True
         kernel.events.emit("mod_sysfs_setup", path=f"/sys/module/{module.name}")
+
+    def _attributes(self, method: str) -> Iterator[StructView]:
+        """What of a module's .modinfo has a file in its directory, if it needs that done."""
+        kernel, place = self._kernel, self._kernel.symbol("modinfo_attrs")
+        while address := kernel.memory.read_u64(place):
+            attribute = kernel.view("module_attribute", address)
+            if attribute.get(method):
+                yield attribute
+            place += 8
 
     def _load_info(self, info: LoadInfo, module: Module) -> bytes:
         """Struct load_info over the temporary copy, whose section headers get what became of them."""
@@ -140,4 +159,6 @@ class VmlinuxHost(ModuleHost):
 
     async def freed(self, module: Module) -> None:
         """Its addresses belong to nobody from here on."""
+        for attribute in self._attributes("free"):
+            await self._kernel.call_guest(attribute.get("free"), module.address)
         await self._call("mod_tree_remove", module.address)

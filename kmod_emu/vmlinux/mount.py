@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.fs.vfs import ETC
+from kmod_emu.uapi.fcntl import O_CREAT, O_WRONLY
+
 if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -15,12 +18,19 @@ _MOUNTS = {
     "/tmp": "tmpfs",
     "/run": "tmpfs",
 }
+_DIRECTORIES = {"/etc": 0o755, "/proc": 0o555, "/sys": 0o555, "/tmp": 0o1777, "/run": 0o755, "/var": 0o755,
+                "/mnt": 0o755}  # fmt: skip
 
 
 def mount_all(kernel: VmlinuxKernel) -> None:
     """As an initramfs does: by mkdir(2) and mount(2)."""
     with kernel.process(comm="init") as process:
+        for place, mode in _DIRECTORIES.items():
+            process.syscall("mkdir", process.put(place.encode() + b"\0"), mode)  # some are there
         for place, kind in _MOUNTS.items():
             path, name = (process.put(text.encode() + b"\0") for text in (place, kind))
-            process.syscall("mkdir", path, 0o755)  # some are there
             process.enter("mount", name, path, name, 0, 0)
+        for file, text in ETC.items():
+            fd = process.open(f"/etc/{file}", O_CREAT | O_WRONLY, 0o644)
+            process.write(fd, text.encode())
+            process.close(fd)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.mm import MemoryMap
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.schedule import TASK_RUNNING, set_task_state
 from kmod_emu.kernel.tasks import Task, Tasks
 from kmod_emu.uapi.capability import ALL_CAPABILITIES
+from kmod_emu.vmlinux.mm import PageTables, VmlinuxMemory
 
 if TYPE_CHECKING:
+    from kmod_emu.kernel.mm import MemoryMap
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _FRAME_R12, _FRAME_BX = 24, 32  # in struct inactive_task_frame: copy_thread() leaves argument and function
@@ -21,7 +22,30 @@ _SIGCHLD = 17
 
 
 class VmlinuxTask(Task):
-    """A task whose name is the kernel's own business."""
+    """A task whose name and memory are the kernel's own business.
+
+    Attributes:
+        exit_code: As wait(2) gives it, once it has ended.
+    """
+
+    kernel: VmlinuxKernel
+    exit_code = 0
+    _mm: VmlinuxMemory | None = None
+
+    @property
+    def mm(self) -> MemoryMap | None:
+        """What its task_struct says."""
+        kernel = self.kernel
+        mm = 0 if self.dead else kernel.memory.read_u64(self.address + kernel.mm_offset)
+        if not mm:
+            return None
+        if self._mm is None or self._mm.address != mm:
+            self._mm = VmlinuxMemory(self, mm)
+        return self._mm
+
+    @mm.setter
+    def mm(self, mm: MemoryMap | None) -> None:
+        self._mm = None
 
     @property
     def comm(self) -> str:
@@ -69,6 +93,9 @@ class VmlinuxTasks(Tasks):
         if function == kernel.parked:
             task.finish()
             return
+        if not function:
+            kernel.user_mode.forked(task)
+            return
         task.resume_at(function, rdi=kernel.memory.read_u64(frame + _FRAME_R12))
         kernel.sched.enqueue(task)
 
@@ -95,10 +122,9 @@ class VmlinuxTasks(Tasks):
         return task
 
     async def _give_mm(self, task: Task) -> None:
-        task.mm = MemoryMap(self._kernel)
-        task.mm.address = await self._kernel.call_guest(self._kernel.symbol("mm_alloc"))
-        view = self.view(task)
-        view.mm = view.active_mm = task.mm.address
+        kernel, view = self._kernel, self.view(task)
+        view.mm = view.active_mm = await kernel.call_guest(kernel.symbol("mm_alloc"))
+        await kernel.call_guest(kernel.symbol("arch_pick_mmap_layout"), view.mm, view.signal)
         self.switched(task)
 
     def exit(self, task: Task) -> None:
@@ -111,8 +137,10 @@ class VmlinuxTasks(Tasks):
             return
         del self.by_pid[task.pid]
         self._preempt.pop(task.address, None)
+        assert isinstance(task, VmlinuxTask)
+        task.exit_code = kernel.view("task_struct", task.address).exit_code
         task.dead = True
-        task.mm = None
+        kernel.user_mode.ended(task)
         kernel.sched.forget(task)
         kernel.sched.agenda.post(kernel.clock.now_ns, "task_dead", task.address)
 
@@ -129,12 +157,19 @@ class VmlinuxTasks(Tasks):
         """The processor now runs `task`."""
         kernel = self._kernel
         if self._last is not None and self._last is not task:
-            self._preempt[self._last.address] = kernel.percpu.read("__preempt_count", 4)
+            if not self._last.dead:
+                self._preempt[self._last.address] = kernel.percpu.read("__preempt_count", 4)
             kernel.percpu.write("__preempt_count", self._preempt.pop(task.address, PREEMPT_ENABLED), 4)
         self._last = task
         kernel.percpu.write("current_task", task.address, 8)
-        if kernel.memory.user is not task.space:
-            kernel.memory.user = task.space
+        mm = kernel.memory.read_u64(task.address + kernel.mm_offset)
+        self.use_tables(kernel.memory.read_u64(mm + kernel.pgd_offset) if mm else 0)
+
+    def use_tables(self, pgd: int) -> None:
+        """The processor walks these page tables from here on; 0: none."""
+        kernel, user = self._kernel, self._kernel.memory.user
+        if (user.pgd if isinstance(user, PageTables) else 0) != pgd:
+            kernel.memory.user = PageTables(kernel, pgd) if pgd else None
             kernel.cpu.flush_tlb()
 
     def save(self) -> Any:

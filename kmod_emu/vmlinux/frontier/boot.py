@@ -31,11 +31,10 @@ async def do_one_initcall(kernel: VmlinuxKernel, fn: int) -> int:
     return await kernel.boot.initcall(fn)
 
 
-@frontier.replace(
-    "int kernel_execve(const char *filename, const char *const *argv, const char *const *envp)", _END
-)
-def kernel_execve(kernel: VmlinuxKernel, filename: int, argv: int, envp: int) -> int:
-    """The first task has done its work and sleeps from here on (fs/exec.c)."""
+@frontier.replace("int run_init_process(const char *init_filename)", _END)
+def run_init_process(kernel: VmlinuxKernel, init_filename: int) -> int:
+    """The first task has done its work and sleeps from here on (init/main.c)."""
+    kernel.printk.emit(b"Run %s as init process\n" % kernel.memory.read_cstring(init_filename), 6)
     kernel.boot.finished = True
     kernel.sched.leave(Away.ASLEEP)
     return 0

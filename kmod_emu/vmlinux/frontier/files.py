@@ -6,6 +6,7 @@ import kmod_emu.vmlinux.frontier.console
 import kmod_emu.vmlinux.frontier.entropy
 import kmod_emu.vmlinux.frontier.hardware
 import kmod_emu.vmlinux.frontier.memory
+import kmod_emu.vmlinux.frontier.mm
 import kmod_emu.vmlinux.frontier.pages
 import kmod_emu.vmlinux.frontier.rcu
 import kmod_emu.vmlinux.frontier.sched

@@ -1,0 +1,285 @@
+"""Running a program on the real kernel from outside: streams, files it sees, its exit status.
+
+Nothing of the host is alive in the machine: what is bound is copied, and copied back if that was asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kmod_emu.errors import KernelError, SleepsForever
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
+from kmod_emu.uapi.stat import S_IFCHR
+from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult, applets
+from kmod_emu.user.programs import Programs
+from kmod_emu.user.stdio import HostEnd
+from kmod_emu.user.userland import RO, RW, Userland
+from kmod_emu.vmlinux.streams import MAJOR
+from kmod_emu.vmlinux.tasks import VmlinuxTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kmod_emu.user.process import Process
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
+
+_CHUNK = 1 << 20
+_NODE = "/dev/.host"
+_GRACE_NS = 10_000_000
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
+
+
+class VmlinuxUserland(Userland):
+    """Programs and files of a distribution's kernel: files are its own, those of the host are copied."""
+
+    _kernel: VmlinuxKernel
+
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        super().__init__(kernel)
+        self._lent: list[tuple[Path, str]] = []
+
+    def execute(
+        self,
+        path: str,
+        argv: Sequence[str | bytes],
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | int = b"",
+        stdout: int | None = None,
+        stderr: int | None = None,
+        uid: int = 0,
+        time_limit: float | None = None,
+    ) -> ExecResult:
+        """As on the stub kernel.
+
+        Raises:
+            KernelError: The file cannot be run.
+            SleepsForever: Nothing will ever wake it, and there is no limit.
+        """
+        kernel = self._kernel
+        ends = [
+            HostEnd(buffer=bytearray(stdin)) if isinstance(stdin, bytes) else HostEnd(stdin),
+            HostEnd(stdout),
+            HostEnd(None if stderr == STDOUT else stderr),
+        ]
+        if stderr == STDOUT:
+            ends[2] = ends[1]
+        kernel.streams.ends = ends
+        task, programs = self._start(path, argv, env or ENVIRONMENT, uid), kernel[Programs]
+        programs.deadline = None if time_limit is None else time.process_time() + time_limit
+        programs.out_of_time = False
+        programs.foreground = task.pid
+        try:
+            kernel.sched.wait_for(task)
+        except SleepsForever:
+            self._kill_all()
+            if time_limit is None:
+                raise
+            programs.out_of_time = True
+            kernel.sched.wait_for(task)
+        self._kill_all()
+        status = task.exit_code
+        return ExecResult(
+            128 + (status & 0x7F) if status & 0x7F else status >> 8,
+            bytes(ends[1].buffer),
+            bytes(ends[2].buffer) if stderr != STDOUT else b"",
+            programs.out_of_time,
+        )
+
+    def _start(self, path: str, argv: Sequence[str | bytes], env: Mapping[str, str], uid: int) -> VmlinuxTask:
+        """A task that is about to run a program."""
+        kernel = self._kernel
+        with kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            for fd in range(3):
+                with suppress(KernelError):  # it is there
+                    process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
+        task = kernel.tasks.create(Path(path).name, uid, uid)
+        assert isinstance(task, VmlinuxTask)
+        arguments = [os.fsencode(word) for word in argv]
+        environment = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+        try:
+            kernel.sched.run(task, _begin(kernel, path, arguments, environment))
+        except KernelError:
+            kernel.tasks.exit(task)
+            raise
+        finally:
+            with kernel.process(comm="init") as process:
+                for fd in range(3):
+                    process.unlink(f"{_NODE}{fd}")
+        kernel.sched.start(task, kernel.user_mode.run(kernel.user_mode.begin(task)))
+        return task
+
+    def _kill_all(self) -> None:
+        """End all programs, as the end of the machine would."""
+        kernel = self._kernel
+        if kernel.user_mode.threads:
+            kernel.sched.run(kernel.tasks.init, kernel.user_mode.kill_all())
+        for _ in range(100):
+            if not kernel.user_mode.threads:
+                break
+            kernel.sched.advance(_GRACE_NS, idle=True)
+
+    # --- files ----------------------------------------------------------------------------------------
+
+    def exists(self, path: str) -> bool:
+        """Whether the machine has such a file."""
+        with self._kernel.process(comm="init") as process, suppress(KernelError):
+            process.stat(path)
+            return True
+        return False
+
+    def put_file(self, path: str, data: bytes, mode: int = 0o755, *, lent: bool = False) -> None:
+        """A file of the machine with these contents; a saved machine has it, too.
+
+        Raises:
+            KernelError: ENOSPC and what else writing a file can fail with.
+        """
+        with self._kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            _put(process, path, data, mode)
+
+    def install_busybox(self, host_path: str | os.PathLike[str]) -> None:
+        """Make a static busybox the machine's shell and tools: /bin/busybox, and a link for each applet."""
+        data = Path(host_path).read_bytes()
+        with self._kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            _put(process, "/bin/busybox", data, 0o755)
+            for directory in ("/usr", "/sbin", "/usr/bin", "/usr/sbin"):
+                _make_directories(process, directory)
+            have = set(process.listdir("/bin"))
+            for name in applets(data):
+                if name not in have:
+                    process.symlink("busybox", f"/bin/{name}")
+
+    def bind(self, host: Path, path: str, mode: str = "") -> None:
+        """Copy a file or directory of the host; with `RW`, `give_back` takes it back."""
+        with self._kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            if host.is_dir():
+                _put_directory(process, host, path)
+            else:
+                _put(process, path, host.read_bytes(), stat.S_IMODE(host.stat().st_mode))
+            if mode == RO:
+                place, none = process.put(os.fsencode(path) + b"\0"), process.put(b"none\0")
+                process.enter("mount", place, place, none, _MS_BIND, 0)
+                process.enter("mount", none, place, none, _MS_BIND | _MS_REMOUNT | _MS_RDONLY, 0)
+        if mode == RW:
+            self._lent.append((host, path))
+
+    def bind_sysroot(self, root: Path) -> None:
+        """Not done here.
+
+        Raises:
+            KernelError: EOPNOTSUPP.
+        """
+        raise KernelError(errno.EOPNOTSUPP, "a whole root is too much to be copied: bind what is needed")
+
+    def give_back(self) -> None:
+        """Write files bound with `RW` back to the host where they differ."""
+        with self._kernel.process(comm="init") as process:
+            for host, path in self._lent:
+                names = [""]
+                if host.is_dir():
+                    names = ["/" + str(file.relative_to(host)) for file in host.rglob("*") if file.is_file()]
+                    names = sorted({*names, *_files(process, path)})
+                for name in names:
+                    _take_back(process, path + name, Path(f"{host}{name}"))
+
+
+def _files(process: Process, path: str, inside: str = "") -> list[str]:
+    """Regular files below a directory of the machine, by their paths in it."""
+    found = []
+    for name in process.listdir(path + inside):
+        place = f"{inside}/{name}"
+        kind = process.stat(path + place, follow_symlinks=False).mode
+        if stat.S_ISDIR(kind):
+            found += _files(process, path, place)
+        elif stat.S_ISREG(kind):
+            found.append(place)
+    return found
+
+
+def _take_back(process: Process, path: str, host: Path) -> None:
+    try:
+        data = process.read_file(path)
+    except KernelError:  # it was removed
+        host.unlink(missing_ok=True)
+        return
+    if not host.exists() or host.read_bytes() != data:
+        host.parent.mkdir(parents=True, exist_ok=True)
+        host.write_bytes(data)
+
+
+def _put_directory(process: Process, host: Path, path: str) -> None:
+    _make_directories(process, path)
+    for entry in sorted(host.iterdir()):
+        place = f"{path.rstrip('/')}/{entry.name}"
+        if entry.is_symlink():
+            process.symlink(os.readlink(entry), place)
+        elif entry.is_dir():
+            _put_directory(process, entry, place)
+        elif entry.is_file():
+            _put(process, place, entry.read_bytes(), stat.S_IMODE(entry.stat().st_mode))
+
+
+def _make_directories(process: Process, path: str) -> None:
+    place = ""
+    for name in path.strip("/").split("/"):
+        place += f"/{name}"
+        if name:
+            with suppress(KernelError):
+                process.mkdir(place, 0o755)
+
+
+def _put(process: Process, path: str, data: bytes, mode: int) -> None:
+    _make_directories(process, path.rpartition("/")[0])
+    fd = process.open(path, O_CREAT | O_TRUNC | O_WRONLY, mode)
+    try:
+        for start in range(0, len(data), _CHUNK):
+            piece = data[start : start + _CHUNK]
+            if process.write(fd, piece) != len(piece):
+                raise KernelError(errno.ENOSPC, f"the machine has no room for {path}")
+        process.chmod(path, mode)
+    finally:
+        process.close(fd)
+
+
+async def _begin(kernel: VmlinuxKernel, path: str, argv: list[bytes], envp: list[bytes]) -> None:
+    """What a new task does before it is the program."""
+    place = kernel.heap.kmalloc(sum(len(text) + 9 for text in (*argv, *envp)) + len(path) + 64)
+    texts: list[int] = []
+    end = place + 8 * (len(argv) + len(envp) + 2)
+    for text in (os.fsencode(path), *argv, *envp, *(f"{_NODE}{fd}".encode() for fd in range(3))):
+        texts.append(end)
+        kernel.memory.write(end, text + b"\0")
+        end += len(text) + 1
+    arguments, environment = texts[1 : 1 + len(argv)], texts[1 + len(argv) : -3]
+    pointers = [*arguments, 0, *environment, 0]
+    kernel.memory.write(place, struct.pack(f"<{len(pointers)}Q", *pointers))
+    await kernel.call_guest(kernel.symbol("ksys_setsid"))
+    for fd, (node, flags) in enumerate(zip(texts[-3:], (O_RDONLY, O_RDWR, O_RDWR), strict=True)):
+        file = await kernel.call_guest(kernel.symbol("filp_open"), node, flags, 0)
+        await kernel.call_guest(kernel.symbol("replace_fd"), fd, file, 0)  # init's was the console
+        await kernel.call_guest(kernel.symbol("fput"), file)
+    result = await kernel.call_guest_int(
+        kernel.symbol("kernel_execve"), texts[0], place, place + 8 * (len(argv) + 1)
+    )
+    kernel.heap.kfree(place)
+    if result < 0:
+        raise KernelError(-result, f"{path} cannot be run")
+
+
+def _make_nodes(kernel: VmlinuxKernel) -> None:
+    with kernel.process(comm="init") as process:
+        process.syscall("umask", 0)
+        for fd in range(3):
+            with suppress(KernelError):  # it is there
+                process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
