@@ -73,6 +73,8 @@ frontier.nothing(
 
 
 @frontier.replace("void native_smp_prepare_cpus(unsigned int max_cpus)", _ONE_CPU)
-async def native_smp_prepare_cpus(kernel: KernelCore, max_cpus: int) -> None:
+def native_smp_prepare_cpus(kernel: KernelCore, max_cpus: int) -> None:
     """The one processor is described in its per-CPU memory, too (arch/x86/kernel/smpboot.c)."""
-    await kernel.call_guest(kernel.symbol("smp_store_boot_cpu_info"))
+    size = kernel.profile.struct("cpuinfo_x86").size
+    own = kernel.percpu.address(kernel.symbol("cpu_info"))
+    kernel.memory.write(own, kernel.memory.read(kernel.symbol("boot_cpu_data"), size))
