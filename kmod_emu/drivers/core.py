@@ -188,7 +188,7 @@ class Devices:
             return -errno.EINVAL
         kobjects.get(dev)
         kobjects.get(view.parent)
-        kobjects.view(dev).parent = self._parent_kobject(view)
+        directory = kobjects.view(dev).parent = self._parent_kobject(view)
         error = await kobjects.add(dev)
         if not error:
             error = await self._show(dev, view)
@@ -197,6 +197,7 @@ class Devices:
             if error:
                 await kobjects.delete(dev)
         if error:
+            await self._drop_glue(directory)
             await kobjects.put(view.parent)
             await kobjects.put(dev)
             return error

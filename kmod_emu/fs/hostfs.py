@@ -176,4 +176,4 @@ def _checked(call: Callable[[], T]) -> T:
     try:
         return call()
     except OSError as error:
-        raise KernelError(error.errno or errno.EIO, f"the host says: {error.strerror}") from None
+        raise KernelError(errno.of_host(error.errno), f"the host says: {error.strerror}") from None

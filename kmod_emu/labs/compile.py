@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmod_emu.kbuild.headers import advice, find_headers
+from kmod_emu.labs.bounds import limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,14 +150,11 @@ def _put_assembler(folder: Path) -> Path:
 
 
 def _make(folder: Path, headers: Path, seconds: float) -> str:
-    def limit() -> None:
-        for what, value in (
-            (resource.RLIMIT_CPU, int(seconds) + 1),
-            (resource.RLIMIT_AS, _MEMORY),
-            (resource.RLIMIT_FSIZE, _FILE),
-            (resource.RLIMIT_CORE, 0),
-        ):
-            resource.setrlimit(what, (value, value))
+    def limit_all() -> None:
+        limit("RLIMIT_CPU", int(seconds) + 1)
+        limit("RLIMIT_AS", _MEMORY)
+        limit("RLIMIT_FSIZE", _FILE)
+        limit("RLIMIT_CORE", 0)
 
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -172,7 +169,7 @@ def _make(folder: Path, headers: Path, seconds: float) -> str:
             stdout=log,
             stderr=subprocess.STDOUT,
             env=environment,
-            preexec_fn=limit,
+            preexec_fn=limit_all,
             start_new_session=True,
         )
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import shutil
 import sys
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu import atomic
+from kmod_emu.labs.bounds import limit
 from kmod_emu.labs.compile import CompileError, compile_module, headers_for
 from kmod_emu.labs.lab import read_lab
 from kmod_emu.labs.submission import Rejected, take
@@ -49,13 +49,10 @@ def _limit(lab: Lab) -> None:
     """What this process and those that it starts may use."""
     bounds = lab.bounds
     processor = int(max(bounds.processor, bounds.build)) + 2
-    for what, soft, hard in (
-        (resource.RLIMIT_CPU, processor, processor + 5),  # SIGXCPU says why, SIGKILL does not
-        (resource.RLIMIT_AS, bounds.host_memory, bounds.host_memory),
-        (resource.RLIMIT_FSIZE, _FILE_BYTES, _FILE_BYTES),
-        (resource.RLIMIT_CORE, 0, 0),
-    ):
-        resource.setrlimit(what, (soft, hard))
+    limit("RLIMIT_CPU", processor, processor + 5)  # SIGXCPU says why, SIGKILL does not
+    limit("RLIMIT_AS", bounds.host_memory)
+    limit("RLIMIT_FSIZE", _FILE_BYTES)
+    limit("RLIMIT_CORE", 0)
 
 
 class Worker:

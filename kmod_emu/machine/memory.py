@@ -27,6 +27,7 @@ PAGE_MASK = ~(PAGE_SIZE - 1)
 READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
 
 _OFFSET, _LAST_U64 = PAGE_SIZE - 1, PAGE_SIZE - 8  # within a page; where the last value begins
+_MAPPED = 1 << 16  # arenas consist of so many bytes: no host has pages that are larger
 _WINDOW_SHIFT = 29  # windows are found by the half gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
@@ -177,7 +178,7 @@ class Memory:
 
     def add_arena(self, name: str, base: int, size: int) -> Arena:
         """Create RAM of `size` bytes visible at kernel address `base`; nothing is mapped yet."""
-        arena = Arena(name, base, self._next_paddr, page_align(size), self._contents)
+        arena = Arena(name, base, self._next_paddr, -(-size // _MAPPED) * _MAPPED, self._contents)
         window = range(base >> _WINDOW_SHIFT, ((base + arena.size - 1) >> _WINDOW_SHIFT) + 1)
         for number in window:
             if number in self._windows:

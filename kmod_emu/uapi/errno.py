@@ -6,6 +6,8 @@ those of the system that Python runs on.
 
 from __future__ import annotations
 
+import errno as _host
+
 EPERM = 1
 ENOENT = 2
 ESRCH = 3
@@ -288,3 +290,14 @@ def strerror(number: int) -> str:
     ('Resource temporarily unavailable', 'Unknown error 4096')
     """
     return _TEXTS.get(number, f"Unknown error {number}")
+
+
+def of_host(number: int | None) -> int:
+    """What Linux calls an error of the computer that this runs on.
+
+    >>> import errno
+    >>> of_host(errno.EAGAIN), of_host(None)
+    (11, 5)
+    """
+    named = globals().get(_host.errorcode.get(number or 0, ""), EIO)
+    return int(named)

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 _TCGETS, _TCSETSF, _TIOCGWINSZ = 0x5401, 0x5404, 0x5413
 TIOCGPGRP, TIOCSPGRP, _FIONREAD = 0x540F, 0x5410, 0x541B
 TERMIOS_SIZE = 36
+_REQUESTS = {  # what the host's own number goes by
+    **dict(zip(range(_TCGETS, _TCSETSF + 1), ("TCGETS", "TCSETS", "TCSETSW", "TCSETSF"), strict=True)),
+    _TIOCGWINSZ: "TIOCGWINSZ",
+    _FIONREAD: "FIONREAD",
+}
 _CHUNK = 1 << 16
 
 
@@ -88,12 +93,14 @@ class HostEnd:
             KernelError: ENOTTY.
         """
         import fcntl
+        import termios
 
-        if self.fd is None or not (cmd in range(_TCGETS, _TCSETSF + 1) or cmd in (_TIOCGWINSZ, _FIONREAD)):
+        request = getattr(termios, _REQUESTS.get(cmd, ""), None)  # not every host's settings are Linux's
+        if self.fd is None or request is None:
             raise KernelError(errno.ENOTTY)
         settings = cmd in range(_TCGETS + 1, _TCSETSF + 1)
         try:
-            answer = fcntl.ioctl(self.fd, cmd, given if settings else bytes(64))
+            answer = fcntl.ioctl(self.fd, request, given if settings else bytes(64))
         except OSError:
             raise KernelError(errno.ENOTTY) from None
         return b"" if settings else answer[: {_TCGETS: TERMIOS_SIZE, _TIOCGWINSZ: 8}.get(cmd, 4)]

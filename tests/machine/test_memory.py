@@ -25,16 +25,17 @@ USER = 0x40_0000
 # --- arenas ---------------------------------------------------------------------------------------------
 
 
-def test_arena_size_is_rounded_up_to_pages():
+def test_arena_size_is_rounded_up_to_the_largest_pages_that_hosts_have():
+    """A file is mapped from an arena's physical address on, and hosts map whole pages of theirs."""
     arena = Memory().add_arena("ram", BASE, PAGE_SIZE + 1)
-    assert (arena.size, arena.end) == (2 * PAGE_SIZE, BASE + 2 * PAGE_SIZE)
+    assert (arena.size, arena.end) == (0x10000, BASE + 0x10000)
 
 
 def test_arenas_follow_each_other_in_physical_memory():
     memory = Memory()
     first = memory.add_arena("first", BASE, 3 * PAGE_SIZE)
     second = memory.add_arena("second", BASE + (1 << 40), PAGE_SIZE)
-    assert (first.paddr, second.paddr) == (0, 3 * PAGE_SIZE)
+    assert (first.paddr, second.paddr) == (0, 0x10000)
 
 
 def test_overlapping_window_is_refused_and_leaves_nothing():
