@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _LAST_LINE = 255
+_MEMORY_END, _PORTS_END = 1 << 40, 1 << 16
 
 
 class Wiring(NamedTuple):
@@ -95,6 +96,9 @@ class Board:
         kernel, irq = self._kernel, wiring.irq
         if wiring.mmio is not None and wiring.mmio < kernel.memory.ram_end:
             raise ValueError(f"{wiring.mmio:#x} is RAM: devices begin at {kernel.memory.ram_end:#x}")
+        for base, end in ((wiring.mmio, _MEMORY_END), (wiring.ports, _PORTS_END)):
+            if base is not None and base + wiring.size > end:
+                raise ValueError(f"addresses end at {end:#x}")
         if irq is not None:
             if not 0 < irq <= _LAST_LINE:
                 raise ValueError(f"interrupt lines have the numbers 1 to {_LAST_LINE}")

@@ -60,7 +60,10 @@ def parse(text: str) -> Spec:
     """
     name, *words = text.split(",")
     factory = _find(name)
-    wiring = dict(getattr(factory, "wiring", {}))
+    wiring = getattr(factory, "wiring", {})
+    if not isinstance(wiring, dict):
+        raise ValueError(f"{name}: wiring is {wiring!r:.40}, and has to be a dictionary")
+    wiring = dict(wiring)
     arguments = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -76,6 +79,9 @@ def parse(text: str) -> Spec:
         raise ValueError(f"{name} does not say where it is plugged in: it needs a dictionary called wiring")
     if unknown := set(wiring) - set(Wiring._fields):
         raise ValueError(f"{name}: wiring has no {', '.join(map(str, sorted(unknown)))}; it has {_FIELDS}")
+    for key, value in wiring.items():
+        if not _fits(key, value):
+            raise ValueError(f"{name}: {key} in wiring cannot be {value!r:.40}")
     try:
         return Spec(text, factory(**arguments), Wiring(**wiring))
     except Exception as error:  # whatever a user's class says
@@ -84,6 +90,21 @@ def parse(text: str) -> Spec:
 
 
 _FIELDS = ", ".join(Wiring._fields)
+
+
+def _fits(key: str, value: Any) -> bool:
+    if key == "bars":
+        return isinstance(value, (list, tuple)) and all(map(_is_bar, value))
+    return _is_number(value) if key in _NUMBERS else isinstance(value, str)
+
+
+def _is_bar(value: Any) -> bool:
+    pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return _is_number(value[1]) if pair else _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
 
 
 def _number(key: str, value: str) -> int:

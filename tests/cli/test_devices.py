@@ -24,6 +24,18 @@ class Lost:
 
 class Elsewhere:
     wiring = {"usb3": 1}
+
+class Typed:
+    wiring = {"i2c": "x"}
+
+class Listed:
+    wiring = ["i2c", 1]
+
+class Bars:
+    wiring = {"pci": "1234:0001", "bars": "abc"}
+
+class Far:
+    wiring = {"mmio": 1 << 50}
 """
 
 
@@ -64,11 +76,15 @@ def test_a_model_that_makes_a_mistake_is_a_report_and_reads_as_ones(cli, timer, 
         ("e1000,fast", "'fast' behind e1000 is not NAME=VALUE"),
         ("e1000,irq=eleven", "irq=eleven: a number is expected"),
         ("e1000,colour=red", "e1000 cannot be made: TypeError: "),
-        ("{file}:Chip", "has no class Chip; it has Timer, Elsewhere"),
+        ("{file}:Chip", "has no class Chip; it has Timer, Elsewhere, "),
         ("{file}:Lost", "does not say where it is plugged in: it needs a dictionary called wiring"),
         ("{file}:Elsewhere", "wiring has no usb3; it has ports, mmio, "),
         ("{file}:Timer,irq=999", "interrupt lines have the numbers 1 to 255"),
         ("{file}:Timer,mmio=0x1000", "0x1000 is RAM: devices begin at "),
+        ("{file}:Typed", "i2c in wiring cannot be 'x'"),
+        ("{file}:Listed", "wiring is ['i2c', 1], and has to be a dictionary"),
+        ("{file}:Bars", "bars in wiring cannot be 'abc'"),
+        ("{file}:Far", "addresses end at 0x10000000000"),
         ("nowhere.py:Chip", "there is no file nowhere.py"),
         ("{bad}:Chip", "cannot be read as Python: SyntaxError: "),
     ],
