@@ -269,7 +269,7 @@ class Kernel(KernelCore):
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
         It has `read(offset, size)` and `write(offset, size, value)`, both for 1, 2 and 4 bytes. What it
-        keeps is not part of snapshots and saved files.
+        keeps is not part of saved files; with `save()` and `load(state)`, of plain data, it is of snapshots.
 
         Args:
             ports: Its first port.

@@ -49,6 +49,7 @@ _AUTO_DONE, _LINK_UP = 1 << 5, 1 << 2
 _PHY_ABILITIES = 0x7949
 _GIGABIT_UP = 0xAC00  # of the M88's own status: gigabit, full duplex, resolved, up
 
+_PLAIN = ("_causes", "_mask", "_insert", "_port_address")
 DEFAULT_MAC = "52:54:00:12:34:56"
 _CHECKSUM = 0xBABA
 
@@ -100,6 +101,27 @@ class E1000:
         self._parts = b""  # of a frame whose end has not come
         self._context = bytes(_DESCRIPTOR)
         self._insert = 0
+
+    def save(self) -> dict[str, Any]:
+        """State as plain data; what it has sent is its number."""
+        return {
+            **{name: getattr(self, name) for name in _PLAIN},
+            "registers": list(self._registers.items()),
+            "phy": list(self._phy.items()),
+            "parts": self._parts.hex(),
+            "context": self._context.hex(),
+            "eeprom": self.eeprom.save(),
+            "frames": len(self.frames),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put saved state back."""
+        for name in _PLAIN:
+            setattr(self, name, state[name])
+        self._registers, self._phy = dict(state["registers"]), dict(state["phy"])
+        self._parts, self._context = (bytes.fromhex(state[name]) for name in ("parts", "context"))
+        self.eeprom.load(state["eeprom"])
+        del self.frames[state["frames"] :]
 
     # --- registers ------------------------------------------------------------------------------------
 

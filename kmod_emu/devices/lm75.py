@@ -41,6 +41,16 @@ class Lm75:
         limit = _HYSTERESIS if self.alarm else _LIMIT
         self.alarm = self._celsius >= _decoded(self._registers[limit])
 
+    def save(self) -> dict[str, Any]:
+        """State as plain data."""
+        registers = [[register, data.hex()] for register, data in self._registers.items()]
+        return {"celsius": self._celsius, "alarm": self.alarm, "registers": registers}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put saved state back."""
+        self._celsius, self.alarm = state["celsius"], state["alarm"]
+        self._registers = {register: bytes.fromhex(data) for register, data in state["registers"]}
+
     def read(self, register: int, count: int) -> bytes:
         """Read a register."""
         data = _encoded(self._celsius) if register == _TEMPERATURE else self._registers.get(register, b"")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 _CLOCK, _SELECT, _IN, _OUT = 1, 2, 4, 8  # of the register by which a driver drives the lines
 _REQUEST, _GRANT, _PRESENT = 0x40, 0x80, 0x100
 _ADDRESS_BITS, _READ = 6, 0b110
@@ -17,13 +19,21 @@ class Eeprom:
 
     def __init__(self, words: list[int]) -> None:
         self.words = words
-        self._driven = 0
+        self._driven = self._address = 0
         self._begin()
 
     def _begin(self) -> None:
         self._command = self._bits = 0  # what has come in since it was selected
         self._shift: list[int] = []  # what goes out, bit by bit
         self._out = 1
+
+    def save(self) -> dict[str, Any]:
+        """State as plain data."""
+        return {**vars(self), "words": list(self.words), "_shift": list(self._shift)}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put saved state back."""
+        vars(self).update(state, words=list(state["words"]), _shift=list(state["_shift"]))
 
     def drive(self, lines: int) -> None:
         """The driver sets its lines: what comes in does so when the clock rises."""

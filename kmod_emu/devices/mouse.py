@@ -57,6 +57,15 @@ class Mouse:
         """It is in its port."""
         self._wires = wires
 
+    def save(self) -> dict[str, Any]:
+        """State as plain data."""
+        return {"buttons": self._buttons, "reports": [report.hex() for report in self._reports]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put saved state back."""
+        self._buttons = state["buttons"]
+        self._reports = [bytes.fromhex(report) for report in state["reports"]]
+
     def move(self, dx: int = 0, dy: int = 0, wheel: int = 0) -> None:
         """Move it, or turn the wheel; at most 127 at once."""
         self._reports.append(struct.pack("<Bbbb", self._buttons, dx, dy, wheel))

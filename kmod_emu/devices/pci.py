@@ -169,6 +169,15 @@ class Function:
         value = value & 0xFFFF_FFFF & -bar.size | bar.ports
         struct.pack_into("<I", self._config, _BARS + 4 * index, value)
 
+    def save(self) -> Any:
+        """State for a snapshot or file."""
+        return self._config.hex()
+
+    def load(self, state: Any) -> None:
+        """Put saved state back."""
+        self._config[:] = bytes.fromhex(state)
+        self._decode()
+
     def unplug(self) -> None:
         """Answer nowhere any more."""
         for index in self._attached:

@@ -85,6 +85,7 @@ class Board:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
+        self._models: list[Any] = []  # in the order in which they came
 
     def plug(self, model: Any, wiring: Wiring) -> None:
         """Put a model in its place; drivers that are there are probed.
@@ -103,6 +104,7 @@ class Board:
             if not 0 < irq <= _LAST_LINE:
                 raise ValueError(f"interrupt lines have the numbers 1 to {_LAST_LINE}")
             kernel.irqs.ensure(irq)
+        self._models.append(model)
         wires = Wires(kernel, irq)
         if hasattr(model, "connect"):
             model.connect(wires)
@@ -148,6 +150,16 @@ class Board:
 
     def _usb(self, model: Any, wiring: Wiring, wires: Wires) -> None:
         raise ValueError("the stub kernel has no USB: a distribution's has (--kernel VMLINUZ)")
+
+    def save(self) -> Any:
+        """State for a snapshot or file: what models say of themselves, if they do."""
+        return [model.save() if hasattr(model, "save") else None for model in self._models]
+
+    def load(self, state: Any) -> None:
+        """Put saved state back, to the models that are there."""
+        for model, saved in zip(self._models, state, strict=False):
+            if saved is not None and hasattr(model, "load"):
+                model.load(saved)
 
 
 def _resources(wiring: Wiring) -> list[tuple[int, int, int]]:

@@ -125,3 +125,20 @@ def test_a_card_is_pulled_out(real, card):
     assert b"eth0" not in real.cat("/proc/net/dev")
     with pytest.raises(ValueError, match="no such device"):
         real.unplug(card)
+
+
+def test_a_snapshot_holds_the_card(real, card):
+    """What the debugger goes back by: registers, EEPROM and configuration space are as they were."""
+    before = real.snapshot()
+    real.rmmod("e1000")
+    real.restore(before)
+    with real.process() as process:
+        up(process)
+        real.advance(3)
+    sent = list(card.frames)
+    assert sent
+    real.restore(before)
+    with real.process() as process:
+        up(process)
+        real.advance(3)
+    assert card.frames == sent

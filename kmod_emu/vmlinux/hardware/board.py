@@ -32,13 +32,6 @@ class VmlinuxBoard(Board):
         kernel.add(self._pci_bus)
         kernel.add(self._usb_bus)
         kernel.add(self._spi_buses, SpiModels)
-        self._models: list[Any] = []  # that answer at addresses
-
-    def plug(self, model: Any, wiring: Wiring) -> None:
-        """Put a model in its place; drivers that are there are probed."""
-        super().plug(model, wiring)
-        if wiring.mmio is not None or wiring.ports is not None:
-            self._models.append(model)
 
     def unplug(self, model: Any) -> None:
         """Take a PCI or USB device out while the machine runs; its driver is told.
@@ -63,16 +56,13 @@ class VmlinuxBoard(Board):
     def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
         self._spi_buses.announce(bus, select, name, irq)
 
-    def save(self) -> Any:
-        """State for a snapshot or file."""
-        return len(self._models)
-
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
-        for model in self._models[state:]:
+        super().load(state)
+        for model in self._models[len(state) :]:
             for space in (self._kernel.cpu.ports, self._kernel.cpu.mmio):
                 space.detach(model)
-        del self._models[state:]
+        del self._models[len(state) :]
 
 
 def install_board(kernel: VmlinuxKernel) -> None:

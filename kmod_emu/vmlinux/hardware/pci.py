@@ -100,14 +100,19 @@ class PciBus:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
+        slots = [[slot, function.save()] for slot, function in self._bridge.functions.items()]
         return {
             "root": self._root,
-            "slots": sorted(self._bridge.functions),
+            "slots": slots,
             "free": list(self._free.values()),
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
         self._root, self._free = state["root"], dict(zip((False, True), state["free"], strict=True))
-        for slot in set(self._bridge.functions) - set(state["slots"]):
-            self._bridge.functions.pop(slot).unplug()
+        functions = self._bridge.functions
+        for slot in set(functions) - {slot for slot, _ in state["slots"]}:
+            functions.pop(slot).unplug()
+        for slot, saved in state["slots"]:
+            if slot in functions:
+                functions[slot].load(saved)
