@@ -112,7 +112,8 @@ HAVE_BUSYBOX = test -x /bin/busybox
 HAVE_GDB = command -v gdb >/dev/null 2>&1
 HAVE_CHROMIUM = command -v chromium >/dev/null 2>&1
 HAVE_GROFF = command -v groff >/dev/null 2>&1
-HAVE_ALL = $(HAVE_GROFF) && $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB) && $(HAVE_CHROMIUM)
+HAVE_MKFS = PATH="$$PATH:/usr/sbin:/sbin" && command -v mkfs.ext4 >/dev/null 2>&1 && command -v mkfs.xfs >/dev/null 2>&1
+HAVE_ALL = $(HAVE_GROFF) && $(HAVE_GCC) && $(HAVE_HEADERS) && $(HAVE_KMOD) && $(HAVE_KERNEL) && $(HAVE_BUSYBOX) && $(HAVE_GDB) && $(HAVE_CHROMIUM) && $(HAVE_MKFS)
 
 deps:
 	@if $(HAVE_ALL); then exit 0; fi; \
@@ -127,9 +128,10 @@ deps:
 	$(HAVE_BUSYBOX) || echo "missing: busybox-static; the tests that run a shell on the machine are skipped"; \
 	$(HAVE_GDB) || echo "missing: gdb; the tests in which it debugs a module are skipped"; \
 	$(HAVE_GROFF) || echo "missing: groff-base; the test that formats the man pages is skipped"; \
+	$(HAVE_MKFS) || echo "missing: e2fsprogs or xfsprogs; the tests that mount a disk on a distribution's kernel are skipped"; \
 	$(HAVE_CHROMIUM) || echo "missing: chromium; the tests that look at a report in a browser are skipped"
 
-DEBIAN_PACKAGES = groff-base linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium
+DEBIAN_PACKAGES = groff-base linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium e2fsprogs xfsprogs
 APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
 # The lock: exact versions and hashes, and no place where they were found.

@@ -14,6 +14,7 @@ import click
 
 from kmod_emu.cli.base import BASE, STUB, boot_base
 from kmod_emu.cli.command import reports_errors
+from kmod_emu.cli.devices import DEVICES, MODPROBE, furnish
 from kmod_emu.cli.limits import LIMITS, obey_limits
 from kmod_emu.cli.main import UID, USAGE_ERROR
 from kmod_emu.errors import InternalError, KernelError, Killed
@@ -32,6 +33,8 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--release", help="The kernel release, as in `uname -r`, or a series such as 6.1.")
 @BASE
+@DEVICES
+@MODPROBE
 @click.option("--kept", is_flag=True, help="Use the kept machine, and keep what the program does to it.")
 @click.option(
     "--insmod", "modules", multiple=True, metavar="'FILE [NAME=VALUE...]'", help="Load a module first."
@@ -74,6 +77,7 @@ def exec_(
     if bad := next((word for word in environment if "=" not in word), None):
         raise click.UsageError(f"--env {bad}: NAME=VALUE is expected")
     with _machine(state, release, base, kept=kept) as kernel:
+        furnish(kernel)
         _furnish(kernel, binds, sysroot, busybox)
         for module in modules:
             file, _, params = module.partition(" ")

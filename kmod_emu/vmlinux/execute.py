@@ -10,6 +10,7 @@ import stat
 import struct
 import time
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +26,14 @@ from kmod_emu.vmlinux.streams import MAJOR
 from kmod_emu.vmlinux.tasks import VmlinuxTask
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO
 
     from kmod_emu.user.process import Process
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
+_SEEK_DATA, _SEEK_HOLE = 3, 4
 _NODE = "/dev/.host"
 _GRACE_NS = 10_000_000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
@@ -144,14 +147,14 @@ class VmlinuxUserland(Userland):
         """
         with self._kernel.process(comm="init") as process:
             process.syscall("umask", 0)
-            _put(process, path, data, mode)
+            _put(process, path, BytesIO(data), mode)
 
     def install_busybox(self, host_path: str | os.PathLike[str]) -> None:
         """Make a static busybox the machine's shell and tools: /bin/busybox, and a link for each applet."""
         data = Path(host_path).read_bytes()
         with self._kernel.process(comm="init") as process:
             process.syscall("umask", 0)
-            _put(process, "/bin/busybox", data, 0o755)
+            _put(process, "/bin/busybox", BytesIO(data), 0o755)
             for directory in ("/usr", "/sbin", "/usr/bin", "/usr/sbin"):
                 _make_directories(process, directory)
             have = set(process.listdir("/bin"))
@@ -166,7 +169,7 @@ class VmlinuxUserland(Userland):
             if host.is_dir():
                 _put_directory(process, host, path)
             else:
-                _put(process, path, host.read_bytes(), stat.S_IMODE(host.stat().st_mode))
+                _put_file(process, host, path)
             if mode == RO:
                 place, none = process.put(os.fsencode(path) + b"\0"), process.put(b"none\0")
                 process.enter("mount", place, place, none, _MS_BIND, 0)
@@ -208,14 +211,53 @@ def _files(process: Process, path: str, inside: str = "") -> list[str]:
 
 
 def _take_back(process: Process, path: str, host: Path) -> None:
+    """Make a file of the host what the machine's is; it is only touched if it differs."""
     try:
-        data = process.read_file(path)
+        fd = process.open(path, O_RDONLY)
     except KernelError:  # it was removed
         host.unlink(missing_ok=True)
         return
-    if not host.exists() or host.read_bytes() != data:
-        host.parent.mkdir(parents=True, exist_ok=True)
-        host.write_bytes(data)
+    size = process.lseek(fd, 0, os.SEEK_END)
+    pieces = list(_pieces(process, fd, size))
+    process.close(fd)
+    if host.exists() and _equal(host, size, pieces):
+        return
+    host.parent.mkdir(parents=True, exist_ok=True)
+    with open(host, "wb") as file:
+        for offset, data in pieces:
+            file.seek(offset)
+            file.write(data)
+        file.truncate(size)
+
+
+def _pieces(process: Process, fd: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """What a file has between its holes."""
+    place = 0
+    while place < size:
+        try:
+            place = process.lseek(fd, place, _SEEK_DATA)
+            end = process.lseek(fd, place, _SEEK_HOLE)
+        except KernelError:  # there is nothing more
+            return
+        while place < end:
+            data = process.pread(fd, min(end - place, _CHUNK), place)
+            yield place, data
+            place += len(data)
+
+
+def _equal(host: Path, size: int, pieces: list[tuple[int, bytes]]) -> bool:
+    with open(host, "rb") as file:
+        place = 0
+        for offset, data in (*pieces, (size, b"")):
+            while place < offset:
+                hole = file.read(min(offset - place, _CHUNK))
+                if not hole or hole.strip(b"\0"):
+                    return False
+                place += len(hole)
+            if file.read(len(data)) != data:
+                return False
+            place += len(data)
+        return not file.read(1)
 
 
 def _put_directory(process: Process, host: Path, path: str) -> None:
@@ -227,7 +269,7 @@ def _put_directory(process: Process, host: Path, path: str) -> None:
         elif entry.is_dir():
             _put_directory(process, entry, place)
         elif entry.is_file():
-            _put(process, place, entry.read_bytes(), stat.S_IMODE(entry.stat().st_mode))
+            _put_file(process, entry, place)
 
 
 def _make_directories(process: Process, path: str) -> None:
@@ -239,14 +281,22 @@ def _make_directories(process: Process, path: str) -> None:
                 process.mkdir(place, 0o755)
 
 
-def _put(process: Process, path: str, data: bytes, mode: int) -> None:
+def _put_file(process: Process, host: Path, path: str) -> None:
+    with open(host, "rb") as file:
+        _put(process, path, file, stat.S_IMODE(host.stat().st_mode))
+
+
+def _put(process: Process, path: str, source: BinaryIO, mode: int) -> None:
+    """Write a file, with holes where there is nothing but zeros."""
     _make_directories(process, path.rpartition("/")[0])
     fd = process.open(path, O_CREAT | O_TRUNC | O_WRONLY, mode)
     try:
-        for start in range(0, len(data), _CHUNK):
-            piece = data[start : start + _CHUNK]
-            if process.write(fd, piece) != len(piece):
+        place = 0
+        while data := source.read(_CHUNK):
+            if data.strip(b"\0") and process.pwrite(fd, data, place) != len(data):
                 raise KernelError(errno.ENOSPC, f"the machine has no room for {path}")
+            place += len(data)
+        process.enter("ftruncate", fd, place)
         process.chmod(path, mode)
     finally:
         process.close(fd)

@@ -106,8 +106,10 @@ class VmlinuxTasks(Tasks):
     def create(self, comm: str, uid: int = 0, gid: int = 0, capabilities: int | None = None) -> Task:
         """A new process, child of init."""
         task = self._make(comm)
-        self._kernel.sched.run(task, self._give_mm(task))
-        task.set_ids(uid, gid, capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES)
+        self._kernel.sched.run(task, self._become_process(task, uid, gid))
+        view = self._kernel.view("cred", self.view(task).cred)
+        mask = capabilities if capabilities is not None else 0 if uid else ALL_CAPABILITIES
+        view.cap_permitted = view.cap_effective = mask & ALL_CAPABILITIES
         return task
 
     def _make(self, comm: str) -> Task:
@@ -121,8 +123,12 @@ class VmlinuxTasks(Tasks):
         self.rename(task, comm)
         return task
 
-    async def _give_mm(self, task: Task) -> None:
+    async def _become_process(self, task: Task, uid: int, gid: int) -> None:
+        """Memory, and who it is: the counts of what users have are kept right."""
         kernel, view = self._kernel, self.view(task)
+        for name, number in (("__sys_setresgid", gid), ("__sys_setresuid", uid)):
+            if number:
+                await kernel.call_guest(kernel.symbol(name), number, number, number)
         view.mm = view.active_mm = await kernel.call_guest(kernel.symbol("mm_alloc"))
         await kernel.call_guest(kernel.symbol("arch_pick_mmap_layout"), view.mm, view.signal)
         self.switched(task)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from pathlib import Path
 
 import pytest
 
@@ -38,4 +39,23 @@ def real(booted):
     """The machine, just booted."""
     machine, moment = booted
     machine.restore(moment)
+    machine.findings.reports.clear()
     return machine
+
+
+@pytest.fixture
+def load(real, vmlinuz):
+    """Loads modules of the distribution with all that they need."""
+    directory = f"/lib/modules/{vmlinuz.partition('-')[2]}"
+    with open(f"{directory}/modules.dep") as file:
+        needs = {Path(line.partition(":")[0]).stem.replace("-", "_"): line.split() for line in file}
+
+    def load(*names):
+        for name in names:
+            for path in reversed(needs[name]):
+                if Path(path.rstrip(":")).stem.replace("-", "_") not in {
+                    module.name for module in real.modules
+                }:
+                    real.insmod(f"{directory}/{path.rstrip(':')}")
+
+    return load

@@ -68,6 +68,7 @@ def sh(furnished):
     """Runs a command by the machine's shell: (status, output)."""
     machine, moment = furnished
     machine.restore(moment)
+    machine.findings.reports.clear()
 
     def run(command, **options):
         result = machine.userland.execute(

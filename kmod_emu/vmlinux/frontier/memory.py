@@ -23,6 +23,7 @@ _PERCPU = "the per-CPU area is one block of the machine's"
 
 _PAGE_RW, _PAGE_NX = 2, 1 << 63
 _HASH_BITS = 12
+_WQ_MEM_RECLAIM = 8
 
 frontier.shared(
     _HEAP,
@@ -248,6 +249,18 @@ def __is_kernel_percpu_address(kernel: KernelCore, addr: int, can_addr: int) -> 
 
 frontier.nothing(_PERCPU, "setup_per_cpu_areas setup_per_cpu_pageset percpu_enable_async")
 
+
+@frontier.replace(
+    "void init_mm_internals(void)", "nothing looks at statistics every second: all could sleep then"
+)
+async def init_mm_internals(kernel: KernelCore) -> None:
+    """The workqueue that drains what processors keep of pages (mm/vmstat.c)."""
+    name = kernel.heap.kmalloc(16)
+    kernel.memory.write(name, b"mm_percpu_wq\0")
+    queue = await kernel.call_guest(kernel.symbol("alloc_workqueue"), name, _WQ_MEM_RECLAIM, 0)
+    kernel.memory.write_u64(kernel.symbol("mm_percpu_wq"), queue)
+
+
 # --- before there is a heap ---------------------------------------------------------------------------
 
 
@@ -264,7 +277,7 @@ def memblock_alloc_internal(
 frontier.nothing(
     _PAGES,
     "memblock_free memblock_phys_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
-    " build_all_zonelists init_mm_internals poking_init kfence_alloc_pool kfence_init"
+    " build_all_zonelists poking_init kfence_alloc_pool kfence_init"
     " page_ext_init stack_depot_early_init page_writeback_init memblock_free_all",
 )
 
