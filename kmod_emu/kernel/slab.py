@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
+from kmod_emu.kernel.plain import Pairs, read_pairs
 from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, warn_of_order, wrong_cache
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
@@ -275,29 +276,26 @@ class Heap:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
+        keys = {id(cache): key for key, cache in self._by_key().items()}
         return {
             "free": [(size, list(cache.free)) for size, cache in self.caches.items()],
             "spaced": [(size, list(cache.free)) for size, cache in self._spaced.items()],
-            "slots": sorted(self.slots),
+            "slots": self.slots.copy(),
             "constructors": list(self.constructors.items()),
             "named": [
                 (address, cache.name, cache.size, cache.stride, list(cache.free), list(cache.user))
                 for address, cache in self.named.items()
                 if self.caches.get(cache.size) is not cache
             ],
-            "live": list(self.live.items()),
-            "owner": list(self.owner.items()),
+            "live": Pairs(self.live),
+            "owner": Pairs(self.owner),
             "slab_pages": self.slab_pages,
-            "slabs": [[block, self._key(cache)] for block, cache in self._slabs.items()],
+            "slabs": [(block, keys.get(id(cache), 0)) for block, cache in self._slabs.items()],
         }
 
-    def _key(self, cache: Cache) -> int:
-        """How a saved machine names a cache: by the size of kmalloc's, or the address of another's struct."""
-        if self.caches.get(cache.size) is cache:
-            return cache.size
-        if self._spaced.get(cache.size) is cache:
-            return -cache.size
-        return next((address for address, other in self.named.items() if other is cache), 0)
+    def _by_key(self) -> dict[int, Cache]:
+        """How a saved machine names caches: by the size of kmalloc's, or the address of another's struct."""
+        return {**self.named, **self.caches, **{-size: cache for size, cache in self._spaced.items()}}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
@@ -311,12 +309,12 @@ class Heap:
         for address, name, size, stride, free, user in state["named"]:
             cache = self.named[address] = Cache(name, size)
             cache.stride, cache.free, cache.user = stride, list(free), (user[0], user[1])
-        known = {**self.named, **self.caches, **{-size: cache for size, cache in self._spaced.items()}}
+        known = self._by_key()
         self._slabs = {block: known[key] for block, key in state["slabs"] if key in known}
         self.constructors = dict(state["constructors"])
-        self.live = dict(state["live"])
+        self.live = read_pairs(state["live"])
         self.owner.clear()
-        self.owner.update(state["owner"])
+        self.owner.update(read_pairs(state["owner"]))
         self.slab_pages = state["slab_pages"]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu import atomic
 from kmod_emu.errors import KernelError
+from kmod_emu.kernel.plain import to_json
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -35,7 +36,10 @@ def write(path: str | os.PathLike[str], notes: object, tables: object, pages: by
     Raises:
         OSError: The file cannot be written; an older one stays as it was.
     """
-    texts = [json.dumps(part, separators=(",", ":"), sort_keys=True).encode() for part in (notes, tables)]
+    texts = [
+        json.dumps(part, separators=(",", ":"), sort_keys=True, default=to_json).encode()
+        for part in (notes, tables)
+    ]
     first, second, third = (zlib.compress(part, _LEVEL) for part in (*texts, pages))
     rest = _LENGTHS.pack(len(first), len(second)) + first + second + third
     atomic.write(path, _BEGIN.pack(MAGIC, VERSION, zlib.crc32(rest)) + rest)

@@ -32,11 +32,13 @@ class StubShows:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
-    def parameters(self, module: str) -> list[str]:
-        """Names of a module's parameters that can be read."""
+    def parameters(self, module: str) -> dict[str, bytes]:
+        """What a module's parameters are, of those that can be read."""
         found = self._kernel[Modules].find(module)
         parameters = found.parameters if found is not None else ()
-        return [each.name for each in parameters if each.permissions & _READABLE]
+        names = [each.name for each in parameters if each.permissions & _READABLE]
+        with self._kernel.process(comm="cat") as process:
+            return {name: process.read_file(f"/sys/module/{module}/parameters/{name}") for name in names}
 
     def __call__(self) -> Shown:
         """Everything that is there now."""

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from kmod_emu.sweep.added import Shown
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
+_TEXTS = ("devices", "filesystems", "crypto", "ioports")  # in /proc
 _READABLE = 0o444
+_AT_ONCE = 1 << 15  # bytes of a file
 _MINOR_BITS = 20  # in a dev_t of the kernel's
 _NET = "net"
 
@@ -35,17 +37,18 @@ class Shows:
         self._dev, self._debug = root_of(kernel, "devtmpfs"), root_of(kernel, "debugfs")
         tracefs = root_of(kernel, "tracefs")
         self._events = dict(dentries(kernel, tracefs)).get("events", 0) if tracefs else 0
+        self._reader = kernel.process(comm="cat")  # stays, with what it reads open
+        self._files = [self._reader.open(f"/proc/{name}") for name in _TEXTS]
+        self._scratch = self._reader.scratch
         self()
+        self._scratch = self._reader.scratch  # memory that it has in all moments from here on
         self._sys.settle()
 
     def __call__(self) -> Shown:
         """Everything that is there now."""
         kernel = self._kernel
-        with kernel.process(comm="cat") as process:
-            devices, filesystems, crypto, ports = (
-                process.read_file(f"/proc/{name}").decode("utf-8", "backslashreplace")
-                for name in ("devices", "filesystems", "crypto", "ioports")
-            )
+        self._reader.scratch = self._scratch
+        devices, filesystems, crypto, ports = map(self._text, self._files)
         return {
             "proc_devices": {*_majors(devices)},
             "dev": {*self._device_files()},
@@ -68,10 +71,19 @@ class Shows:
             "kthreads": {*threads(kernel)},
         }
 
-    def parameters(self, module: str) -> list[str]:
-        """Names of a module's parameters that can be read."""
-        nodes = self._sys.find(f"module/{module}/parameters")
-        return [name for name, node in nodes.items() if self._sys.mode(node) & _READABLE]
+    def _text(self, descriptor: int) -> str:
+        """All of an open file."""
+        parts: list[bytes] = []
+        while part := self._reader.pread(descriptor, _AT_ONCE, sum(map(len, parts))):
+            parts.append(part)
+        return b"".join(parts).decode("utf-8", "backslashreplace")
+
+    def parameters(self, module: str) -> dict[str, bytes]:
+        """What a module's parameters are, of those that can be read."""
+        self._reader.scratch = self._scratch
+        path = f"module/{module}/parameters"
+        names = [name for name, node in self._sys.find(path).items() if self._sys.mode(node) & _READABLE]
+        return {name: self._reader.read_file(f"/sys/{path}/{name}") for name in names}
 
     def _device_files(self) -> Iterator[str]:
         for path, inode in device_files(self._kernel, self._dev, "/dev/"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kmod_emu.api import Kernel
@@ -84,8 +84,8 @@ class Looks(Protocol):
     def __call__(self) -> Shown:
         """Everything that is there now."""
 
-    def parameters(self, module: str) -> list[str]:
-        """Names of a module's parameters that can be read."""
+    def parameters(self, module: str) -> dict[str, bytes]:
+        """What a module's parameters are, of those that can be read."""
 
 
 class _LinkTime:
@@ -119,9 +119,9 @@ class Machine:
 
     def __init__(self, kernel: Kernel, base: str) -> None:
         self.kernel, self._base = kernel, base
-        self._booted = self.kernel.snapshot()
         self._shows = _looks(self.kernel)
         self._shown = self._shows()
+        self._booted = self.kernel.snapshot()
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""
@@ -181,7 +181,8 @@ class Machine:
         death = run.error or run.rmmod_error
         row |= run.to_json(recorder) | {"rmmod_dmesg": self._log(before)}
         row["dmesg"] = [line.partition(">")[2] for line in self._log(since)]
-        row |= {"outcome": self._outcome(death), "reason": death.explanation if death else None}
+        fatal = death if death is run.error or isinstance(death, (Killed, SleepsForever)) else None
+        row |= {"outcome": self._outcome(fatal), "reason": death.explanation if death else None}
         return row | {"link_s": round(link.seconds, 6) or None}
 
     @contextmanager
@@ -217,14 +218,8 @@ class Machine:
         """The module's parameters that can be read."""
         if run.listed is None:
             return {}
-        values = {}
-        with self.kernel.process(comm="cat") as process:
-            for name in self._shows.parameters(run.name):
-                data = b""
-                with suppress(KernelError):  # one that has no `get` refuses: cat prints nothing
-                    data = process.read_file(f"/sys/module/{run.name}/parameters/{name}")
-                values[name] = data.decode("utf-8", "backslashreplace").strip()
-        return values
+        values = self._shows.parameters(run.name)
+        return {name: data.decode("utf-8", "backslashreplace").strip() for name, data in values.items()}
 
     def _log(self, since: int) -> list[str]:
         """Lines of the kernel log, each with its level as `<6>`."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu import home
+from kmod_emu.kernel.plain import to_json
 from kmod_emu.kernel.state import fingerprint
 from kmod_emu.machine.memory import PAGE_SIZE
 
@@ -123,7 +124,7 @@ def store(
         (folder / "symbols").write_bytes(_pack(symbols))
         if profile is not None:
             (folder / "profile").write_bytes(profile)
-        (folder / "tables").write_text(json.dumps(facts, separators=(",", ":")))
+        (folder / "tables").write_text(json.dumps(facts, separators=(",", ":"), default=to_json))
         folder.chmod(0o755)
         os.rename(folder, place / name)
     except OSError:  # also where somebody else was faster

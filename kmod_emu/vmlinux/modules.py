@@ -99,6 +99,7 @@ class VmlinuxHost(ModuleHost):
         """Init has returned."""
         await self._notify(ModuleState.LIVE, module)
         await self._call("kobject_uevent", module.view.addressof("mkobj"), _KOBJ_ADD)
+        await self._call("async_synchronize_full")  # what init left to others may be in memory that goes now
 
     async def going(self, module: Module) -> None:
         """Exit has run, or init has failed."""

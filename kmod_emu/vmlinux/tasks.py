@@ -185,6 +185,7 @@ class VmlinuxTasks(Tasks):
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
+        self._last = None  # what is in the count now is that of the task that ran last when it was saved
         super().load(state)
         self._preempt = dict(state["preempt"])
         self._last = self.by_pid.get(state["last"])

@@ -9,18 +9,53 @@ import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.abi import lists
+from kmod_emu.kernel.layout import MODULES_VADDR, PAGE_OFFSET, START_KERNEL_MAP
 from kmod_emu.uapi.stat import S_IFDIR, S_IFMT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kmod_emu.abi.structs import StructView
-    from kmod_emu.machine.memory import Memory
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _RB_NODE = 24  # bytes of struct rb_node: parent, right, left
 _CTL_NODE = 32  # bytes of struct ctl_node: an rb_node, then its header
-_RB = struct.Struct("<QQQ")
+_WORDS, _WORD = struct.Struct("<QQQ"), struct.Struct("<Q")
+_LONGEST = 4096  # what is read at once, so near to the end of memory
+
+
+class Reader:
+    """Reads of kernel memory, many of them small, where a snapshot may be between two looks but no write."""
+
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        self._memory = kernel.memory
+        arena = kernel.memory.arena_of(PAGE_OFFSET)
+        self._raw, self._base, self._end = arena.raw, arena.base, arena.end - _LONGEST
+        self._texts: dict[int, str] = {}  # of the kernel's own constants
+
+    def words(self, address: int) -> tuple[int, int, int]:
+        """Three numbers."""
+        if self._base <= address < self._end:
+            return _WORDS.unpack_from(self._raw, address - self._base)
+        return _WORDS.unpack(self._memory.read(address, _WORDS.size))
+
+    def word(self, address: int) -> int:
+        """A number."""
+        if self._base <= address < self._end:
+            return int(_WORD.unpack_from(self._raw, address - self._base)[0])
+        return self._memory.read_u64(address)
+
+    def text(self, address: int) -> str:
+        """A text."""
+        if self._base <= address < self._end:
+            start = address - self._base
+            return self._raw[start : self._raw.find(b"\0", start)].decode("utf-8", "backslashreplace")
+        if not START_KERNEL_MAP <= address < MODULES_VADDR:
+            return self._memory.read_text(address)
+        text = self._texts.get(address)
+        if text is None:
+            text = self._texts[address] = self._memory.read_text(address)
+        return text
 
 
 class Kernfs:
@@ -30,7 +65,7 @@ class Kernfs:
     """
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
-        self._kernel, self._memory = kernel, kernel.memory
+        self._kernel, self._memory, self._reader = kernel, kernel.memory, Reader(kernel)
         node, directory = kernel.profile.struct("kernfs_node"), kernel.profile.struct("kernfs_elem_dir")
         self._name, self._rb, self._dir = (node.offset(name) for name in ("name", "rb", "dir"))
         self._mode = node.offset("mode")
@@ -54,11 +89,10 @@ class Kernfs:
 
     def entries(self, directory: int) -> dict[str, int]:
         """What is in a directory."""
-        memory, offset = self._memory, self._dir
+        word, offset = self._reader.word, self._dir
         if self._rev is None:
             return self._read(directory)
-        rev = memory.read_u64(directory + offset + self._rev.offset)
-        key = directory, memory.read_u64(directory + self._name), rev
+        key = directory, word(directory + self._name), word(directory + offset + self._rev.offset)
         known = self._known.get(key)
         if known is None:
             known = self._read(directory)
@@ -67,10 +101,10 @@ class Kernfs:
         return known
 
     def _read(self, directory: int) -> dict[str, int]:
-        memory, name = self._memory, self._name
-        first = memory.read_u64(directory + self._dir + self._children)
-        nodes = (rb - self._rb for rb in _rb_walk(memory, first))
-        return {memory.read_text(memory.read_u64(node + name)): node for node in nodes}
+        reader, name = self._reader, self._name
+        first = reader.word(directory + self._dir + self._children)
+        nodes = (rb - self._rb for rb in _rb_walk(reader, first))
+        return {reader.text(reader.word(node + name)): node for node in nodes}
 
     def find(self, path: str) -> dict[str, int]:
         """What is in the directory of a path below /sys; nothing where there is none."""
@@ -84,13 +118,13 @@ class Kernfs:
         return self._memory.read_u16(node + self._mode)
 
 
-def _rb_walk(memory: Memory, node: int) -> Iterator[int]:
+def _rb_walk(reader: Reader, node: int) -> Iterator[int]:
     """All nodes of a red-black tree, by the address of their rb_node."""
     waiting = [node]
     while waiting:
         if node := waiting.pop():
             yield node
-            waiting += _RB.unpack(memory.read(node, _RB_NODE))[1:]
+            waiting += reader.words(node)[1:]
 
 
 def root_of(kernel: VmlinuxKernel, kind: str) -> int:
@@ -105,18 +139,19 @@ def root_of(kernel: VmlinuxKernel, kind: str) -> int:
 
 def dentries(kernel: VmlinuxKernel, directory: int) -> Iterator[tuple[str, int]]:
     """Names in a directory of a file system that is all in the dcache, with their dentries."""
-    memory, layout = kernel.memory, kernel.profile.struct("dentry")
+    layout, reader = kernel.profile.struct("dentry"), Reader(kernel)
     if "d_subdirs" in layout.members:
         link = layout.offset("d_child")
-        found: Iterator[int] = lists.walk(memory, directory + layout.offset("d_subdirs"))
+        found: Iterator[int] = lists.walk(kernel.memory, directory + layout.offset("d_subdirs"))
     else:
         link = layout.offset("d_sib")
-        found = lists.hlist_walk(memory, directory + layout.offset("d_children"))
+        found = lists.hlist_walk(kernel.memory, directory + layout.offset("d_children"))
+    inode, hashed = layout.offset("d_inode"), layout.offset("d_hash") + 8
+    name = layout.offset("d_name") + 8
     for entry in found:
-        view = kernel.view("dentry", entry - link)
-        hashed = memory.read_u64(view.addressof("d_hash") + 8)
-        if view.d_inode and hashed:
-            yield memory.read_text(memory.read_u64(view.addressof("d_name") + 8)), view.address
+        dentry = entry - link
+        if reader.word(dentry + inode) and reader.word(dentry + hashed):
+            yield reader.text(reader.word(dentry + name)), dentry
 
 
 def device_files(kernel: VmlinuxKernel, directory: int, path: str) -> Iterator[tuple[str, StructView]]:
@@ -132,10 +167,10 @@ def device_files(kernel: VmlinuxKernel, directory: int, path: str) -> Iterator[t
 
 def proc_entries(kernel: VmlinuxKernel, directory: int) -> dict[str, int]:
     """Names in a directory of /proc that the kernel made, with their struct proc_dir_entry."""
-    layout = kernel.profile.struct("proc_dir_entry")
-    first, link = layout.offset("subdir"), layout.offset("subdir_node")
-    rows = (rb - link for rb in _rb_walk(kernel.memory, kernel.memory.read_u64(directory + first)))
-    return {kernel.memory.read_text(kernel.view("proc_dir_entry", row).name): row for row in rows}
+    layout, reader = kernel.profile.struct("proc_dir_entry"), Reader(kernel)
+    first, link, name = (layout.offset(member) for member in ("subdir", "subdir_node", "name"))
+    rows = (rb - link for rb in _rb_walk(reader, reader.word(directory + first)))
+    return {reader.text(reader.word(row + name)): row for row in rows}
 
 
 def sysctls(kernel: VmlinuxKernel, table_set: int) -> Iterator[str]:
@@ -146,7 +181,7 @@ def sysctls(kernel: VmlinuxKernel, table_set: int) -> Iterator[str]:
 
 class _Sysctls:
     def __init__(self, kernel: VmlinuxKernel) -> None:
-        self._memory, profile = kernel.memory, kernel.profile
+        self._reader, profile = Reader(kernel), kernel.profile
         self._root = profile.offset("ctl_dir", "root")
         self._table, self._nodes = (
             profile.offset("ctl_table_header", name) for name in ("ctl_table", "node")
@@ -156,17 +191,14 @@ class _Sysctls:
         self._headers: dict[int, tuple[int, int]] = {}  # where entries and their nodes are
 
     def below(self, directory: int, path: str, levels: int) -> Iterator[str]:
-        memory = self._memory
-        for node in _rb_walk(memory, memory.read_u64(directory + self._root)):
-            header = memory.read_u64(node + _RB_NODE)
+        reader = self._reader
+        for node in _rb_walk(reader, reader.word(directory + self._root)):
+            header = reader.word(node + _RB_NODE)
             if header not in self._headers:
-                self._headers[header] = (
-                    memory.read_u64(header + self._table),
-                    memory.read_u64(header + self._nodes),
-                )
+                self._headers[header] = reader.word(header + self._table), reader.word(header + self._nodes)
             table, nodes = self._headers[header]
             entry = table + (node - nodes) // _CTL_NODE * self._size
-            name = f"{path}/{memory.read_text(memory.read_u64(entry + self._name))}"
+            name = f"{path}/{reader.text(reader.word(entry + self._name))}"
             yield name
-            if levels > 1 and memory.read_u16(entry + self._mode) & S_IFMT == S_IFDIR:
+            if levels > 1 and reader.word(entry + self._mode) & S_IFMT == S_IFDIR:
                 yield from self.below(header, name, levels - 1)

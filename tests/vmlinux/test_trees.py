@@ -77,5 +77,5 @@ def test_what_a_module_adds_is_gone_with_it(real, distribution_module, path, add
 def test_parameters_of_modules(real, distribution_module):
     shows = Shows(real)
     real.insmod(distribution_module("drivers/misc/hpilo"))
-    assert shows.parameters("hpilo") == ["max_ccb"]
-    assert shows.parameters("none") == []
+    assert shows.parameters("hpilo") == {"max_ccb": b"16\n"}
+    assert shows.parameters("none") == {}

@@ -17,6 +17,8 @@ frontier = Frontier(__name__)
 _SWITCH = "tasks are the machine's, so that Python code can wait in them; they take turns in its scheduler"
 _ONE_CPU = "there is one processor"
 _TASK_DEAD = 0x80
+_SIBLINGS = ("cpu_sibling_map", "cpu_core_map", "cpu_die_map", "cpu_l2c_shared_map", "cpu_llc_shared_map")
+_MASK_SIZE = 1024  # bytes of a cpumask of 8,192 processors
 
 
 @frontier.replace("void __schedule(unsigned int sched_mode)", _SWITCH)
@@ -74,7 +76,12 @@ frontier.nothing(
 
 @frontier.replace("void native_smp_prepare_cpus(unsigned int max_cpus)", _ONE_CPU)
 def native_smp_prepare_cpus(kernel: KernelCore, max_cpus: int) -> None:
-    """The one processor is described in its per-CPU memory, too (arch/x86/kernel/smpboot.c)."""
+    """The one processor is described in its per-CPU memory, too, and is its own sibling (smpboot.c)."""
     size = kernel.profile.struct("cpuinfo_x86").size
     own = kernel.percpu.address(kernel.symbol("cpu_info"))
     kernel.memory.write(own, kernel.memory.read(kernel.symbol("boot_cpu_data"), size))
+    for name in _SIBLINGS:
+        if kernel.symbols.internal(name):
+            mask = kernel.heap.kmalloc(_MASK_SIZE)
+            kernel.memory.write(mask, b"\1".ljust(_MASK_SIZE, b"\0"))
+            kernel.percpu.write(name, mask, 8)
