@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.families.block import majors
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.sysfs import Sysfs
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from kmod_emu.api import Kernel
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.fs.tree import Node
+    from kmod_emu.user.process import Process
 
 Shown = dict[str, set[str]]
 _READABLE = 0o444
@@ -38,7 +40,7 @@ class StubShows:
         parameters = found.parameters if found is not None else ()
         names = [each.name for each in parameters if each.permissions & _READABLE]
         with self._kernel.process(comm="cat") as process:
-            return {name: process.read_file(f"/sys/module/{module}/parameters/{name}") for name in names}
+            return {name: read_parameter(process, module, name) for name in names}
 
     def __call__(self) -> Shown:
         """Everything that is there now."""
@@ -61,6 +63,14 @@ class StubShows:
             "ioports": {line.strip() for line in _text(kernel, "ioports").splitlines()},
             "kthreads": {*threads(kernel)},
         }
+
+
+def read_parameter(process: Process, module: str, name: str) -> bytes:
+    """What cat prints of a parameter: nothing, if it has no `get`, which refuses."""
+    try:
+        return process.read_file(f"/sys/module/{module}/parameters/{name}")
+    except KernelError:
+        return b""
 
 
 def difference(after: Shown, before: Shown) -> dict[str, list[str]]:

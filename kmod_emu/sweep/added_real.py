@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.sweep.added import algorithms, file_systems, threads
+from kmod_emu.sweep.added import algorithms, file_systems, read_parameter, threads
 from kmod_emu.uapi.stat import S_IFBLK, S_IFCHR, S_IFMT
 from kmod_emu.vmlinux.trees import Kernfs, dentries, device_files, proc_entries, root_of, sysctls
 
@@ -83,7 +83,7 @@ class Shows:
         self._reader.scratch = self._scratch
         path = f"module/{module}/parameters"
         names = [name for name, node in self._sys.find(path).items() if self._sys.mode(node) & _READABLE]
-        return {name: self._reader.read_file(f"/sys/{path}/{name}") for name in names}
+        return {name: read_parameter(self._reader, module, name) for name in names}
 
     def _device_files(self) -> Iterator[str]:
         for path, inode in device_files(self._kernel, self._dev, "/dev/"):

@@ -6,6 +6,7 @@ import pytest
 
 from kmod_emu.abi import lists
 from kmod_emu.kernel.layout import THREAD_SIZE
+from kmod_emu.kernel.plain import to_json
 from kmod_emu.kernel.tasks import (
     CAP_SYS_ADMIN,
     CAP_SYS_MODULE,
@@ -134,7 +135,7 @@ def test_current_mm_tells_processes_from_kernel_threads(kernel, guest):
 
 def test_state_survives_json(kernel, guest):
     task = guest.user_task(uid=7, gid=8)
-    memory, tables = kernel.snapshots.take(), json.loads(json.dumps(kernel.save_tables()))
+    memory, tables = kernel.snapshots.take(), json.loads(json.dumps(kernel.save_tables(), default=to_json))
     task.set_ids(0, 0, 0)
     task.comm = "changed"
     task.space.map(0x9000, 0, READ | WRITE)

@@ -6,6 +6,7 @@ import pytest
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import SleepsForever
+from kmod_emu.kernel.plain import to_json
 from kmod_emu.kernel.poll import PollTable
 from kmod_emu.kernel.schedule import (
     TASK_INTERRUPTIBLE,
@@ -225,7 +226,7 @@ def test_sleep_survives_in_a_snapshot(kernel, guest):
     settle(kernel)
     assert task.asleep
     moment = kernel.snapshot()
-    json.dumps(moment.tables)  # plain data
+    json.dumps(moment.tables, default=to_json)  # plain data
     kernel.cpu.watchdog.limit = 0.2
     for _ in range(2):
         kernel.run(kernel.sched.sleep(200 * MS))

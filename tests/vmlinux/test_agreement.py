@@ -29,6 +29,7 @@ def targets(vmlinuz):
 def test_as_recorded(machine, targets, name):
     """Among them are one that waits for jiffies, one that needs an AMD processor, and one with timers."""
     row = machine.sweep(targets[name])
+    machine.kernel.findings.reports.clear()
     differ = {
         each.what or each.measure: (each.here, each.there)
         for each in aspects(row, CASES[name])
