@@ -13,7 +13,7 @@ import pytest
 
 from kmod_emu import Kernel, samples
 from kmod_emu.debug.debugger import Debugger
-from kmod_emu.debug.gdb.server import Server
+from kmod_emu.debug.gdb.server import Server, Session
 from kmod_emu.debug.gdb.symbols import kernel_file
 
 needs_gdb = pytest.mark.skipif(shutil.which("gdb") is None, reason="gdb is not installed")
@@ -168,6 +168,19 @@ def test_who_vanishes_leaves_a_machine_that_another_can_use():
         with socket.create_connection(address) as client:
             client.sendall(b"\x03$R00#b2+$c#63")  # Ctrl-C while nothing runs is not meant for what runs next
             assert b"$W00#" in receive(client, b"W00#")
+
+
+def test_a_line_that_nobody_hears_any_more_harms_no_task():
+    debugger, said = Debugger(Kernel()), []
+    debugger.start(samples.path("hello"))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.shutdown(socket.SHUT_RD)
+        theirs.sendall(b"$c#63")
+        assert "the connection broke" in Session(debugger, ours, said.append).run()
+    assert debugger.kernel.findings.reports == []
+    assert "Hello world!" in debugger.kernel.dmesg()
+    debugger.close()
 
 
 def test_a_second_client_is_told_that_there_is_one():
