@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,12 +14,28 @@ from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
+F = TypeVar("F", bound="Callable[..., Any]")
+
 STUB = "stub"
+_LAST_WORDS = 40  # lines of the log that are shown of a boot that fails
 _INITCALLS = 670  # about so many has a distribution's kernel
 
-BASE = click.option(
+
+def _keep(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    ctx.meta[__name__] = value
+
+
+def skipped_initcalls() -> tuple[str, ...]:
+    """What the command that runs was told to leave out of the boot."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.meta.get(__name__, ()) if ctx else ()
+
+
+_KERNEL = click.option(
     "--kernel",
     "base",
     default=STUB,
@@ -27,6 +43,21 @@ BASE = click.option(
     metavar="stub|VMLINUZ",
     help="The base kernel: ours, or a distribution's: a file, or a release of `kmod-emu kernel list`.",
 )
+_SKIP = click.option(
+    "--skip-initcall",
+    multiple=True,
+    metavar="NAME",
+    expose_value=False,
+    callback=_keep,
+    help="Boot a distribution's kernel without one of its initcalls, such as one that dies.",
+)
+
+
+def BASE(command: F) -> F:  # noqa: N802 - used as the other options are
+    """Decorator: the options --kernel, which comes as `base`, and --skip-initcall."""
+    return _KERNEL(_SKIP(command))
+
+
 LOADER = click.option(
     "--loader",
     type=click.Choice(["python", "kernel"]),
@@ -66,12 +97,15 @@ def boot_base(
                 modules=modules,
                 sanitize="off" if sanitize == "default" else sanitize,
                 permissive=permissive,
+                skip=skipped_initcalls(),
                 told=lambda initcall: bar.update(1),
             )
     except OSError as error:
         hint = "; `kmod-emu kernel list` shows the releases that are known" if "/" not in image else ""
         raise ToolError(f"kmod-emu: {image}: {error.strerror}{hint}", USAGE_ERROR) from None
     except (BadImage, BootFailed) as error:
+        for line in getattr(error, "dmesg", ())[-_LAST_WORDS:]:
+            click.echo(tame(line), err=True)
         raise ToolError(f"kmod-emu: {image}: {tame(str(error))}", USAGE_ERROR) from None
     obey_limits(kernel)
     return kernel

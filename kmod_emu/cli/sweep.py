@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu.cli.base import BASE, boot_base
+from kmod_emu.cli.base import BASE, boot_base, skipped_initcalls
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.limits import LIMITS, given_limits
 from kmod_emu.cli.main import INTERRUPTED, USAGE_ERROR
@@ -96,7 +96,8 @@ def sweep(
     base = base if base == STUB else os.path.abspath(base)
     recording = read_recording(compare) if compare else None
     targets = choose(read_tree(modules), names)
-    setup = Setup(release, targets[0].file if targets else "", time_limit, base, given_limits())
+    evidence = targets[0].file if targets else ""
+    setup = Setup(release, evidence, time_limit, base, given_limits(), skipped_initcalls())
     rows: dict[str, dict[str, Any]] = {}
     with _output(out) as (write, kept):
         _check(setup, kept.values(), out)

@@ -49,6 +49,7 @@ class Setup(NamedTuple):
         time_limit: Processor seconds that guest code may run without returning.
         base: The base kernel: STUB, or a vmlinuz.
         limits: What else modules may use.
+        skip: Initcalls that the base kernel boots without.
     """
 
     release: str | None
@@ -56,6 +57,7 @@ class Setup(NamedTuple):
     time_limit: float
     base: str = STUB
     limits: Limits | None = None
+    skip: tuple[str, ...] = ()
 
     def boot(self) -> Kernel:
         """A fresh machine.
@@ -68,7 +70,7 @@ class Setup(NamedTuple):
         if self.base != STUB:
             from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-            kernel = VmlinuxKernel(self.base)
+            kernel = VmlinuxKernel(self.base, skip=self.skip)
             if self.limits is not None:
                 kernel.usage.limits = self.limits
         else:

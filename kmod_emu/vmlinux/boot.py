@@ -6,7 +6,6 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmod_emu.errors import Killed
 from kmod_emu.kernel import layout
 from kmod_emu.machine.memory import PAGE_SHIFT
 from kmod_emu.vmlinux.errors import BootFailed
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _COMMAND_LINE = b"quiet\0"
+_BEGIN = "start_kernel"
 _LIMIT = 60.0  # seconds of processor time that a boot may take
 _XSAVE, _OSXSAVE, _RDRAND, _FSGSBASE = 4 * 32 + 26, 4 * 32 + 27, 4 * 32 + 30, 9 * 32 + 0
 _NOT_EMULATED = (
@@ -34,7 +34,7 @@ class Initcall(NamedTuple):
     """One of the kernel's initcalls.
 
     Attributes:
-        result: What it returned; None if it was left out or died.
+        result: What it returned; None if it was left out.
         seconds: How long it took.
         reason: Why there is no result.
     """
@@ -49,16 +49,20 @@ class Boot:
     """The kernel's way from start_kernel() to the point where it would run the first program.
 
     Attributes:
+        skip: Initcalls that the user wants left out, by name.
         initcalls: What has been called so far.
         finished: Whether it came to its end.
     """
 
-    def __init__(self, kernel: VmlinuxKernel, told: Callable[[Initcall], None] | None) -> None:
+    def __init__(
+        self, kernel: VmlinuxKernel, told: Callable[[Initcall], None] | None, skip: frozenset[str]
+    ) -> None:
+        self.skip = skip
         self._kernel = kernel
         self._told = told
         self.initcalls: list[Initcall] = []
         self.finished = False
-        self._calling = "start_kernel"
+        self._calling = _BEGIN
 
     def run(self) -> None:
         """Boot.
@@ -72,9 +76,18 @@ class Boot:
         while not self.finished:
             stuck = not kernel.sched.advance_once() or time.process_time() > end
             if stuck or (kernel.tasks.init.finished and kernel.tasks.init is not kernel.tasks.init_task):
-                reports = [report["text"] for report in kernel.findings.reports]
-                why = reports[0] if reports else "it waits for something that never comes"
-                raise BootFailed(f"the kernel did not boot: in {self._calling}, {why}")
+                raise self._failed()
+        if missing := self.skip - {initcall.name for initcall in self.initcalls}:
+            raise BootFailed(f"this kernel has no initcall {' or '.join(sorted(missing))}")
+
+    def _failed(self) -> BootFailed:
+        """Why it did not boot, and how it may without what it was doing."""
+        reports = self._kernel.findings.reports
+        why = reports[0]["text"] if reports else "it waits for something that never comes"
+        hint = f"; --skip-initcall {self._calling} leaves that out" if self._calling != _BEGIN else ""
+        return BootFailed(
+            f"the kernel did not boot: in {self._calling}, {why}{hint}", tuple(self._kernel.dmesg())
+        )
 
     def load(self, initcalls: list[list[Any]]) -> None:
         """A machine that had booted is there again."""
@@ -138,13 +151,12 @@ class Boot:
         location = kernel.symbols.locate(function)
         name = location.name if location is not None else f"{function:#x}"
         reason = next((reason for pattern, reason in LEFT_OUT.items() if re.fullmatch(pattern, name)), "")
+        if name in self.skip:
+            reason = "it was asked to be left out"
         result: int | None = None
         self._calling, began = name, time.perf_counter()
         if not reason:
-            try:
-                result = await kernel.call_guest_int(function)
-            except Killed as death:
-                reason = str(death)
+            result = await kernel.call_guest_int(function)
         initcall = Initcall(name, result, time.perf_counter() - began, reason)
         self.initcalls.append(initcall)
         kernel.events.emit("initcall", **initcall._asdict())

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kmod_emu.abi.export_table import Export
+    from kmod_emu.vmlinux.kallsyms import Kallsyms
 
 __all__ = ["from_btf", "from_image"]
 
@@ -34,7 +35,10 @@ def _quiet(step: str) -> None:
 
 
 def from_image(
-    blob: bytes, symvers: Sequence[Export] = (), progress: Callable[[str], None] = _quiet
+    blob: bytes,
+    symvers: Sequence[Export] = (),
+    progress: Callable[[str], None] = _quiet,
+    symbols: Kallsyms | None = None,
 ) -> bytes:
     """The contents of a profile file.
 
@@ -42,6 +46,7 @@ def from_image(
         blob: A vmlinuz or vmlinux file.
         symvers: Exports from Module.symvers, for an image that has no table of them.
         progress: Called with the name of each step that begins.
+        symbols: Its symbols, if the image has none.
 
     Raises:
         BadImage: It is no kernel, or has no exports, or `symvers` are another kernel's.
@@ -50,7 +55,7 @@ def from_image(
     progress("unpacking the kernel")
     kernel = Vmlinux.from_image(blob)
     progress("reading its symbols")
-    symbols = kallsyms.find(kernel)
+    symbols = kallsyms.find(kernel) or symbols
     missing = [] if symbols else ["symbols (kallsyms): the keys it trusts and some of its configuration"]
     progress("reading its types")
     types = kernel.contents(".BTF")

@@ -30,7 +30,7 @@ from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
 from kmod_emu.vmlinux.build import from_image
-from kmod_emu.vmlinux.errors import BadImage
+from kmod_emu.vmlinux.errors import NO_SYMBOLS, BadImage
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
 from kmod_emu.vmlinux.hardware.board import install_board
@@ -41,6 +41,7 @@ from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.syscalls import system_calls
+from kmod_emu.vmlinux.systemmap import beside
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
 from kmod_emu.vmlinux.types import Structures
@@ -48,7 +49,7 @@ from kmod_emu.vmlinux.usermode import UserMode
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
@@ -73,10 +74,12 @@ class VmlinuxKernel(Kernel):
     """A booted machine with the kernel of a vmlinuz: its own code runs, all but the frontier (frontier/).
 
     Args:
-        image: Path of a vmlinuz or vmlinux file, or its bytes.
+        image: Path of a vmlinuz or vmlinux file, or its bytes. Where it has no symbols, a System.map beside
+            the file has them.
         loader: Whose code loads modules.
         told: Called with each initcall of the boot when it has returned.
-        permissive: Go on after an initcall that died, without it.
+        skip: Initcalls that are left out, by name.
+        permissive: As for `Kernel`.
         modules: A directory of modules with modules.dep and its kin.
         kept: Keep the booted machine in the user's cache directory, and take it from there.
         sanitize: As for `Kernel`; the checks look at the whole call trace at each allocation of the kernel's.
@@ -99,6 +102,7 @@ class VmlinuxKernel(Kernel):
         *,
         loader: Loader = Loader.PYTHON,
         told: Callable[[Initcall], None] | None = None,
+        skip: Collection[str] = (),
         permissive: bool = False,
         modules: str | os.PathLike[str] | None = None,
         sanitize: str = "off",
@@ -107,29 +111,29 @@ class VmlinuxKernel(Kernel):
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         blob = image if isinstance(image, bytes) else Path(image).read_bytes()
         self._digest = cache.digest(blob)
-        self._name = cache.key(self._digest) if kept else ""
+        self._name = cache.key(" ".join((self._digest, *sorted(skip)))) if kept else ""
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
         profile = self._from_cache(self._entry) if self._entry is not None else self._from_image(blob)
         profile = copy(profile)
         profile.structs = Structures(profile.structs, lambda: self.types)
         self.loader = loader
-        self.boot = Boot(self, told)
+        self.boot = Boot(self, told, frozenset(skip))
         super().__init__(profile, permissive=permissive, smap=False, modules=modules, sanitize=sanitize)
 
     def _from_image(self, blob: bytes) -> profiles.Profile:
         """Unpack a kernel and read its symbols; its profile is the one that is known, else made of it."""
         self.vmlinux = Vmlinux.from_image(blob)
-        found = kallsyms.find(self.vmlinux)
+        found = kallsyms.find(self.vmlinux) or (beside(Path(self._path)) if self._path else None)
         if found is None:
-            raise BadImage("a kernel image without symbols (kallsyms): its functions cannot be found")
+            raise BadImage(NO_SYMBOLS)
         self._kallsyms: dict[str, tuple[int, str]] = {}
         for symbol in found:
             self._kallsyms.setdefault(symbol.name, (symbol.address, symbol.kind))
         self.kernel_size = kernel_end(self.vmlinux) - layout.START_KERNEL_MAP
         profile = _known_profile(facts.identify(self.vmlinux, found).release)
         if profile is None:
-            self._made = from_image(blob)
+            self._made = from_image(blob, symbols=found)
             profile = profiles.Profile.from_bytes(self._made)
         return profile
 
@@ -317,12 +321,18 @@ class VmlinuxKernel(Kernel):
             "kernel": self._path,
             "digest": self._digest,
             "loader": self.loader.value,
+            "skip": " ".join(sorted(self.boot.skip)),
         }
 
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
         notes = saved.notes
-        kernel = cls(notes["kernel"], loader=Loader(notes["loader"]), sanitize=notes["sanitize"])
+        kernel = cls(
+            notes["kernel"],
+            loader=Loader(notes["loader"]),
+            sanitize=notes["sanitize"],
+            skip=notes.get("skip", "").split(),
+        )
         if kernel._name != notes["image"]:
             raise KernelError(
                 errno.EINVAL, f"{notes['kernel']} is not the kernel of {saved.path}; boot again"

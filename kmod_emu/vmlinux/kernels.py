@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu import home
-from kmod_emu.vmlinux import deb, facts, kallsyms
-from kmod_emu.vmlinux.errors import BadImage
+from kmod_emu.vmlinux import deb, facts, kallsyms, systemmap
+from kmod_emu.vmlinux.errors import NO_SYMBOLS, BadImage
 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BOOT, MODULES = Path("/boot"), Path("/lib/modules")
-_IMAGE = "vmlinuz"
+_IMAGE, _SYSTEM_MAP = "vmlinuz", "System.map"
 _ET_REL = b"\x01\0"
 _NAME = re.compile(r"vmlinu[xz](-\d\S*)?\Z")
 _RELEASE = re.compile(r"\d[\w.+~-]*\Z")
@@ -84,20 +84,23 @@ def _order(release: str) -> list[tuple[int, str]]:
 # --- adding and removing ------------------------------------------------------------------------------
 
 
-def add_image(blob: bytes, modules: Path | None = None) -> Installed:
+def add_image(blob: bytes, modules: Path | None = None, symbols: bytes = b"") -> Installed:
     """Keep a kernel; its modules stay where they are.
 
     Args:
         blob: A vmlinuz or vmlinux.
         modules: A directory with modules.dep; by default the system's for this release, if it is there.
+        symbols: Its System.map, which is wanted where the image has no symbols.
 
     Raises:
         BadImage: It is no kernel that can be booted.
         OSError: It cannot be kept.
     """
-    release = release_of(blob)
+    release = release_of(blob, symbols)
     with _place(release) as folder:
         (folder / _IMAGE).write_bytes(blob)
+        if symbols:
+            (folder / _SYSTEM_MAP).write_bytes(symbols)
         linked = modules or _existing(MODULES / release)
         if linked is not None:
             place = _modules(folder, release)
@@ -119,9 +122,11 @@ def add_directory(source: Path) -> Installed:
         count = len(images) or "no"
         raise BadImage(f"a directory with {count} kernel images: one file named vmlinuz* is wanted")
     blob = images[0].read_bytes()
-    release = release_of(blob)
+    maps = [path.read_bytes() for path in sorted(source.rglob("System.map*")) if path.is_file()]
+    symbols = next(filter(systemmap.parse, maps), b"")
+    release = release_of(blob, symbols)
     lists = (path.parent for path in sorted(source.rglob("modules.dep")))
-    return add_image(blob, next((path for path in lists if path.name == release), None))
+    return add_image(blob, next((path for path in lists if path.name == release), None), symbols)
 
 
 def add_package(package: bytes) -> Installed:
@@ -163,8 +168,12 @@ def remove(release: str) -> None:
     shutil.rmtree(directory() / release)
 
 
-def release_of(blob: bytes) -> str:
+def release_of(blob: bytes, system_map: bytes = b"") -> str:
     """Which kernel it is.
+
+    Args:
+        blob: The image.
+        system_map: Its System.map, in case that it has no symbols.
 
     Raises:
         BadImage: It is none, or has no symbols: its functions could not be found.
@@ -172,9 +181,9 @@ def release_of(blob: bytes) -> str:
     if blob[:4] == b"\x7fELF" and blob[16:18] == _ET_REL:
         raise BadImage("an object file, such as a module, and no kernel image")
     image = Vmlinux.from_image(blob)
-    symbols = kallsyms.find(image)
+    symbols = kallsyms.find(image) or systemmap.parse(system_map)
     if symbols is None:
-        raise BadImage("a kernel image without symbols (kallsyms): its functions cannot be found")
+        raise BadImage(NO_SYMBOLS)
     release = facts.identify(image, symbols).release
     if not _RELEASE.match(release):
         raise BadImage("a kernel image that does not say which release it is")

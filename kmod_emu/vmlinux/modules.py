@@ -9,9 +9,10 @@ from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Module, Modules, ModuleState
+from kmod_emu.vmlinux.modtree import insert, remove, remove_init
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from kmod_emu.abi.structs import StructView
     from kmod_emu.module.load import LoadInfo
@@ -68,9 +69,16 @@ class VmlinuxHost(ModuleHost):
     async def _call(self, name: str, *arguments: int) -> int:
         return await self._kernel.call_guest_int(self._kernel.symbol(name), *arguments)
 
+    async def _tree(self, name: str, module: Module, own: Callable[..., Awaitable[None]]) -> None:
+        """A function of the tree of modules by address, where the kernel has it apart."""
+        if self._kernel.symbols.internal(name):
+            await self._call(name, module.address)
+        else:
+            await own(self._kernel, module.address)
+
     async def formed(self, info: LoadInfo, module: Module) -> None:
         """The kernel finds modules by address in a tree."""
-        await self._call("mod_tree_insert", module.address)
+        await self._tree("mod_tree_insert", module, insert)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
         """The kernel's own notifiers patch static branches and calls, and enter trace events.
@@ -156,10 +164,10 @@ class VmlinuxHost(ModuleHost):
 
     async def init_freed(self, module: Module) -> None:
         """Addresses in its init belong to nobody from here on."""
-        await self._call("mod_tree_remove_init", module.address)
+        await self._tree("mod_tree_remove_init", module, remove_init)
 
     async def freed(self, module: Module) -> None:
         """Its addresses belong to nobody from here on."""
         for attribute in self._attributes("free"):
             await self._kernel.call_guest(attribute.get("free"), module.address)
-        await self._call("mod_tree_remove", module.address)
+        await self._tree("mod_tree_remove", module, remove)

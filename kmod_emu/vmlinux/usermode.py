@@ -76,7 +76,11 @@ class UserMode:
         thread = offset("task_struct", "thread")
         self._fs_base = thread + offset("thread_struct", "fsbase")
         self._gs_base = thread + offset("thread_struct", "gsbase")
-        self._last_cpu = thread + offset("thread_struct", "fpu") + offset("fpu", "last_cpu")
+        task, inside = kernel.profile.struct("task_struct"), kernel.profile.struct("thread_struct").members
+        fpu = (
+            thread + inside["fpu"].offset if "fpu" in inside else task.size
+        )  # it lies behind the task in 7.x
+        self._last_cpu = fpu + offset("fpu", "last_cpu")
         self._expected: frozenset[int] | None = None
         kernel.faults.user_page = self.kernel_fault
 
