@@ -47,6 +47,8 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable.")
 @click.option("--uid", type=UID, default=0, help="Who runs it.")
 @click.option("--time-limit", type=click.FloatRange(min=0), help="Processor seconds, then it is killed.")
+@DEVICES
+@MODPROBE
 @LIMITS
 @click.argument("program")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
@@ -79,6 +81,7 @@ def exec_(
     with _machine(state, release, base, kept=kept) as kernel:
         furnish(kernel)
         _furnish(kernel, binds, sysroot, busybox)
+        furnish(kernel)
         for module in modules:
             file, _, params = module.partition(" ")
             _insmod(kernel, file, params)

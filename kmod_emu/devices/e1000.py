@@ -7,9 +7,11 @@ Developer's Manual). Frames are not cut into segments for the driver, and VLAN t
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kmod_emu.devices.microwire import Eeprom
+from kmod_emu.devices.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +37,7 @@ _SIZE_SHIFT, _BIGGER = 16, 1 << 25  # RCTL: size of receive buffers
 _STRIP_CRC = 1 << 26
 _PROMISCUOUS = 8
 
-_DESCRIPTOR = 16
+_DESCRIPTOR, _LENGTH = 16, 0xF_FF80  # bytes of one; bits that the length of a ring has
 _CMD_EOP, _CMD_REPORT, _CMD_EXTENDED = 0x01, 0x08, 0x20
 _TYPE_DATA = 1
 _INSERT_TCP, _INSERT_IP = 2, 1  # POPTS
@@ -50,6 +52,7 @@ _PHY_ABILITIES = 0x7949
 _GIGABIT_UP = 0xAC00  # of the M88's own status: gigabit, full duplex, resolved, up
 
 _PLAIN = ("_causes", "_mask", "_insert", "_port_address")
+_ROUND_TRIP = 200e-6  # seconds
 DEFAULT_MAC = "52:54:00:12:34:56"
 _CHECKSUM = 0xBABA
 
@@ -60,6 +63,7 @@ class E1000:
     Args:
         mac: Its address.
         sent: Called with each frame that the card sends, without its checksum.
+        peer: IPv4 address of somebody at the other end of the cable, who answers ARP and ping.
 
     Attributes:
         frames: What it has sent.
@@ -77,9 +81,11 @@ class E1000:
         "irq": 11,
     }
 
-    def __init__(self, mac: str = DEFAULT_MAC, sent: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self, mac: str = DEFAULT_MAC, sent: Callable[[bytes], None] | None = None, peer: str = ""
+    ) -> None:
         self.eeprom = Eeprom(_eeprom(_address(mac)))
-        self._sent = sent
+        self._sent, self._peer = sent, Peer(peer) if peer else None
         self._wires: Wires | None = None
         self.frames: list[bytes] = []
         self._port_address = 0
@@ -206,7 +212,7 @@ class E1000:
     def _ring(self, low: int) -> tuple[int, int]:
         """Address and number of descriptors of a ring whose registers begin at `low`."""
         get = self._registers.get
-        return get(low, 0) & ~15 | get(low + 4, 0) << 32, get(low + 8, 0) // _DESCRIPTOR
+        return get(low, 0) & ~15 | get(low + 4, 0) << 32, (get(low + 8, 0) & _LENGTH) // _DESCRIPTOR
 
     def _transmit(self) -> None:
         """Send what lies between head and tail."""
@@ -241,6 +247,9 @@ class E1000:
             self.frames.append(frame)
             if self._sent is not None:
                 self._sent(frame)
+            answer = self._peer.answer(frame) if self._peer else None
+            if answer is not None:
+                self._wires.after(_ROUND_TRIP, partial(self.receive, answer))
         return bool(command & _CMD_REPORT)
 
     def _with_checksums(self, frame: bytes) -> bytes:

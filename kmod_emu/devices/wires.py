@@ -24,5 +24,5 @@ class Wires(Protocol):
     def write_memory(self, paddr: int, data: bytes) -> None:
         """DMA: write the machine's RAM."""
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Have `action` called when so much virtual time has passed."""

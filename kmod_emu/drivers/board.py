@@ -74,10 +74,11 @@ class Wires:
     def _reaches(self, paddr: int, size: int) -> bool:
         return self.masters() and paddr >= 0 and paddr + size <= self._kernel.memory.ram_end
 
-    def after(self, seconds: float, action: Callable[[], None]) -> None:
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Have `action` called when so much virtual time has passed."""
         kernel = self._kernel
-        kernel.sched.at(kernel.clock.now_ns + round(seconds * NSEC_PER_SEC), action)
+        due = kernel.clock.now_ns + round(seconds * NSEC_PER_SEC)
+        kernel.sched.at(due, action)
 
 
 class Board:

@@ -137,7 +137,7 @@ class Scheduler:
         if task.interruptible:
             self.wake(task, INTERRUPTED)
 
-    def at(self, time_ns: int, action: Callable[[], None]) -> int:
+    def at(self, time_ns: int, action: Callable[[], object]) -> int:
         """Call `action` when virtual time reaches `time_ns`; returns a ticket for `agenda.cancel`."""
         return self.agenda.post(time_ns, PYTHON, action)
 

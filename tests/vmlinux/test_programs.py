@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from kmod_emu import KernelError
+from kmod_emu.devices.e1000 import E1000
 from kmod_emu.user.execute import STDOUT
 from tests.conftest import RECORDINGS
 from tests.module.replay import comparable
@@ -174,3 +175,17 @@ def test_a_bound_file_is_a_copy_unless_it_is_asked_for(sh, tmp_path):
     sh("echo after > /mnt/kept; echo after > /mnt/given")
     sh.machine.userland.give_back()
     assert (kept.read_text(), given.read_text()) == ("before\n", "after\n")
+
+
+def test_ping_by_a_network_card_of_python(sh, distribution_module):
+    """Busybox, the kernel's network, Debian's driver, rings in memory, interrupts, and back."""
+    card = sh.machine.device(**E1000.wiring)(E1000(peer="10.0.0.1"))
+    sh.machine.insmod(distribution_module("drivers/net/ethernet/intel/e1000/e1000"))
+    status, output = sh(
+        "ip link set eth0 up; ip addr add 10.0.0.2/24 dev eth0; sleep 3;"
+        "ping -c 1 10.0.0.1; ping -c 1 -W 1 10.0.0.9"
+    )
+    assert status == 1
+    assert "1 packets transmitted, 1 packets received, 0% packet loss" in output
+    assert "1 packets transmitted, 0 packets received, 100% packet loss" in output
+    assert card.frames
