@@ -33,8 +33,6 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--release", help="The kernel release, as in `uname -r`, or a series such as 6.1.")
 @BASE
-@DEVICES
-@MODPROBE
 @click.option("--kept", is_flag=True, help="Use the kept machine, and keep what the program does to it.")
 @click.option(
     "--insmod", "modules", multiple=True, metavar="'FILE [NAME=VALUE...]'", help="Load a module first."
@@ -81,7 +79,6 @@ def exec_(
     with _machine(state, release, base, kept=kept) as kernel:
         furnish(kernel)
         _furnish(kernel, binds, sysroot, busybox)
-        furnish(kernel)
         for module in modules:
             file, _, params = module.partition(" ")
             _insmod(kernel, file, params)
