@@ -235,6 +235,18 @@ class VmlinuxKernel(Kernel):
         prototype = self.types and self.types.prototype(function)
         return bool(prototype and re.search(rf"\b{parameter}[,)]", prototype))
 
+    def symbol(self, name: str) -> int:
+        """The address of one of the kernel's symbols, also if it is behind a macro that profiles allocations.
+
+        Raises:
+            LookupError: There is none of that name.
+        """
+        try:
+            return super().symbol(name)
+        except LookupError:
+            profiled = f"{name}_noprof"
+            return super().symbol(profiled if profiled in self._kallsyms else name)
+
     def symbol_size(self, name: str) -> int:
         """Bytes from a symbol to the next one."""
         start = self.symbol(name)
