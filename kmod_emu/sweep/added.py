@@ -34,6 +34,10 @@ class StubShows:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
 
+    def modules(self) -> str:
+        """What /proc/modules has."""
+        return self._kernel.cat("/proc/modules").decode("utf-8", "backslashreplace")
+
     def parameters(self, module: str) -> dict[str, bytes]:
         """What a module's parameters are, of those that can be read."""
         found = self._kernel[Modules].find(module)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from kmod_emu.sweep.added import Shown
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-_TEXTS = ("devices", "filesystems", "crypto", "ioports")  # in /proc
+_TEXTS = ("devices", "filesystems", "crypto", "ioports", "modules")  # in /proc
 _READABLE = 0o444
 _AT_ONCE = 1 << 15  # bytes of a file
 _MINOR_BITS = 20  # in a dev_t of the kernel's
@@ -48,7 +48,7 @@ class Shows:
         """Everything that is there now."""
         kernel = self._kernel
         self._reader.scratch = self._scratch
-        devices, filesystems, crypto, ports = map(self._text, self._files)
+        devices, filesystems, crypto, ports = map(self._text, self._files[:-1])
         return {
             "proc_devices": {*_majors(devices)},
             "dev": {*self._device_files()},
@@ -77,6 +77,11 @@ class Shows:
         while part := self._reader.pread(descriptor, _AT_ONCE, sum(map(len, parts))):
             parts.append(part)
         return b"".join(parts).decode("utf-8", "backslashreplace")
+
+    def modules(self) -> str:
+        """What /proc/modules has."""
+        self._reader.scratch = self._scratch
+        return self._text(self._files[-1])
 
     def parameters(self, module: str) -> dict[str, bytes]:
         """What a module's parameters are, of those that can be read."""

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from kmod_emu.api import Kernel
+from kmod_emu.api import Kernel, Snapshot
 from kmod_emu.drivers.registration import Registrations
 from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.kmod.choose import profile_for
@@ -86,6 +86,9 @@ class Looks(Protocol):
     def __call__(self) -> Shown:
         """Everything that is there now."""
 
+    def modules(self) -> str:
+        """What /proc/modules has."""
+
     def parameters(self, module: str) -> dict[str, bytes]:
         """What a module's parameters are, of those that can be read."""
 
@@ -111,6 +114,22 @@ def _looks(kernel: Kernel) -> Looks:
     return Shows(kernel)  # type: ignore[arg-type]  # it has no stub base kernel
 
 
+class _Moment(NamedTuple):
+    """The machine when a file that a module needs was loaded.
+
+    Attributes:
+        row: What came of that.
+        shown: What the machine showed then; empty as long as nobody asked.
+    """
+
+    file: str
+    snapshot: Snapshot
+    row: dict[str, Any]
+    shown: Shown
+    reports: list[dict[str, Any]]
+    stand_ins: set[str]
+
+
 class Machine:
     """A booted machine on which one module after another is tried.
 
@@ -122,17 +141,14 @@ class Machine:
     def __init__(self, kernel: Kernel, base: str) -> None:
         self.kernel, self._base = kernel, base
         self._shows = _looks(self.kernel)
-        self._shown = self._shows()
-        self._booted = self.kernel.snapshot()
+        there = self._shows()
+        self._booted = _Moment("", kernel.snapshot(), {}, there, [], set())
+        self._needs: list[_Moment] = []  # after each of those that the last module needed
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""
         kernel, began = self.kernel, time.perf_counter()
-        kernel.restore(self._booted)
-        kernel.faults.unimplemented.clear()
-        kernel.findings.reports.clear()
-        kernel.stand_ins.clear()
-        deps, error = self._load_needs(target)
+        deps, error = self._load_needs(target.needs)
         row = blank(target)
         if isinstance(error, ToolError):
             row |= {"outcome": UNREADABLE, "reason": str(error)}
@@ -141,25 +157,54 @@ class Machine:
             row |= {"reports": list(kernel.findings.reports)}
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
-            row |= self._load(target, self._shows() if target.needs else self._shown)
+            row |= self._load(target, self._last.shown)
         row |= {"release": kernel.profile.release, "kernel": self._base, "deps": deps}
         row |= {"stand_ins": sorted(kernel.stand_ins)}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
 
-    def _load_needs(self, target: Target) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
-        """Load what a module needs, until something dies; a refusal stops nothing, as in the recordings."""
-        rows: list[dict[str, Any]] = []
-        for file in target.needs:
+    @property
+    def _last(self) -> _Moment:
+        """The moment before the module."""
+        return self._needs[-1] if self._needs else self._booted
+
+    def _load_needs(self, needs: list[str]) -> tuple[list[dict[str, Any]], KernelError | ToolError | None]:
+        """Load what a module needs, until something dies; a refusal stops nothing, as in the recordings.
+
+        Where the last module needed the same, the machine goes back to the moment when that was loaded.
+        """
+        common = 0
+        while common < min(len(needs), len(self._needs)) and self._needs[common].file == needs[common]:
+            common += 1
+        del self._needs[common:]
+        self._go_back(self._last)
+        for file in needs[common:]:
             since = self.kernel.printk.sequence
             try:
                 run = Run(self.kernel, file, "", 0)
             except ToolError as error:
-                return rows, error
-            rc = run.to_json(Recorder())["rc"]
-            rows.append({"name": module_name(file), "rc": rc, "dmesg": self._log(since)})
+                return self._rows(), error
+            row = {"name": module_name(file), "rc": run.to_json(Recorder())["rc"], "dmesg": self._log(since)}
             if isinstance(run.error, (Killed, SleepsForever)):
-                return rows, run.error
-        return rows, None
+                return [*self._rows(), row], run.error
+            self._needs.append(self._moment(file, row))
+        if self._needs and not self._last.shown:
+            self._last.shown.update(self._shows())
+        return self._rows(), None
+
+    def _rows(self) -> list[dict[str, Any]]:
+        return [dict(moment.row) for moment in self._needs]
+
+    def _moment(self, file: str, row: dict[str, Any]) -> _Moment:
+        kernel = self.kernel
+        return _Moment(file, kernel.snapshot(), row, {}, list(kernel.findings.reports), set(kernel.stand_ins))
+
+    def _go_back(self, moment: _Moment) -> None:
+        kernel = self.kernel
+        kernel.restore(moment.snapshot)
+        kernel.faults.unimplemented.clear()
+        kernel.findings.reports[:] = moment.reports
+        kernel.stand_ins.clear()
+        kernel.stand_ins.update(moment.stand_ins)
 
     def _load(self, target: Target, there: Shown) -> dict[str, Any]:
         kernel, recorder, link = self.kernel, Recorder(), _LinkTime()
@@ -210,7 +255,7 @@ class Machine:
         """The module's line of /proc/modules without the address."""
         if run.listed is None:
             return None
-        for line in self.kernel.cat("/proc/modules").decode("utf-8", "backslashreplace").splitlines():
+        for line in self._shows.modules().splitlines():
             words = line.split(" ")
             if words[0] == run.name:
                 return " ".join(words[:5] + words[6:])

@@ -37,7 +37,7 @@ def sweep(setup: Setup, targets: list[Target], jobs: int) -> Generator[dict[str,
     Raises:
         ToolError: A worker cannot even boot.
     """
-    waiting = deque(targets)
+    waiting = deque(sorted(targets, key=lambda target: target.needs))  # a worker knows what the last needed
     workers: dict[Connection, _Worker] = {}
 
     def start() -> None:

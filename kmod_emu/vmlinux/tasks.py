@@ -148,6 +148,7 @@ class VmlinuxTasks(Tasks):
         task.dead = True
         kernel.user_mode.ended(task)
         kernel.sched.forget(task)
+        self.use_tables(0)  # its own may be gone
         kernel.sched.agenda.post(kernel.clock.now_ns, "task_dead", task.address)
 
     async def put(self, address: int) -> None:
@@ -169,7 +170,8 @@ class VmlinuxTasks(Tasks):
         self._last = task
         kernel.percpu.write("current_task", task.address, 8)
         mm = kernel.memory.read_u64(task.address + kernel.mm_offset)
-        self.use_tables(kernel.memory.read_u64(mm + kernel.pgd_offset) if mm else 0)
+        if mm:  # a kernel thread leaves the tables that are there, as Linux does
+            self.use_tables(kernel.memory.read_u64(mm + kernel.pgd_offset))
 
     def use_tables(self, pgd: int) -> None:
         """The processor walks these page tables from here on; 0: none."""
@@ -185,6 +187,7 @@ class VmlinuxTasks(Tasks):
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
+        self.use_tables(0)
         self._last = None  # what is in the count now is that of the task that ran last when it was saved
         super().load(state)
         self._preempt = dict(state["preempt"])

@@ -133,10 +133,14 @@ def test_a_module_without_its_file_and_one_that_is_none(cli, tree):
     (top / "hello.ko").unlink()
     (top / "locks.ko").write_bytes(b"x" * 100)
     result = cli("sweep", "--modules", top, "--jobs", 1, "--json", "-")
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [row["outcome"] for row in found] == ["unreadable", "unreadable", "refused"]
-    assert "No such file or directory" in found[0]["reason"]
-    assert found[2]["errno"] == "ENOEXEC"
+    found = {row["module"]: row for row in map(json.loads, result.stdout.splitlines())}
+    assert [found[name]["outcome"] for name in ("hello", "params", "locks")] == [
+        "unreadable",
+        "unreadable",
+        "refused",
+    ]
+    assert "No such file or directory" in found["hello"]["reason"]
+    assert found["locks"]["errno"] == "ENOEXEC"
     assert result.exit_code == 1
 
 
