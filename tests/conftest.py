@@ -93,3 +93,22 @@ def compile_c(tmp_path_factory):
         return (folder / "program").read_bytes()
 
     return build
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Runs commands as a user would, in a directory and with a kept machine of their own."""
+    from click.testing import CliRunner
+
+    from kmod_emu.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KMOD_EMU_STATE", str(tmp_path / "machine.kmod"))
+
+    def run(*words: str, text: str | None = None):
+        # color: without it click drops escape sequences, and no test could see one get through
+        result = CliRunner().invoke(main, [str(word) for word in words], input=text, color=True)
+        assert "Traceback" not in result.output + result.stderr
+        return result
+
+    return run

@@ -86,7 +86,7 @@ class Setup(NamedTuple):
         A recording says itself on which machine it was made.
         """
         try:
-            path = find_module(module)
+            path = find_module(module, required=self.base == STUB)
             recording = recording_at(path)
             return self._boot(path) if recording is None else self._boot_for(recording, path)
         except ToolError as error:
@@ -125,6 +125,7 @@ class Setup(NamedTuple):
                 permissive=self.permissive,
             )
             furnish(kernel)
+            path = _installed(kernel, path)
             kernel.printk.clear()  # what is shown is what the module does
             return Fresh(kernel, path, "")
         choice = None if self.release else profile_for(path)
@@ -179,8 +180,36 @@ def recording_at(path: str) -> Recording | None:
         raise
 
 
-def find_module(module: str) -> str:
+def _installed(kernel: Kernel, path: str) -> str:
+    """The file of a module of the kernel's own, for one that is named only; what it needs is loaded.
+
+    Raises:
+        ToolError: There is none of that name, or what it needs cannot be loaded.
+    """
+    if os.path.exists(path) or "/" in path:
+        return path
+    from kmod_emu.kmod.explain import module_directory
+    from kmod_emu.kmod.files import module_name
+    from kmod_emu.sweep.tree import read_tree
+
+    directory = module_directory(kernel)
+    target = next((each for each in read_tree(directory) if each.name == module_name(path)), None)
+    if target is None:
+        raise ToolError(f"kmod-emu: there is no file {path}, and no module of that name in {directory}")
+    for need in target.needs:
+        try:
+            kernel.insmod(need)
+        except KernelError as error:
+            raise ToolError(f"kmod-emu: {path} needs {need}: {error.explanation}") from None
+    return target.file
+
+
+def find_module(module: str, *, required: bool = True) -> str:
     """A path, or a sample's path for a bare name; a directory of that name, as samples/ has, is not meant.
+
+    Args:
+        module: What the user said.
+        required: Whether a bare name has to be one or the other.
 
     Raises:
         ToolError: There is neither.
@@ -188,7 +217,7 @@ def find_module(module: str) -> str:
     bare = "/" not in module and not module.endswith(".ko")
     if bare and not os.path.isfile(module) and module in samples.names():
         return str(samples.path(module))
-    if bare and not os.path.exists(module):
+    if required and bare and not os.path.exists(module):
         names = ", ".join(samples.names())
         raise ToolError(f"kmod-emu: there is no file {module}, and no sample of that name; samples: {names}")
     return module

@@ -1,0 +1,64 @@
+"""Commands on a distribution's kernel, as a user gives them; its modules are found by their names."""
+
+import json
+
+import pytest
+
+from kmod_emu import samples
+from kmod_emu.vmlinux import cache
+
+
+@pytest.fixture
+def command(cli, booted, vmlinuz):
+    """Runs a command with --kernel; the machine is kept, as after the first command."""
+    machine, moment = booted
+    with open(vmlinuz, "rb") as file:
+        name = cache.key(cache.digest(file.read()))
+    if cache.find(name) is None:
+        machine.restore(moment)
+        machine._name = name
+        machine._settle()
+    return lambda verb, *words: cli(verb, "--kernel", vmlinuz, *words)
+
+
+def test_run_tells_the_story_of_a_module(command):
+    result = command("run", "hello")
+    assert result.exit_code == 0
+    assert "state LIVE" in result.stdout
+    assert result.stdout.endswith("Cleaning up module.\n")
+
+
+def test_run_finds_a_module_of_the_kernels_own_and_loads_what_it_needs(command):
+    result = command("run", "uas", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["rc"], found["rmmod_rc"]) == (0, 0, 0)
+    assert found["dmesg"] == [
+        "usbcore: registered new interface driver uas",
+        "usbcore: deregistering interface driver uas",
+    ]
+
+
+def test_run_with_a_card_in_a_slot(command):
+    result = command("run", "e1000.ko", "-q", "--device", "e1000")
+    assert result.exit_code == 0
+    assert "Intel(R) PRO/1000 Network Connection" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["nosuch", "nosuch.ko"])
+def test_a_name_that_nothing_has_is_one_sentence(command, name):
+    result = command("run", name)
+    assert result.exit_code != 0
+    assert result.stderr.startswith(
+        f"kmod-emu: there is no file {name}, and no module of that name in /lib/modules/"
+    )
+    assert result.stderr.count("\n") == 1
+
+
+def test_exec_runs_a_shell(command, capfd):
+    result = command("exec", "sh", "-c", "uname -s; echo $((6 * 7)); exit 3")
+    assert (result.exit_code, capfd.readouterr().out) == (3, "Linux\n42\n")
+
+
+def test_conform_says_that_both_loaders_agree(command):
+    result = command("conform", samples.path("params"))
+    assert result.exit_code == 0, result.output
