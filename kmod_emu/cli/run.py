@@ -76,7 +76,8 @@ def run(
     """Load MODULE on a fresh machine, show every step, and remove it again.
 
     MODULE is a .ko file or the name of a sample, such as `hello`; with --kernel also of one of that kernel's
-    modules, which is loaded with what it needs. Exit status: 0 loaded, 1 refused or failed, 2 wrong usage, 3 the module crashed or never returned, 4 it needs a kernel function that is missing.
+    modules, which is loaded with what it needs. Exit status: 0 loaded, 1 refused or failed, 2 wrong usage,
+    3 the module crashed or never returned, 4 it needs a kernel function that is missing.
     """
     kernel, path, reason = setup.boot(module)
     limit_time(kernel, time_limit)
