@@ -8,6 +8,7 @@ from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 frontier = Frontier(__name__)
 
@@ -15,6 +16,8 @@ _GRACE = "a grace period is an event in the agenda; there is no tick that would 
 
 frontier.shared(_GRACE, "call_rcu call_rcu_hurry kvfree_call_rcu")
 frontier.nothing(_GRACE, "rcu_spawn_gp_kthread rcu_note_context_switch rcu_init_tasks_generic")
+
+_ONE, _COMPLETED = 4, 1  # a grace period, in numbers of RCU; that which stands for any
 
 
 def _define_waits() -> None:
@@ -38,3 +41,15 @@ def _define_waits() -> None:
 
 
 _define_waits()
+
+
+@frontier.replace("void sync_rcu_do_polled_gp(struct work_struct *wp)", _GRACE)
+async def sync_rcu_do_polled_gp(kernel: VmlinuxKernel, wp: int) -> None:
+    """A grace period for those who only look whether one is over, by a number (kernel/rcu/tree_exp.h)."""
+    node, state = (kernel.types and kernel.types.layout(name) for name in ("rcu_node", "rcu_state"))
+    if node and state:
+        wanted = wp - node.offset("exp_poll_wq") + node.offset("exp_seq_poll_rq")
+        over = kernel.symbol("rcu_state") + state.offset("gp_seq_polled")
+        kernel.memory.write_u64(wanted, _COMPLETED)
+        await kernel.rcu.synchronize()
+        kernel.memory.write_u64(over, kernel.memory.read_u64(over) + _ONE)

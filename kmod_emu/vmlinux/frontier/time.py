@@ -27,7 +27,7 @@ frontier.shared(
 frontier.replace("void mach_get_cmos_time(struct timespec64 *now)", _CLOCK)(clock.getboottime64)
 frontier.nothing(
     _CLOCK,
-    "time_init tick_init sched_clock_init calibrate_delay x86_late_time_init"
+    "time_init tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init"
     " timekeeping_notify clocksource_done_booting tsc_init",
 )
 frontier.shared(

@@ -77,14 +77,11 @@ class UsbTypes:
         if self._btf is None:
             from elftools.elf.elffile import ELFFile
 
-            kernel = self._kernel
             section = ELFFile(BytesIO(self._contents(_MODULES[-1]))).get_section_by_name(".BTF")
             if section is None:
                 raise ValueError("usbcore has no BTF: its structures are not known")
-            start = kernel.symbol("__start_BTF")
-            base = Btf(bytes(kernel.memory.read(start, kernel.symbol("__stop_BTF") - start)))
             try:
-                self._btf = Btf(section.data(), base)
+                self._btf = Btf(section.data(), self._kernel.types)
             except BadBtf as error:
                 raise ValueError(f"usbcore: {error}") from None
         return self._btf
