@@ -1,6 +1,6 @@
 """usbcore: loading it, and the structures that it has in common with controllers.
 
-They are in the BTF of the module, which stands on the kernel's.
+They are in the BTF of the module, which stands on the kernel's; where modules have none, in the kernel's.
 """
 
 from __future__ import annotations
@@ -78,10 +78,11 @@ class UsbTypes:
             from elftools.elf.elffile import ELFFile
 
             section = ELFFile(BytesIO(self._contents(_MODULES[-1]))).get_section_by_name(".BTF")
-            if section is None:
-                raise ValueError("usbcore has no BTF: its structures are not known")
             try:
-                self._btf = Btf(section.data(), self._kernel.types)
+                own = Btf(section.data(), self._kernel.types) if section else self._kernel.types
             except BadBtf as error:
                 raise ValueError(f"usbcore: {error}") from None
+            if own is None:
+                raise ValueError("neither usbcore nor the kernel has BTF: USB's structures are not known")
+            self._btf = own
         return self._btf
