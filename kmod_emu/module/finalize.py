@@ -23,6 +23,7 @@ _MASK32 = (1 << 32) - 1
 _CS_PREFIX = 0x2E
 _MASK64 = (1 << 64) - 1
 _FLAG_DIRECT_CALL = 2
+_ENDBR = (b"\xf3\x0f\x1e\xfa", b"\xf3\x0f\x1e\xfb")
 _CALL_POINTER = b"\xff\x15"  # call *disp32(%rip)
 
 
@@ -235,6 +236,14 @@ def static_calls(
             yield Patch(site, _rel32(0xE9 if tail else 0xE8, site, function))
         else:
             yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc" if tail else nops(5))
+
+
+def seals(memory: Memory, start: int, size: int, poison: bytes) -> Iterator[Patch]:
+    """Functions that nobody calls by a pointer lose their ENDBR, which would let anybody (apply_seal_endbr)."""
+    for entry, (offset,) in _entries(memory, start, size, "<i"):
+        place = entry + offset & _MASK64
+        if bytes(memory.read(place, 4)) in _ENDBR:
+            yield Patch(place, poison)
 
 
 def sort_extable(memory: Memory, start: int, size: int) -> None:

@@ -52,6 +52,7 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
         (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel))),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
+        (".ibt_endbr_seal", partial(finalize.seals, poison=_poison(kernel))),
     )
     counts = {}
     for name, patches in passes:
@@ -60,6 +61,11 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
             counts[name] = _write(kernel, patches(memory, section.address, section.size))
     _enter_orc(info, module)
     return counts
+
+
+def _poison(kernel: KernelCore) -> bytes:
+    """What an ENDBR becomes: a NOP, another one in kernels that are new enough for __WARN_trap()."""
+    return b"\x0f\x1f\x40\xd6" if kernel.symbols.exports("__WARN_trap") else b"\x66\x0f\x1f\x00"
 
 
 def _returns(kernel: KernelCore, memory: Memory, start: int, size: int) -> Iterator[finalize.Patch]:

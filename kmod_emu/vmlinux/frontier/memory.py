@@ -22,6 +22,7 @@ _AREAS = "there are no page tables: a software MMU maps areas"
 _PERCPU = "the per-CPU area is one block of the machine's"
 
 _PAGE_RW, _PAGE_NX = 2, 1 << 63
+_ARRAYS = 6  # CPA_ARRAY, CPA_PAGES_ARRAY: not these pages, but those that an array names
 _HASH_BITS = 12
 _WQ_MEM_RECLAIM = 8
 
@@ -175,6 +176,12 @@ for _name in ("vmalloc", "vzalloc", "vmalloc_node", "vzalloc_node", "vmalloc_use
     frontier.replace(f"void *{_name}(unsigned long size)", _AREAS)(_vmalloc)
 
 
+@frontier.replace("void *execmem_cache_alloc_locked(struct execmem_range *range, size_t size)", _AREAS)
+def execmem_cache_alloc_locked(kernel: KernelCore, range: int, size: int) -> int:
+    """Memory for code: an area of its own, and no part of a large page that many share (mm/execmem.c)."""
+    return kernel.module_area.allocate(size, READ | WRITE, PAGE_SIZE)
+
+
 @frontier.replace("struct vm_struct *find_vm_area(const void *addr)", _AREAS)
 def find_vm_area(kernel: VmlinuxKernel, addr: int) -> int:
     """The description of an area, made when somebody asks for it (mm/vmalloc.c)."""
@@ -197,7 +204,7 @@ def change_page_attr_set_clr(
     pages: int,
 ) -> int:
     """What set_memory_ro() and its kin come down to (arch/x86/mm/pat/set_memory.c)."""
-    if in_flag:
+    if in_flag & _ARRAYS:
         return 0
     start = kernel.memory.read_u64(addr)
     for place in range(start, start + numpages * PAGE_SIZE, PAGE_SIZE):
