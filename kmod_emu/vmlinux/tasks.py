@@ -154,6 +154,8 @@ class VmlinuxTasks(Tasks):
     async def put(self, address: int) -> None:
         """finish_task_switch() of a task that is dead."""
         kernel = self._kernel
+        if kernel.symbols.internal("sched_ext_dead"):  # it is on a list of later kernels' schedulers
+            await kernel.call_guest(kernel.symbol("sched_ext_dead"), address)
         await kernel.call_guest(kernel.symbol("put_task_stack"), address)
         await kernel.call_guest(kernel.symbol("put_task_struct_rcu_user"), address)
 

@@ -43,4 +43,6 @@ def make_platform_driver(kernel: VmlinuxKernel, name: str) -> None:
     place = driver.address + driver.layout.size
     kernel.memory.write(place, text)
     kernel.view("device_driver", driver.addressof("driver")).set("name", place)
-    ask(kernel, "__platform_driver_register", driver.address, 0, what=f"the platform driver {name}")
+    owner = mod_name = 0  # the second is asked for by later kernels
+    what = f"the platform driver {name}"
+    ask(kernel, "__platform_driver_register", driver.address, owner, mod_name, what=what)
