@@ -36,6 +36,7 @@ _CHUNK = 1 << 16
 _SEEK_DATA, _SEEK_HOLE = 3, 4
 _NODE = "/dev/.host"
 _GRACE_NS = 10_000_000
+_GRACE = 0.5  # seconds of processor time that the end of a program may take
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 
 
@@ -80,13 +81,13 @@ class VmlinuxUserland(Userland):
         programs.out_of_time = False
         programs.foreground = task.pid
         try:
-            kernel.sched.wait_for(task)
-        except SleepsForever:
+            kernel.sched.wait_for(task, None if time_limit is None else time_limit + _GRACE)
+        except SleepsForever:  # or timers go off for ever, and none of them wakes it
             self._kill_all()
             if time_limit is None:
                 raise
             programs.out_of_time = True
-            kernel.sched.wait_for(task)
+            kernel.sched.wait_for(task, _GRACE)
         self._kill_all()
         status = task.exit_code
         return ExecResult(

@@ -313,9 +313,11 @@ def alloc_large_system_hash(
     low_limit: int,
     high_limit: int,
 ) -> int:
-    """A table of 4,096 buckets: the machine is small (mm/page_alloc.c)."""
+    """A table of 4,096 buckets, unless the caller has limits: the machine is small (mm/page_alloc.c)."""
+    count = max(min(1 << _HASH_BITS, high_limit or 1 << _HASH_BITS), low_limit)
+    bits = (count - 1).bit_length()
     if shift:
-        kernel.memory.write_u32(shift, _HASH_BITS)
+        kernel.memory.write_u32(shift, bits)
     if mask:
-        kernel.memory.write_u32(mask, (1 << _HASH_BITS) - 1)
-    return kernel.vmalloc.allocate(bucketsize << _HASH_BITS)
+        kernel.memory.write_u32(mask, (1 << bits) - 1)
+    return kernel.vmalloc.allocate(bucketsize << bits)
