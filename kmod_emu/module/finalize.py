@@ -239,7 +239,7 @@ def static_calls(
 
 
 def seals(memory: Memory, start: int, size: int, poison: bytes) -> Iterator[Patch]:
-    """Functions that nobody calls by a pointer lose their ENDBR, which would let anybody (apply_seal_endbr)."""
+    """Functions that nobody calls by a pointer lose the ENDBR that lets anybody (apply_seal_endbr)."""
     for entry, (offset,) in _entries(memory, start, size, "<i"):
         place = entry + offset & _MASK64
         if bytes(memory.read(place, 4)) in _ENDBR:
