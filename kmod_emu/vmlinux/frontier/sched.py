@@ -54,7 +54,7 @@ def cpu_startup_entry(kernel: KernelCore, state: int) -> None:
     kernel.sched.leave(Away.ENDED)
 
 
-frontier.nothing(_SWITCH, "sched_cgroup_fork resched_curr check_preempt_curr kick_process")
+frontier.nothing(_SWITCH, "resched_curr check_preempt_curr kick_process")
 
 
 @frontier.replace(
@@ -67,9 +67,7 @@ def wait_task_inactive(kernel: KernelCore, p: int, match_state: int) -> int:
 
 frontier.nothing(
     _ONE_CPU,
-    "set_cpus_allowed_ptr do_set_cpus_allowed sched_setscheduler sched_setscheduler_nocheck sched_set_fifo"
-    " sched_set_fifo_low sched_set_normal set_user_nice __sched_setscheduler sched_setaffinity smp_init"
-    " smp_call_function smp_call_function_many smp_send_reschedule"
+    "smp_init smp_call_function smp_call_function_many smp_send_reschedule"
     " native_smp_prepare_boot_cpu sched_init_smp",
 )
 
