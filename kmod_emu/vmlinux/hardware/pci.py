@@ -35,6 +35,7 @@ class PciBus:
         self._bridge = HostBridge()
         self._root = 0  # struct pci_bus
         self._free = {False: _FIRST_MEMORY, True: _FIRST_PORT}  # the next addresses; whether of ports
+        self._taken: set[int] = set()  # slots; of a machine that was saved, nothing is in them
         self._attached = False
 
     def plug(self, model: Any, wiring: Wiring, wires: Wires) -> None:
@@ -44,16 +45,17 @@ class PciBus:
             ValueError: It does not say what it is, or there is no slot, or no port, left.
             KernelError: The kernel does not find it.
         """
-        kernel, functions = self._kernel, self._bridge.functions
+        kernel = self._kernel
         identity = Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars)
-        slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in functions), None)
+        slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in self._taken), None)
         if slot is None:
             raise ValueError("no PCI slot is left")
         kernel.run(self._make_root())
         bases = [self._place(bar.size, ports=bar.ports) for bar in identity.bars]
         function = Function(model, identity, bases, wiring.irq or 0, kernel.cpu.mmio, kernel.cpu.ports)
         wires.masters = lambda: function.masters
-        functions[slot] = function
+        self._bridge.functions[slot] = function
+        self._taken.add(slot)
         kernel.run(self._found(slot))
 
     def unplug(self, model: Any) -> bool:
@@ -62,6 +64,7 @@ class PciBus:
         for slot in found:
             self._kernel.run(self._gone(slot))
             self._bridge.functions.pop(slot).unplug()
+            self._taken.remove(slot)
         return bool(found)
 
     async def _gone(self, slot: int) -> None:
@@ -100,7 +103,8 @@ class PciBus:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        slots = [[slot, function.save()] for slot, function in self._bridge.functions.items()]
+        functions = self._bridge.functions
+        slots = [[slot, functions[slot].save() if slot in functions else ""] for slot in sorted(self._taken)]
         return {
             "root": self._root,
             "slots": slots,
@@ -110,9 +114,9 @@ class PciBus:
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
         self._root, self._free = state["root"], dict(zip((False, True), state["free"], strict=True))
-        functions = self._bridge.functions
-        for slot in set(functions) - {slot for slot, _ in state["slots"]}:
+        functions, self._taken = self._bridge.functions, {slot for slot, _ in state["slots"]}
+        for slot in set(functions) - self._taken:
             functions.pop(slot).unplug()
         for slot, saved in state["slots"]:
-            if slot in functions:
+            if slot in functions and saved:
                 functions[slot].load(saved)

@@ -51,6 +51,7 @@ class UsbBus:
         self.hub = RootHub(_PORTS)
         self._hcd = 0  # struct usb_hcd
         self._functions: dict[int, UsbFunction] = {}  # by port, from 1
+        self._taken: set[int] = set()  # ports; of a machine that was saved, nothing is in them
         self._waiting: list[int] = []  # struct urb, of those for which there is no data
         kernel.sched.on(_DONE, self._finish)
         kernel.sched.on(_POLL, self._poll)
@@ -65,13 +66,14 @@ class UsbBus:
             KernelError: The kernel does not take the controller.
         """
         function = UsbFunction(model, ids(wiring.usb or "", "USB"))
-        port = next((port for port in range(1, _PORTS + 1) if port not in self._functions), None)
+        port = next((port for port in range(1, _PORTS + 1) if port not in self._taken), None)
         if port is None:
             raise ValueError("no USB port is left")
         self.types.load()
         if not self._hcd:
             self._make_controller()
         self._functions[port] = function
+        self._taken.add(port)
         wires.signal = self._attention
         self.hub.connect(port, low_speed=function.speed == LOW)
         self._changed()
@@ -81,6 +83,7 @@ class UsbBus:
         found = [port for port, function in self._functions.items() if function.model is model]
         for port in found:
             del self._functions[port]
+            self._taken.remove(port)
             self.hub.disconnect(port)
             self._changed()
         return bool(found)
@@ -200,14 +203,15 @@ class UsbBus:
         return {
             "hcd": self._hcd,
             "waiting": list(self._waiting),
-            "ports": sorted(self._functions),
+            "ports": sorted(self._taken),
             "hub": self.hub.save(),
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
         self._hcd, self._waiting = state["hcd"], list(state["waiting"])
-        self._functions = {port: self._functions[port] for port in state["ports"] if port in self._functions}
+        self._taken = set(state["ports"])
+        self._functions = {port: it for port, it in self._functions.items() if port in self._taken}
         self.hub.load(state["hub"])
 
 
