@@ -44,8 +44,10 @@ class Run:
 
     __slots__ = ("_kernel", "_limits", "_program")
 
-    def __init__(self, kernel: KernelCore, program: HasContext, count: int) -> None:
-        self._kernel, self._program, self._limits = kernel, program, (count, _PATIENCE)
+    def __init__(
+        self, kernel: KernelCore, program: HasContext, count: int, patience: float = _PATIENCE
+    ) -> None:
+        self._kernel, self._program, self._limits = kernel, program, (count, patience)
 
     def __await__(self) -> Generator[Run, Any, Stop]:
         """Ask the scheduler."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel import ptregs
+from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.extable import ENTRY_SIZE, has_entry
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
 from kmod_emu.kernel.syscalls import do_syscall
@@ -44,6 +45,7 @@ _PRESENT, _WRITING, _FROM_USER, _FETCHING = 1, 2, 4, 16  # bits of a page fault'
 _ACCESS = {Access.READ: 0, Access.WRITE: _WRITING, Access.FETCH: _FETCHING}
 _EXECVE, _EXECVEAT = 59, 322
 _MASK64 = (1 << 64) - 1
+_SLICE, _PATIENCE = 0.004, 0.1  # processor seconds after which a program that computes is looked at
 # vector -> the kernel's handler, and whether it gets an error code
 _HANDLERS = {
     0: ("exc_divide_error", False),
@@ -140,11 +142,13 @@ class UserMode:
                 syscall_work = 0
                 flags = kernel.memory.read_u64(task.address)
             self._load(thread, flags)
-            stop = await Run(kernel, thread, 0)  # counting instructions would cost all translations, twice
+            others = kernel.sched.contended or kernel.sched.agenda.next_ns is not None
+            # Counting instructions, as on the stub kernel, would cost all translations at each switch.
+            stop = await Run(kernel, thread, 0, _SLICE if others else _PATIENCE)
             if stop.reason is StopReason.SYSCALL:
                 await self._system_call(thread)
             elif stop.reason is StopReason.PATIENCE:
-                clock.advance(TICK_NS)
+                clock.advance(max(TICK_NS, int(kernel.cpu.watchdog.elapsed * NSEC_PER_SEC)))
                 self._store(thread)
             else:
                 await self._exception(thread, stop)

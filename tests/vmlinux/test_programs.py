@@ -50,6 +50,50 @@ int main(void) {
     *(volatile char *)0x123456 = 1;
 }
 """
+THREADS = """
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static int count;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void *work(void *unused) {
+    for (int i = 0; i < 1000; i++) {
+        pthread_mutex_lock(&lock);
+        count++;
+        pthread_mutex_unlock(&lock);
+    }
+    return 0;
+}
+int main(void) {
+    pthread_t threads[3];
+    for (int i = 0; i < 3; i++)
+        pthread_create(threads + i, 0, work, 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(threads[i], 0);
+    printf("%d\\n", count);
+    fflush(stdout);
+    int child = fork(), status, stops = 0;
+    if (!child) {
+        ptrace(PTRACE_TRACEME, 0, 0, 0);
+        raise(SIGSTOP);
+        getppid();
+        _exit(7);
+    }
+    struct user_regs_struct regs = {0};
+    waitpid(child, &status, 0);
+    for (; !WIFEXITED(status); stops++) {
+        ptrace(PTRACE_GETREGS, child, 0, &regs);
+        ptrace(PTRACE_SYSCALL, child, 0, 0);
+        waitpid(child, &status, 0);
+    }
+    printf("%d stops, call %lld, exit %d\\n", stops, regs.orig_rax, WEXITSTATUS(status));
+    return 0;
+}
+"""
 pytestmark = needs_busybox
 
 
@@ -121,6 +165,20 @@ def test_faults_of_programs_are_the_kernels_business(sh, tmp_path):
     assert sh.machine.dmesg()[0].startswith("fault[")
     assert "segfault at 123456 ip " in sh.machine.dmesg()[0]
     assert " error 6 in fault[" in sh.machine.dmesg()[0]
+
+
+@needs_gcc
+def test_threads_and_ptrace(sh, tmp_path):
+    """getppid() stops its caller on the way in and out, exit_group() on the way in."""
+    source, program = tmp_path / "threads.c", tmp_path / "threads"
+    source.write_text(THREADS)
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
+    sh.machine.userland.put_file("/threads", program.read_bytes())
+    assert sh("/threads") == (0, "3000\n4 stops, call 231, exit 7\n")
+
+
+def test_a_program_that_computes_lets_others_run(sh):
+    assert sh("(while :; do :; done) & sleep 0.3; kill $!; wait; echo done") == (0, "done\n")
 
 
 def test_files_and_devices_are_the_kernels_own(sh):
