@@ -1,7 +1,7 @@
 """Types of modules that have BTF and no DWARF, as distributions ship them.
 
-Their BTF stands on their kernel's, which is taken from its image where that is installed. Reading that takes
-about a second, so it happens when a type is asked for that nothing else knows.
+Their BTF stands on their kernel's, which is taken from the machine, or from its image where that is
+installed. Reading that takes about a second, so it happens when a type is asked for that nothing else knows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from kmod_emu.debug.profile_types import plain_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kmod_emu.kernel.kernel import KernelCore
 
 __all__ = ["BtfTypes", "btf_of"]
 
@@ -41,18 +43,18 @@ class BtfTypes:
     """Types of one release's kernel and some of its modules.
 
     Args:
-        release: The kernel's.
+        kernel: The machine.
         modules: The .BTF sections of modules.
     """
 
-    def __init__(self, release: str, modules: list[bytes]) -> None:
-        self._release, self._modules = release, modules
+    def __init__(self, kernel: KernelCore, modules: list[bytes]) -> None:
+        self._kernel, self._modules = kernel, modules
         self._known: dict[str, c.CType | None] = {}
 
     @cached_property
     def _tables(self) -> list[Btf]:
         """The modules' tables and then the kernel's; none if that is not there."""
-        base = _kernel_btf(self._release)
+        base = self._kernel.types or _kernel_btf(self._kernel.profile.release)
         if base is None:
             return []
         tables = []

@@ -177,12 +177,13 @@ class Program:
         return types.named(key) if types is not None else None
 
     def _btf_types(self) -> BtfTypes | None:
-        """The types of modules that have BTF only; None if there are no such modules."""
+        """The types of modules that have BTF only, and of a kernel that has; None if there are none."""
         modules = [m for m in self.modules if m.file and not self.debug_info(m)]
         tables = [table for module in modules if (table := btf_of(module.file))]
         key = tuple(map(hash, tables))
-        if key != self._btf[0]:
-            self._btf = key, BtfTypes(self.kernel.profile.release, tables) if tables else None
+        if key != self._btf[0] or self._btf[1] is None:
+            wanted = tables or self.kernel.types is not None
+            self._btf = key, BtfTypes(self.kernel, tables) if wanted else None
         return self._btf[1]
 
     def prototype(self, name: str) -> tuple[c.Function, list[str]] | None:

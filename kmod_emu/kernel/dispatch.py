@@ -78,12 +78,13 @@ class Dispatcher:
     Attributes:
         return_address: Where guest functions called by Python return to.
         call: Says what RSP was at the C call being handled, and where that returns to.
-        around: What to call for a handler, asked at its first call: its function, or one that watches it.
+        around: What to call for a handler, asked at its next call: its function, or one that watches it.
     """
 
     def __init__(self, kernel: KernelCore, tails: bytes) -> None:
         self._kernel = kernel
-        self.around: Callable[[Handler], Callable[..., Any]] = lambda handler: handler.function
+        self._around: Callable[[Handler], Callable[..., Any]] = lambda handler: handler.function
+        self._unprepared: dict[int, Callable[[], None]] = {}  # traps as they are before their first call
         self._area = TrapArea(TRAP_BASE, tails)
         memory = kernel.memory
         memory.protect(TRAP_BASE, TRAP_SPACE, READ | EXEC)
@@ -94,6 +95,17 @@ class Dispatcher:
         self.return_address = self._area.address(RETURN_NUMBER)
         self.spare_code = TRAP_BASE + TRAP_SPACE - SLOT_SIZE  # executable, used by no trap
         kernel.cpu.traps = [self._returned]
+
+    @property
+    def around(self) -> Callable[[Handler], Callable[..., Any]]:
+        """See above."""
+        return self._around
+
+    @around.setter
+    def around(self, around: Callable[[Handler], Callable[..., Any]]) -> None:
+        self._around = around
+        for number, first_call in self._unprepared.items():
+            self._kernel.cpu.traps[number] = first_call
 
     def bind(self, handler: Handler) -> int:
         """Give a function its slot; returns the slot's address. Decoding is prepared at the first call."""
@@ -119,6 +131,7 @@ class Dispatcher:
             traps[number]()
 
         traps.append(first_call)
+        self._unprepared[number] = first_call
         return self._area.slot(number, all_registers=handler.convention is Convention.REGISTERS)
 
     def begin_call(self, address: int, below: int, arguments: tuple[int, ...]) -> int:
@@ -187,7 +200,7 @@ class Dispatcher:
         arguments = self._argument_reader(handler, prototype)
         if is_coroutine(handler.function):
             return self._compile_async(handler, arguments)
-        kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
+        kernel, page, function, pack = self._kernel, self._page, self._around(handler), _U64.pack_into
         confusing = self._confusing(handler)
 
         def trap() -> None:
@@ -210,7 +223,7 @@ class Dispatcher:
         return CONFUSING if registered().get(handler.name) is handler else ()
 
     def _compile_registers(self, handler: Handler) -> Callable[[], None]:
-        kernel, function, registers = self._kernel, self.around(handler), Registers(self._page)
+        kernel, function, registers = self._kernel, self._around(handler), Registers(self._page)
         confusing = self._confusing(handler)
 
         def trap() -> None:
@@ -227,7 +240,7 @@ class Dispatcher:
         self, handler: Handler, arguments: Callable[[], tuple[Any, ...]]
     ) -> Callable[[], None]:
         """A coroutine runs inside the trap up to its first wait; most never wait."""
-        kernel, page, function, pack = self._kernel, self._page, self.around(handler), _U64.pack_into
+        kernel, page, function, pack = self._kernel, self._page, self._around(handler), _U64.pack_into
 
         confusing = self._confusing(handler)
 

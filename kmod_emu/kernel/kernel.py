@@ -66,6 +66,7 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from kmod_emu.abi.btf import Btf
     from kmod_emu.kernel.poll import PollTable
     from kmod_emu.kernel.syscalls import Entry
 
@@ -301,6 +302,11 @@ class KernelCore:
     def direct_address(self, paddr: int) -> int:
         """Direct-map address of a physical address (`__va`)."""
         return layout.PAGE_OFFSET + paddr
+
+    @property
+    def types(self) -> Btf | None:
+        """The base kernel's own description of its types; None if it brings none."""
+        return None
 
     def locate(self, address: int) -> Location | None:
         """The symbol that holds an address: of the base kernel or of a module."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _MASK64 = (1 << 64) - 1
 _MAX_ERRNO = 4095
+_KERNELS = -1  # stands for the number of what is the kernel's own business
 _MOST_ENDED = 1024
 _NO_MEMORY, _ERRORS = 16, _MASK64 - _MAX_ERRNO  # results up to the one, and from the other on, are no memory
 
@@ -70,6 +71,8 @@ class Ledger:
     Attributes:
         sites: Where calls come from.
         guards: Told when an object with pages of its own is wanted.
+        only_direct: Whether leaks are only what modules took themselves: a kernel whose own code allocates
+            keeps some of it beyond the call that it did so in.
         missing: Called for a call that ends something that is not there, before it runs; with who ended it.
     """
 
@@ -77,6 +80,7 @@ class Ledger:
         self._kernel = kernel
         self.sites = Sites(kernel)
         self.guards: Guards | None = None
+        self.only_direct = False
         self.missing: Callable[[str, Resource, Stack], None] = lambda name, resource, ended: None
         self._serials = count(1)
         self._held: dict[tuple[int, tuple[int, ...]], list[Record]] = {}
@@ -115,7 +119,8 @@ class Ledger:
 
     def _stack(self, resource: Resource) -> Stack:
         """Who makes the call being handled; empty where only the module's own calls count and it is none."""
-        return () if resource.alive is not None and not self.sites.direct else self.sites.stack()
+        own = resource.alive is not None or self.only_direct
+        return () if own and not self.sites.direct else self.sites.stack()
 
     def _take(self, kind: int, key: Key, arguments: tuple[Any, ...], result: Any, stack: Stack) -> None:
         resource, number = RESOURCES[kind], int(result or 0)
@@ -141,7 +146,7 @@ class Ledger:
         def keep(result: int, callers: Stack) -> None:
             if callers and result and _NO_MEMORY < result < _ERRORS:
                 (address,) = key(self._kernel, (), result)
-                allocations[address] = kind, callers, next(self._serials)
+                allocations[address] = kind, callers, next(self._serials) if self._counts else _KERNELS
 
         if is_coroutine(function):
 
@@ -167,6 +172,11 @@ class Ledger:
 
         return call
 
+    @property
+    def _counts(self) -> bool:
+        """Whether what is being taken has to be given back by the module that is behind it."""
+        return not self.only_direct or self.sites.direct
+
     def _allocating_objects(self, function: Callable[..., Any], kind: int) -> Callable[..., Any]:
         """Around kmalloc and its like where little is to be known: this is done most often of all."""
         allocations, call_made, caller = self._kernel.allocations, self._kernel.traps.call, self.sites.caller
@@ -179,7 +189,7 @@ class Ledger:
                 place = call_made()[1]
                 piece = pieces.get(place)
                 if piece is None:
-                    piece = kind, caller(), 0
+                    piece = kind, caller(), 0 if self._counts else _KERNELS
                     if self.sites.direct and place != kernel.traps.return_address:
                         pieces[place] = piece
                 if piece[1]:
@@ -230,7 +240,7 @@ class Ledger:
         records = [
             Record(serial, kind, (address,), stack)
             for address, (kind, stack, serial) in kernel.allocations.items()
-            if stack[0].module == module.name and address not in given
+            if stack[0].module == module.name and serial != _KERNELS and address not in given
         ]
         for (_, key), held in self._held.items():
             alive = held[0].resource.alive

@@ -25,6 +25,7 @@ from kmod_emu.kernel.symbols import Origin, SymbolTable
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
+from kmod_emu.sanitize.sanitizer import Sanitizer
 from kmod_emu.uapi import errno
 from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab
 from kmod_emu.vmlinux.areas import Areas
@@ -39,6 +40,7 @@ from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
+from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.systemmap import beside
@@ -276,9 +278,10 @@ class VmlinuxKernel(Kernel):
         """Boot, then add what modules belong to: the loader, and the machine's own view of files."""
         if self._entry is None:
             self.boot.run()
-        self.add(VmlinuxModules(self), Modules)
+        self.add((OwnModules if self.loader is Loader.KERNEL else VmlinuxModules)(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
+        self[Sanitizer].ledger.only_direct = True
         install_board(self)
         procfs = mount_none(self)
         self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))

@@ -11,9 +11,9 @@ from kmod_emu.debug.terminal.session import Session
 class Talk:
     """A session whose answers come back as text."""
 
-    def __init__(self, module, params="", **options) -> None:
+    def __init__(self, module, params="", kernel=None, **options) -> None:
         self.lines: list[str] = []
-        self.debugger = Debugger(Kernel())
+        self.debugger = Debugger(kernel or Kernel())
         self.session = Session(self.debugger, self.lines.append, module, params, **options)
         self.session.start()
         self.greeting = self.taken()

@@ -1,6 +1,7 @@
 """Types without DWARF: BTF of a distribution's modules, prototypes and structures of the profile."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,5 +41,6 @@ def test_functions_of_the_base_kernel_have_their_prototypes(talk):
 
 def test_what_is_no_btf_has_no_types():
     assert (btf_of(b""), btf_of(b"\x7fELF" + bytes(100))) == (b"", b"")
-    types = BtfTypes("0.0.0-none", [b"\x9f\xeb" + bytes(50)])
+    kernel = SimpleNamespace(types=None, profile=SimpleNamespace(release="0.0.0-none"))
+    types = BtfTypes(kernel, [b"\x9f\xeb" + bytes(50)])
     assert (types.named("struct file"), types.prototype("kfree")) == (None, None)

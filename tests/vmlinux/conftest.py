@@ -30,7 +30,7 @@ def distribution_module(vmlinuz):
 @pytest.fixture(scope="session")
 def booted(vmlinuz):
     """A machine with it, and the moment after its boot."""
-    machine = VmlinuxKernel(vmlinuz, kept=False)
+    machine = VmlinuxKernel(vmlinuz)  # kept where nothing of the user's is: others need not boot
     return machine, machine.snapshot()
 
 
