@@ -160,7 +160,9 @@ def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch
         yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc") if target == thunk else MissingThunk(site, target, code)
 
 
-def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int]) -> Iterator[Patch]:
+def retpolines(
+    memory: Memory, start: int, size: int, thunks: Mapping[int, int], *, prefixed: bool = False
+) -> Iterator[Patch]:
     """Calls and jumps to indirect thunks become indirect calls and jumps (patch_retpoline).
 
     Args:
@@ -168,6 +170,7 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         start: Address of .retpoline_sites.
         size: Its bytes.
         thunks: Thunk's address -> register number.
+        prefixed: Whether a call is made as long by prefixes, and not by a NOP behind it.
     """
     for entry, (offset,) in _entries(memory, start, size, "<i"):
         site = entry + offset & _MASK64
@@ -183,6 +186,8 @@ def retpolines(memory: Memory, start: int, size: int, thunks: Mapping[int, int])
         code = prefix + bytes((0xFF, modrm))
         if opcode == 0xE9:
             code += b"\xcc"
+        elif prefixed:
+            code = bytes([_CS_PREFIX]) * (length - len(code)) + code
         yield Patch(site, code + nops(length - len(code)))
 
 

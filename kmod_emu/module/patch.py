@@ -28,6 +28,7 @@ _FEATURES = frozenset((3 * 32 + 20, 3 * 32 + 21))
 # Where the real kernel's own warnings stand, as Debian's 6.1 prints it.
 _APPLY_RETURNS = ("arch/x86/kernel/alternative.c", 823, "apply_returns+0x1ee/0x200")
 _UNWIND_MODULE_INIT = ("arch/x86/kernel/unwind_orc.c", 250, "unwind_module_init+0x4b/0xc0")
+_POISONS = (b"\x66\x0f\x1f\x00", b"\x0f\x1f\x40\xd6")  # NOPs, the second since there is __WARN_trap()
 _TRAMPOLINE_MARK = b"\x0f\xb9\xcc"
 
 
@@ -47,12 +48,13 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
     def alternatives(_: Memory, start: int, size: int) -> Iterator[finalize.Patch]:
         return finalize.alternatives(memory, start, size, entry_size, _FEATURES.__contains__)
 
+    new = kernel.symbols.exports("__WARN_trap")  # as new as the other ways to fill room in code
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
         (".parainstructions", partial(finalize.paravirt, native=native_code(kernel.profile))),
-        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel))),
+        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel), prefixed=new)),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
-        (".ibt_endbr_seal", partial(finalize.seals, poison=_poison(kernel))),
+        (".ibt_endbr_seal", partial(finalize.seals, poison=_POISONS[new])),
     )
     counts = {}
     for name, patches in passes:
@@ -61,11 +63,6 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
             counts[name] = _write(kernel, patches(memory, section.address, section.size))
     _enter_orc(info, module)
     return counts
-
-
-def _poison(kernel: KernelCore) -> bytes:
-    """What an ENDBR becomes: a NOP, another one in kernels that are new enough for __WARN_trap()."""
-    return b"\x0f\x1f\x40\xd6" if kernel.symbols.exports("__WARN_trap") else b"\x66\x0f\x1f\x00"
 
 
 def _returns(kernel: KernelCore, memory: Memory, start: int, size: int) -> Iterator[finalize.Patch]:

@@ -163,6 +163,21 @@ def test_retpoline_becomes_indirect(memory: Memory, opcode: int, thunk: int, cod
     assert patch.code[len(code) // 2 :] == finalize.nops(5 - len(code) // 2)
 
 
+def test_a_call_is_filled_up_by_prefixes_where_the_kernel_does_that(memory: Memory) -> None:
+    """conform found it on 7.2: `2e 2e 2e ff d0` there, `ff d0` and a NOP before."""
+    jump_to(memory, 0xE8, THUNK_RAX)
+    [patch] = finalize.retpolines(memory, TABLE, 4, {THUNK_RAX: 0}, prefixed=True)
+    assert patch.code.hex() == "2e2e2effd0"
+
+
+def test_endbr_is_sealed_and_other_code_is_left(memory: Memory) -> None:
+    """conform found it on 6.12."""
+    memory.relative(TABLE, SITE)
+    for code, patches in (("f30f1efa", [Patch(SITE, b"pois")]), ("90909090", [])):
+        memory.write(SITE, bytes.fromhex(code))
+        assert list(finalize.seals(memory, TABLE, 4, b"pois")) == patches
+
+
 def test_call_of_something_else_is_left(memory: Memory) -> None:
     jump_to(memory, 0xE8, BASE + 0xE00)
     assert list(finalize.retpolines(memory, TABLE, 4, {THUNK_RAX: 0})) == []
@@ -261,6 +276,7 @@ def every_pass(memory: Memory, size: int) -> None:
         finalize.paravirt(memory, TABLE, size, {0: b"\xfa"}),
         finalize.returns(memory, TABLE, size, THUNK_RAX),
         finalize.retpolines(memory, TABLE, size, {THUNK_RAX: 0}),
+        finalize.seals(memory, TABLE, size, b"pois"),
         finalize.jump_labels(memory, TABLE, size, lambda key: key % 8 == 0),
         finalize.static_calls(memory, TABLE, size, lambda key: key * 3),
     ):

@@ -40,6 +40,22 @@ def test_a_module_that_is_refused_is_refused_alike(both, distribution_module):
     assert ours.dmesg == theirs.dmesg
 
 
+@pytest.mark.parametrize(
+    ("there", "other", "line"),
+    [
+        (b" SMP preempt ", b" UP_ preempt ", "hello: version magic '6.1.0-56-amd64 UP_ "),
+        (b"\0module_layout\0", b"\0module_lay0ut\0", "hello: no symbol version for module_layout"),
+    ],
+)
+def test_a_module_of_another_kernel_is_refused_alike(both, tmp_path, there, other, line):
+    file = tmp_path / "hello.ko"
+    file.write_bytes(samples.path("hello").read_bytes().replace(there, other))
+    ours, theirs = (both(file, loader) for loader in Loader)
+    assert ours.rc == theirs.rc == -8
+    assert ours.dmesg == theirs.dmesg
+    assert ours.dmesg[0].startswith(line)
+
+
 def test_a_difference_is_told_by_its_place():
     ours = conform.Seen(0, ["a", "b"], "m 1", {".text": "0x1"}, b"ab", 0)
     theirs = ours._replace(rc=-2, dmesg=["a"], code=b"ac")

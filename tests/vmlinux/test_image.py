@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kmod_emu.vmlinux import kernels
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.image import read_image
 from kmod_emu.vmlinux.vmlinux import Vmlinux
+from tests.vmlinux import synthetic
 from tests.vmlinux.synthetic import COMPRESS, RODATA, bzimage, elf
 
 ELF = elf([(".rodata", RODATA, bytes(range(256)) * 64), (".bss", RODATA + 0x10000, b"")])
@@ -90,3 +92,12 @@ def test_memory_is_read_at_link_addresses():
     for address, size in ((0, 1), (RODATA - 1, 2), (RODATA + 256 * 64 - 1, 2)):
         with pytest.raises(KeyError):
             kernel.read(address, size)
+
+
+WHOLE = (synthetic.vmlinux(), bzimage(synthetic.vmlinux())[:-512])  # what follows the payload is nobody's
+
+
+@given(st.sampled_from(WHOLE), st.floats(0, 0.9999))
+def test_a_kernel_cut_off_anywhere_is_refused_by_a_sentence(blob, part):
+    with pytest.raises(BadImage):
+        kernels.release_of(blob[: int(len(blob) * part)])
