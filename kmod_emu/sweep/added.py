@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from kmod_emu.api import Kernel
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.fs.tree import Node
+    from kmod_emu.kernel.tasks import Task
     from kmod_emu.user.process import Process
 
 Shown = dict[str, set[str]]
@@ -65,7 +66,7 @@ class StubShows:
             "debugfs": {*_names(sys, "kernel/debug")},
             "trace_events": {*_names(sys, "kernel/tracing/events")},
             "ioports": {line.strip() for line in _text(kernel, "ioports").splitlines()},
-            "kthreads": {*threads(kernel)},
+            "kthreads": {task.comm for task in threads(kernel)},
         }
 
 
@@ -83,11 +84,11 @@ def difference(after: Shown, before: Shown) -> dict[str, list[str]]:
     return {kind: things for kind, things in found.items() if things}
 
 
-def threads(kernel: Kernel) -> Iterator[str]:
-    """Names of kernel threads but those that serve workqueues."""
+def threads(kernel: Kernel) -> Iterator[Task]:
+    """The kernel threads but those that serve workqueues."""
     for task in kernel.tasks.by_pid.values():
         if task.mm is None and not task.dead and not task.comm.startswith("kworker/"):
-            yield task.comm
+            yield task
 
 
 def _majors(kernel: Kernel) -> Iterator[str]:

@@ -15,10 +15,12 @@ from kmod_emu.vmlinux.trees import Kernfs, dentries, device_files, proc_entries,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kmod_emu.kernel.tasks import Task
     from kmod_emu.sweep.added import Shown
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _TEXTS = ("devices", "filesystems", "crypto", "ioports", "modules")  # in /proc
+_COMM = 15  # characters of the longest
 _READABLE = 0o444
 _AT_ONCE = 1 << 15  # bytes of a file
 _MINOR_BITS = 20  # in a dev_t of the kernel's
@@ -68,7 +70,7 @@ class Shows:
             "debugfs": {name for name, _ in dentries(kernel, self._debug)},
             "trace_events": {name for name, _ in dentries(kernel, self._events)} if self._events else set(),
             "ioports": {line.strip() for line in ports.splitlines()},
-            "kthreads": {*threads(kernel)},
+            "kthreads": {self._name(task) for task in threads(kernel)},
         }
 
     def _text(self, descriptor: int) -> str:
@@ -77,6 +79,13 @@ class Shows:
         while part := self._reader.pread(descriptor, _AT_ONCE, sum(map(len, parts))):
             parts.append(part)
         return b"".join(parts).decode("utf-8", "backslashreplace")
+
+    def _name(self, task: Task) -> str:
+        """A thread's whole name, of which `comm` may have the beginning only."""
+        comm = task.comm
+        if len(comm) < _COMM:
+            return comm
+        return self._reader.read_file(f"/proc/{task.pid}/comm").decode("utf-8", "backslashreplace").rstrip()
 
     def modules(self) -> str:
         """What /proc/modules has."""
