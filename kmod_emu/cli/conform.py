@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -16,7 +17,9 @@ from kmod_emu.text import tame
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE.ko..."
 )
-@click.option("--kernel", "image", required=True, metavar="VMLINUZ", help="The kernel on which both load.")
+@click.option(
+    "--kernel", "image", required=True, metavar="VMLINUZ|RELEASE", help="The kernel on which both load."
+)
 @click.option(
     "--needs",
     multiple=True,
@@ -28,12 +31,17 @@ from kmod_emu.text import tame
 def conform(files: tuple[str, ...], image: str, needs: tuple[str, ...]) -> None:
     """Load each FILE by our loader and by the kernel's own, on equal machines, and say what differs.
 
-    Compared are the answers of the system calls, dmesg, the row of /proc/modules, where sections lie and the
-    bytes of the code. Exit status: 0 nothing differs, 1 something does, 2 wrong usage.
+    Compared are the answers of the system calls, dmesg, the row of /proc/modules with its use count, exports
+    as later modules find them, where sections lie and the bytes of the code.
+
+    Exit status: 0 nothing differs, 1 something does, 2 wrong usage.
     """
     from kmod_emu.observe.conform import Conformity
+    from kmod_emu.vmlinux import kernels
     from kmod_emu.vmlinux.errors import BadImage, BootFailed
 
+    if not os.path.exists(image) and (known := kernels.find(image)) is not None:
+        image = str(known.image)
     try:
         both = Conformity(image)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE
 from kmod_emu.uapi.fcntl import O_NONBLOCK
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kmod_emu.api import Snapshot
+    from kmod_emu.machine.memory import Memory
     from kmod_emu.user.process import Process
+
+_SYMBOL = 12  # struct kernel_symbol: three distances
 
 
 class Seen(NamedTuple):
@@ -27,6 +31,7 @@ class Seen(NamedTuple):
         row: Of /proc/modules, "" where it is not there.
         sections: Where they are, by /sys/module/NAME/sections.
         code: The bytes of the pages that are executable.
+        exports: What later modules may import: name, address, CRC, namespace, and "GPL" or "".
         unload: What delete_module(2) said, None where there was nothing to remove.
     """
 
@@ -35,6 +40,7 @@ class Seen(NamedTuple):
     row: str
     sections: dict[str, str]
     code: bytes
+    exports: list[str]
     unload: int | None
 
 
@@ -75,8 +81,9 @@ def _load(kernel: VmlinuxKernel, moment: Snapshot, path: str, needs: Sequence[st
         name = next((name for name in rows if name not in before), "")
         sections = _sections(process, name) if name else {}
         code = _code(kernel, rows[name]) if name else b""
+        exports = _exports(kernel, name) if name else []
         unload = _delete_module(process, name) if name and rc == 0 else None
-    return Seen(rc, kernel.dmesg()[since:], rows.get(name, ""), sections, code, unload)
+    return Seen(rc, kernel.dmesg()[since:], rows.get(name, ""), sections, code, exports, unload)
 
 
 def _init_module(process: Process, blob: bytes) -> int | None:
@@ -114,12 +121,37 @@ def _code(kernel: VmlinuxKernel, row: str) -> bytes:
     return b"".join(kernel.memory.read(page, PAGE_SIZE) for page in pages)
 
 
+def _exports(kernel: VmlinuxKernel, name: str) -> list[str]:
+    """The tables that `struct module` leads to, as the next module's imports are looked up in them."""
+    memory, offset = kernel.memory, kernel.profile.offset("module", "list")
+    views = (kernel.view("module", at - offset) for at in lists.walk(memory, kernel.symbol("modules")))
+    view = next((view for view in views if view.text("name") == name), None)
+    found: list[str] = []
+    for prefix, licence in (("", ""), ("gpl_", "GPL")):
+        if view is None or not view.has(f"{prefix}syms"):
+            continue
+        table, crcs = view.get(f"{prefix}syms"), view.get(f"{prefix}crcs")
+        for index in range(view.get(f"num_{prefix}syms")):
+            entry = table + _SYMBOL * index
+            value, text, space = (_relative(memory, entry + 4 * field) for field in range(3))
+            crc = memory.read_u32(crcs + 4 * index) if crcs else 0
+            namespace = memory.read_text(space) if space != entry + 8 else ""
+            found.append(f"{memory.read_text(text)} {value:#x} {crc:#010x} {namespace} {licence}")
+    return found
+
+
+def _relative(memory: Memory, place: int) -> int:
+    """The address that a 32-bit distance from itself stands for."""
+    return place + int.from_bytes(memory.read(place, 4), "little", signed=True)
+
+
 def _compare(ours: Seen, theirs: Seen) -> Iterator[str]:
     for what in ("rc", "row", "unload"):
         here, there = getattr(ours, what), getattr(theirs, what)
         if here != there:
             yield f"{what}: ours {here!r}, the kernel's {there!r}"
     yield from _lists("dmesg", ours.dmesg, theirs.dmesg)
+    yield from _lists("exports", ours.exports, theirs.exports)
     yield from _lists("sections", _items(ours.sections), _items(theirs.sections))
     at = next((at for at, (a, b) in enumerate(zip(ours.code, theirs.code, strict=False)) if a != b), None)
     if at is not None:

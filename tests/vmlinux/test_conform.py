@@ -31,6 +31,7 @@ def test_samples_are_loaded_alike(both, name):
 def test_indirect_calls_with_a_prefix_are_patched_alike(both, distribution_module):
     """Calls through R8 and above have six bytes; ours left them as they were."""
     ours, theirs = (both(distribution_module("fs/configfs/configfs"), loader) for loader in Loader)
+    assert [line.split()[0] for line in ours.exports][:2] == ["config_group_find_item", "config_group_init"]
     assert list(conform._compare(ours, theirs)) == []
 
 
@@ -57,10 +58,11 @@ def test_a_module_of_another_kernel_is_refused_alike(both, tmp_path, there, othe
 
 
 def test_a_difference_is_told_by_its_place():
-    ours = conform.Seen(0, ["a", "b"], "m 1", {".text": "0x1"}, b"ab", 0)
-    theirs = ours._replace(rc=-2, dmesg=["a"], code=b"ac")
+    ours = conform.Seen(0, ["a", "b"], "m 1", {".text": "0x1"}, b"ab", ["f 0x1 0x00000000  GPL"], 0)
+    theirs = ours._replace(rc=-2, dmesg=["a"], code=b"ac", exports=[])
     assert list(conform._compare(ours, theirs)) == [
         "rc: ours 0, the kernel's -2",
         "dmesg: ours 'b', the kernel's 'no more'",
+        "exports: ours 'f 0x1 0x00000000  GPL', the kernel's 'no more'",
         "code, byte 0x1: ours 62, the kernel's 63",
     ]
