@@ -164,7 +164,13 @@ class VmlinuxUserland(Userland):
                     process.symlink("busybox", f"/bin/{name}")
 
     def bind(self, host: Path, path: str, mode: str = "") -> None:
-        """Copy a file or directory of the host; with `RW`, `give_back` takes it back."""
+        """Copy a file or directory of the host; with `RW`, `give_back` takes it back.
+
+        Raises:
+            KernelError: EINVAL, it is neither; ENOSPC and what else writing can fail with.
+        """
+        if not host.is_dir() and not host.is_file():
+            raise KernelError(errno.EINVAL, f"{host} is no file and no directory: it cannot be copied")
         with self._kernel.process(comm="init") as process:
             process.syscall("umask", 0)
             if host.is_dir():

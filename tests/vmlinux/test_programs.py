@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -222,6 +223,11 @@ def test_what_is_no_program_is_refused_in_the_kernels_words(sh):
         sh.machine.userland.execute("/tmp/text", ["text"])
     assert refused.value.errno == 8  # ENOEXEC
     assert sh("echo still here") == (0, "still here\n")
+
+
+def test_a_device_of_the_host_is_not_bound(sh):
+    with pytest.raises(KernelError, match="Invalid argument"):
+        sh.machine.userland.bind(Path("/dev/zero"), "/mnt/zero")
 
 
 def test_a_bound_file_is_a_copy_unless_it_is_asked_for(sh, tmp_path):
