@@ -106,6 +106,8 @@ class Kernel(KernelCore):
     []
     """
 
+    _only_direct_leaks = False  # whether what the kernel takes for a module is the kernel's to give back
+
     def __init__(
         self,
         release: str | Profile | None = None,
@@ -182,6 +184,7 @@ class Kernel(KernelCore):
         self.findings.source_line = self._source_line
         self.add(Unloaded(self))
         self.add(Sanitizer(self, self._sanitize))
+        self[Sanitizer].ledger.only_direct = self._only_direct_leaks
         self.add(Kmod(self, self._modprobe, modules))
 
     # --- modules ------------------------------------------------------------------------------------

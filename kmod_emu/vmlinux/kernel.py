@@ -25,7 +25,6 @@ from kmod_emu.kernel.symbols import Origin, SymbolTable
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
-from kmod_emu.sanitize.sanitizer import Sanitizer
 from kmod_emu.uapi import errno
 from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab
 from kmod_emu.vmlinux.areas import Areas
@@ -96,6 +95,7 @@ class VmlinuxKernel(Kernel):
     """
 
     tasks: VmlinuxTasks
+    _only_direct_leaks = True
     irqs: VmlinuxIrqs
 
     def __init__(
@@ -281,7 +281,6 @@ class VmlinuxKernel(Kernel):
         self.add((OwnModules if self.loader is Loader.KERNEL else VmlinuxModules)(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
         self._install_beside_modules(modules)
-        self[Sanitizer].ledger.only_direct = True
         install_board(self)
         procfs = mount_none(self)
         self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
