@@ -81,6 +81,7 @@ class VmlinuxTasks(Tasks):
         kernel = self._kernel
         task = self._adopt(address)
         self._preempt.pop(address, None)  # of a dead task that lay there
+        self.gone.discard(address)
         set_task_state(kernel, task, TASK_RUNNING)
         if task.pid == 1:
             self.init = task
@@ -142,6 +143,7 @@ class VmlinuxTasks(Tasks):
             kernel.sched.run(task, kernel.call_guest(kernel.symbol("do_exit"), 0))
             return
         del self.by_pid[task.pid]
+        self.gone.add(task.address)
         self._preempt.pop(task.address, None)
         assert isinstance(task, VmlinuxTask)
         task.exit_code = kernel.view("task_struct", task.address).exit_code

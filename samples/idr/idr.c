@@ -9,7 +9,8 @@
 static DEFINE_IDR(idr);
 static DEFINE_IDA(ida);
 static DEFINE_XARRAY_ALLOC(xa);
-static const char *const words[] = { "zero", "one", "two", "three" };
+/* An xarray tells its own nodes by the lowest bits: pointers are aligned. */
+static const char words[][8] __aligned(8) = { "zero", "one", "two", "three" };
 
 static int print(int id, void *p, void *data)
 {

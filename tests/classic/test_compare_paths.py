@@ -6,7 +6,6 @@ import pytest
 
 from kmod_emu import samples
 from kmod_emu.observe.compare_paths import KERNEL, USER, compare
-from tests.cli.conftest import cli  # noqa: F401
 
 MOVED = [
     "the file is checked",
@@ -46,7 +45,7 @@ def test_it_is_what_the_machines_did(hello):
     assert orders.index(max(orders)) == 9, "init runs last"
 
 
-def test_the_table(cli):  # noqa: F811
+def test_the_table(cli):
     result = cli("compare-paths", "hello")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -59,23 +58,23 @@ def test_the_table(cli):  # noqa: F811
     assert max(map(len, lines)) <= 120
 
 
-def test_json(cli):  # noqa: F811
+def test_json(cli):
     report = json.loads(cli("compare-paths", "params", "--json").stdout)
     assert report["moved"] == MOVED
     assert len(report["steps"]) == 10
 
 
-def test_files(cli):  # noqa: F811
+def test_files(cli):
     assert cli("compare-paths", samples.classic("fat"), samples.path("hello")).exit_code == 0
 
 
-def test_what_cannot_be_compared(cli, tmp_path):  # noqa: F811
+def test_what_cannot_be_compared(cli, tmp_path):
     assert "no classic sample is called 'irq'" in cli("compare-paths", "irq").stderr
     assert "no sample is called 'fat'" in cli("compare-paths", "fat").stderr
     assert cli("compare-paths", "hello", "./x.ko").stderr == "kmod-emu: x.ko: No such file or directory\n"
 
 
-def test_loads_that_fail_are_compared_as_far_as_they_go(cli, tmp_path):  # noqa: F811
+def test_loads_that_fail_are_compared_as_far_as_they_go(cli, tmp_path):
     (tmp_path / "x.o").write_bytes(b"")
     result = cli("compare-paths", "./x.o", "./x.o")
     assert result.exit_code == 1
@@ -92,7 +91,7 @@ def test_loads_that_fail_are_compared_as_far_as_they_go(cli, tmp_path):  # noqa:
     assert report["errors"]["modern"].startswith("No such device: init of ret_enodev returned -19")
 
 
-def test_the_story_of_a_load(cli):  # noqa: F811
+def test_the_story_of_a_load(cli):
     result = cli("--classic", "run", "hello")
     assert result.exit_code == 0
     titles = [line[5:36].strip() for line in result.stdout.splitlines() if line[:3].strip().isdecimal()]
@@ -129,13 +128,13 @@ def test_the_story_of_a_load(cli):  # noqa: F811
         ),
     ],
 )  # fmt: skip
-def test_who_asks_who_runs_modprobe_who_answers(cli, options, titles):  # noqa: F811
+def test_who_asks_who_runs_modprobe_who_answers(cli, options, titles):
     lines = cli("--classic", "run", *options, "needs", "wanted=fat").stdout.splitlines()
     told = [line[5:36].strip() for line in lines if line[:3].strip().isdecimal()]
     assert [title for title in told if title in titles] == titles
 
 
-def test_a_load_that_fails(cli):  # noqa: F811
+def test_a_load_that_fails(cli):
     result = cli("--classic", "run", "ret_enodev")
     assert result.exit_code == 1
     assert "returned -19 (ENODEV): uninitialised until insmod deletes it" in " ".join(
@@ -145,20 +144,20 @@ def test_a_load_that_fails(cli):  # noqa: F811
     assert cli("--classic", "run", "nobody").exit_code == 2
 
 
-def test_commands_of_the_other_machine(cli):  # noqa: F811
+def test_commands_of_the_other_machine(cli):
     result = cli("--classic", "sweep", "--modules", "/")
     assert (result.exit_code, result.stderr) == (2, "kmod-emu: sweep works not with --classic\n")
     assert cli("kerneld", "delay=5").stderr == "kmod-emu: kerneld works only with --classic\n"
 
 
-def test_devices(cli):  # noqa: F811
+def test_devices(cli):
     cli("--classic", "insmod", samples.classic("chardev"))
     lines = cli("--classic", "devices").stdout.splitlines()
     assert lines[1].split() == ["254", "0-255", "chardev"]
     assert [line.split()[0] for line in lines[2:]] == ["read", "write", "ioctl", "open", "release"]
 
 
-def test_the_tools_at_work_in_a_shell(cli):  # noqa: F811
+def test_the_tools_at_work_in_a_shell(cli):
     script = f"boot\ninsmod {samples.classic('fat')}\nlsmod\n"
     result = cli("--classic", "shell", text=script)
     assert "fat " in result.stdout

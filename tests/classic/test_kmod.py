@@ -9,7 +9,6 @@ from kmod_emu.classic.kmod import MAX_MODPROBES, Daemon, ModuleLoader
 from kmod_emu.classic.modules import ModuleList
 from kmod_emu.kmod.errors import ToolError
 from tests.classic.test_tools import classic, rows  # noqa: F401
-from tests.cli.conftest import cli  # noqa: F401
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from kmod_emu import samples
 from tests.classic.test_tools import classic  # noqa: F401
-from tests.cli.conftest import cli  # noqa: F401
 
 HELLO = samples.classic("hello")
 

@@ -8,7 +8,6 @@ from kmod_emu import samples
 from kmod_emu.classic import conf
 from kmod_emu.kmod.errors import ToolError
 from tests.classic.test_tools import classic, rows  # noqa: F401
-from tests.cli.conftest import cli  # noqa: F401
 
 ROOT = "/lib/modules/2.4.32"
 

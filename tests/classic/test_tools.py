@@ -8,14 +8,13 @@ import pytest
 from kmod_emu import KernelError, samples
 from kmod_emu.classic import ClassicKernel
 from kmod_emu.classic.char_dev import ClassicCharDevices
-from tests.cli.conftest import cli  # noqa: F401
 
 HEADER = "Module                  Size  Used by    Not tainted\n"
 SAMPLES = samples.CLASSIC
 
 
 @pytest.fixture
-def classic(cli):  # noqa: F811
+def classic(cli):
     return lambda *words: cli("--classic", *words)
 
 
@@ -24,7 +23,7 @@ def rows(result):
     return [line[:20].rstrip() + line[28:] for line in result.stdout.splitlines()[1:]]
 
 
-def test_two_machines(cli, classic):  # noqa: F811
+def test_two_machines(cli, classic):
     assert classic("boot").stdout.startswith("Linux version 2.4.32 ")
     assert classic("insmod", SAMPLES / "hello.o").exit_code == 0
     assert cli("insmod", samples.path("hello")).exit_code == 0
@@ -38,7 +37,7 @@ def test_two_machines(cli, classic):  # noqa: F811
     assert "hello" in cli("lsmod").stdout
 
 
-def test_a_state_file_given(cli, classic):  # noqa: F811
+def test_a_state_file_given(cli, classic):
     cli("--state", "x", "--classic", "insmod", SAMPLES / "hello.o")
     assert "hello" in cli("--state", "x.classic", "lsmod").stdout
     assert "hello" in cli("--state", "x.classic", "cat", "/proc/ksyms").stdout
@@ -47,7 +46,7 @@ def test_a_state_file_given(cli, classic):  # noqa: F811
     assert "hello" in cli("--state", "x", "--classic", "lsmod").stdout
 
 
-def test_the_other_personality_is_refused(cli, classic, tmp_path):  # noqa: F811
+def test_the_other_personality_is_refused(cli, classic, tmp_path):
     cli("boot")
     (tmp_path / "machine.kmod").rename(tmp_path / "machine.kmod.classic")
     result = classic("lsmod")
@@ -210,7 +209,7 @@ def test_the_owner_of_operations_is_pinned_while_a_device_is_open():
     assert going.value.errno == errno.ENODEV
 
 
-def test_a_program_on_a_fresh_machine(cli):  # noqa: F811
+def test_a_program_on_a_fresh_machine(cli):
     if not os.path.exists("/bin/busybox"):
         pytest.skip("no busybox")
     script = "cat /proc/modules; ls /sys; uname -r"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kmod_emu import KernelError, samples
+from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.module.modules import ModuleState
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.kernel import VmlinuxKernel
@@ -93,3 +93,17 @@ def test_what_is_no_kernel_is_refused_with_a_sentence(blob, sentence):
 def test_a_kernel_that_is_cut_off_is_refused(vmlinuz):
     with open(vmlinuz, "rb") as file, pytest.raises(BadImage, match="cut off"):
         VmlinuxKernel(file.read()[:-1_000_000])
+
+
+@pytest.mark.parametrize("name", ["kthread", "idr", "lists", "waitqueue", "completion"])
+def test_samples_say_what_they_say_on_the_stub_kernel(real, name):
+    def told(kernel):
+        since = len(kernel.dmesg())
+        kernel.insmod(samples.path(name))
+        kernel.sleep(1)
+        kernel.rmmod(name)
+        return [
+            line for line in kernel.dmesg()[since:] if line.startswith(f"{name}: ") and "taint" not in line
+        ]
+
+    assert sorted(told(real)) == sorted(told(Kernel()))

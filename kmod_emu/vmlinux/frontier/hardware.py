@@ -8,6 +8,7 @@ from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 frontier = Frontier(__name__)
 
@@ -39,6 +40,12 @@ async def acpi_init(kernel: KernelCore) -> int:
 def init_irq(kernel: KernelCore) -> None:
     """The stack on which softirqs run (arch/x86/kernel/irqinit.c, irq_64.c)."""
     kernel.percpu.write("hardirq_stack_ptr", kernel.vmalloc.allocate(_IRQ_STACK) + _IRQ_STACK - 8, 8)
+
+
+@frontier.replace("void arch_irq_work_raise(void)", "there is no local APIC: the interrupt is an event")
+def arch_irq_work_raise(kernel: VmlinuxKernel) -> None:
+    """The processor interrupts itself for irq_work (arch/x86/kernel/irq_work.c)."""
+    kernel.irqs.raise_irq_work()
 
 
 @frontier.replace(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _CHIP, _FLOW = "IO-APIC", "edge"
+_IRQ_WORK = "irq_work_run"  # the kind of event, and what serves it
 _SENSE = 15  # IRQ_TYPE_SENSE_MASK
 
 
@@ -28,6 +29,7 @@ class VmlinuxIrqs(Irqs):
         super().__init__(kernel)
         self.lines = {}
         self._chip = 0  # struct irq_chip of them all
+        kernel.sched.on(_IRQ_WORK, self._run_irq_work)
 
     def ensure(self, number: int) -> None:
         """A device model says that it is wired to this line."""
@@ -74,6 +76,15 @@ class VmlinuxIrqs(Irqs):
         kernel.events.emit("irq", number=number)
         kernel.sched.agenda.post(kernel.clock.now_ns, "irq", number)
         kernel.sched.poke()
+
+    def raise_irq_work(self) -> None:
+        """The processor's interrupt to itself."""
+        kernel = self._kernel
+        kernel.sched.agenda.post(kernel.clock.now_ns, _IRQ_WORK, None)
+        kernel.sched.poke()
+
+    async def _run_irq_work(self, _: None) -> None:
+        await self.interrupt(self._kernel.call_guest(self._kernel.symbol(_IRQ_WORK)))
 
     async def _serve(self, number: int) -> None:
         """The way in, the line's flow handler, and the way out, on which softirqs run."""
