@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _FRAME_R12, _FRAME_BX = 24, 32  # in struct inactive_task_frame: copy_thread() leaves argument and function
+_HELPER = "call_usermodehelper_exec_async"  # the one function of a thread that returns, as a program
 _SIGCHLD = 17
 
 
@@ -97,7 +98,11 @@ class VmlinuxTasks(Tasks):
         if not function:
             kernel.user_mode.forked(task)
             return
-        task.resume_at(function, rdi=kernel.memory.read_u64(frame + _FRAME_R12))
+        argument = kernel.memory.read_u64(frame + _FRAME_R12)
+        if function == kernel.symbol(_HELPER):
+            kernel.sched.start(task, kernel.user_mode.helper(task, function, argument))
+            return
+        task.resume_at(function, rdi=argument)
         kernel.sched.enqueue(task)
 
     def create_thread(self, name: str) -> Task:

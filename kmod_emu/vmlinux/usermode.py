@@ -117,6 +117,16 @@ class UserMode:
             kernel.heap.kfree(buffer)
         return await self.run(thread)
 
+    async def helper(self, task: Task, function: int, argument: int) -> int:
+        """A thread that becomes a program, such as modprobe, or ends in the kernel (kernel/umh.c)."""
+        kernel, view = self._kernel, self._kernel.view("task_struct", task.address)
+        if not view.active_mm:  # context_switch() lends a kernel thread one, which its execve() gives back
+            view.active_mm = kernel.symbol("init_mm")
+            count = view.active_mm + kernel.profile.offset("mm_struct", "mm_count")
+            kernel.memory.write_u32(count, kernel.memory.read_u32(count) + 1)
+        await kernel.call_guest(function, argument)
+        return await self.run(self.begin(task))
+
     def ended(self, task: Task) -> None:
         """do_exit() has come to its end."""
         self.threads.pop(task.pid, None)

@@ -37,7 +37,7 @@ class Machine:
         return context, self.ring3.run(context, **limits)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def machine():
     return Machine()
 

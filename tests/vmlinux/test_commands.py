@@ -1,6 +1,7 @@
 """Commands on a distribution's kernel, as a user gives them; its modules are found by their names."""
 
 import json
+import shutil
 
 import pytest
 
@@ -62,3 +63,18 @@ def test_exec_runs_a_shell(command, capfd):
 def test_conform_says_that_both_loaders_agree(command):
     result = command("conform", samples.path("params"))
     assert result.exit_code == 0, result.output
+
+
+def test_the_kernel_starts_a_modprobe_that_is_there(command, cli, capfd, tmp_path, vmlinuz):
+    release = vmlinuz.partition("-")[2]
+    folder = tmp_path / "root" / "lib" / "modules" / release
+    folder.mkdir(parents=True)
+    for name in ("hello", "autoload"):
+        shutil.copy(samples.path(name), folder / f"{name}.ko")
+    cli("depmod", "-b", tmp_path / "root", release)
+    capfd.readouterr()
+    place = f"/lib/modules/{release}"
+    shell = f"mkdir -p /sbin; ln -s /bin/busybox /sbin/modprobe; insmod {place}/autoload.ko; lsmod"
+    result = command("exec", "--time-limit", 60, "--bind", f"{folder}:{place}", "sh", "-c", shell)
+    listed = [line.split()[0] for line in capfd.readouterr().out.splitlines()[1:]]
+    assert (result.exit_code, listed) == (0, ["hello", "autoload"])

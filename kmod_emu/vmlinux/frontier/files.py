@@ -12,5 +12,4 @@ import kmod_emu.vmlinux.frontier.rcu
 import kmod_emu.vmlinux.frontier.sched
 import kmod_emu.vmlinux.frontier.sheaves
 import kmod_emu.vmlinux.frontier.text
-import kmod_emu.vmlinux.frontier.time
-import kmod_emu.vmlinux.frontier.usermode  # noqa: F401
+import kmod_emu.vmlinux.frontier.time  # noqa: F401
