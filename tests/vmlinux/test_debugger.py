@@ -50,3 +50,15 @@ def test_calls_are_traced(real):
     text = "\n".join(lines)
     assert '__register_chrdev(major=0, baseminor=0, count=256, name="echo"' in text
     assert "echo_init() {" in text
+
+
+def test_a_trace_that_has_ended_hears_no_more_and_knows_system_calls_of_the_kernels_own(real):
+    lines = []
+    tracer = Tracer(real, [TextSink(lines.append, 1000, str)], {"syscall"})
+    with real.process() as process:
+        process.syscall("rseq", 1, 2, 3, 4)
+        tracer.finish()
+        told = len(lines)
+        process.syscall("getpid")
+    assert any("rseq(arg1=1, arg2=2" in line for line in lines)
+    assert len(lines) == told

@@ -120,10 +120,11 @@ class Tracer:
         self._syscalls: list[tuple[Task, str]] = []  # those that are open
         self._hidden: set[int] = set()  # open calls that are left out, by identity
         self.flow = Flow(kernel, self)
-        kernel.events.listen(self._event)
+        self._stop_listening = kernel.events.listen(self._event)
 
     def finish(self) -> None:
         """End the trace."""
+        self._stop_listening()
         self.flow.finish()
         while self._syscalls:
             self._end_syscall(*self._syscalls[-1], None)
@@ -253,7 +254,8 @@ class Tracer:
         if event.name == "printk" and "printk" in self._kinds:
             return self._record("printk", "printk", detail["text"].decode("utf-8", "backslashreplace"), task)
         if event.name == "irq" and "irq" in self._kinds:
-            text = f"interrupt {detail['number']}, {detail['handlers']} handlers"
+            handlers = f", {detail['handlers']} handlers" if "handlers" in detail else ""
+            text = f"interrupt {detail['number']}{handlers}"
             return self._record("irq", "irq", text, task)
         kind = "uevent" if event.name == "uevent" else "step"
         if kind in self._kinds:
