@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kmod_emu.cli.kept import given, keep
 from kmod_emu.cli.limits import obey_limits
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
@@ -25,14 +26,9 @@ _LAST_WORDS = 40  # lines of the log that are shown of a boot that fails
 _INITCALLS = 670  # about so many has a distribution's kernel
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
-    ctx.meta[__name__] = value
-
-
 def skipped_initcalls() -> tuple[str, ...]:
     """What the command that runs was told to leave out of the boot."""
-    ctx = click.get_current_context(silent=True)
-    return ctx.meta.get(__name__, ()) if ctx else ()
+    return given("skip_initcall") or ()
 
 
 _KERNEL = click.option(
@@ -48,7 +44,7 @@ _SKIP = click.option(
     multiple=True,
     metavar="NAME",
     expose_value=False,
-    callback=_keep,
+    callback=keep,
     help="Boot a distribution's kernel without one of its initcalls, such as one that dies.",
 )
 

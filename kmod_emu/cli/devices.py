@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmod_emu.cli.kept import given, keep
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
@@ -16,21 +17,12 @@ if TYPE_CHECKING:
     from kmod_emu.api import Kernel
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
-    ctx.meta[f"{__name__}.{param.name}"] = value
-
-
-def _given(option: str) -> tuple[str, ...]:
-    ctx = click.get_current_context(silent=True)
-    return ctx.meta.get(f"{__name__}.{option}", ()) if ctx else ()
-
-
 DEVICES = click.option(
     "--device",
     metavar="NAME|FILE.py:CLASS[,KEY=VALUE]...",
     multiple=True,
     expose_value=False,
-    callback=_keep,
+    callback=keep,
     help="Plug in a device that Python plays: e1000, lm75, mouse, or a class of yours. See docs/devices.md.",
 )
 MODPROBE = click.option(
@@ -38,7 +30,7 @@ MODPROBE = click.option(
     metavar="NAME",
     multiple=True,
     expose_value=False,
-    callback=_keep,
+    callback=keep,
     help="Load a module first, with all that it needs, from --modules or this computer's /lib/modules.",
 )
 
@@ -49,14 +41,14 @@ def furnish(kernel: Kernel) -> None:
     Raises:
         ToolError: There is no such device or module, or no place for it.
     """
-    for text in _given("device"):
+    for text in given("device") or ():
         from kmod_emu.drivers import catalog
 
         try:
             catalog.parse(text).plug(kernel)
         except ValueError as error:
             raise ToolError(f"kmod-emu: --device {text}: {tame(str(error))}", USAGE_ERROR) from None
-    for name in _given("modprobe"):
+    for name in given("modprobe") or ():
         from kmod_emu.kmod import modprobe
         from kmod_emu.kmod.console import Console
 

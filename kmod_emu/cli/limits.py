@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from kmod_emu.cli.kept import given, keep
 from kmod_emu.kernel.limits import Limits
 
 if TYPE_CHECKING:
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
-def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+def _parse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     if value is not None:
         try:
-            ctx.meta[__name__] = Limits.parse(value)
+            keep(ctx, param, Limits.parse(value))
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
 
@@ -28,7 +29,7 @@ LIMITS = click.option(
     "--limits",
     metavar="NAME=VALUE,...",
     expose_value=False,
-    callback=_keep,
+    callback=_parse,
     help=f"What the module may use: {', '.join(Limits._fields)}. See docs/security.md.",
 )
 
@@ -47,8 +48,8 @@ def time_limit(seconds: float) -> Callable[[F], F]:
 
 def given_limits() -> Limits | None:
     """What the command that runs was told, None for nothing."""
-    ctx = click.get_current_context(silent=True)
-    return ctx.meta.get(__name__) if ctx else None
+    limits: Limits | None = given("limits")
+    return limits
 
 
 def obey_limits(kernel: KernelCore) -> None:
@@ -59,6 +60,6 @@ def obey_limits(kernel: KernelCore) -> None:
 
 def limit_time(kernel: KernelCore, seconds: float) -> None:
     """The option --time-limit, unless --limits says something of time."""
-    given = given_limits()
-    if given is None or given.time == Limits().time:
+    limits = given_limits()
+    if limits is None or limits.time == Limits().time:
         kernel.cpu.watchdog.limit = seconds
