@@ -63,6 +63,15 @@ LOADER = click.option(
 )
 
 
+def find_kernel(image: str) -> tuple[str, str | None]:
+    """The file of a kernel that may be named by its release, and where its modules are if that is known."""
+    from kmod_emu.vmlinux import kernels
+
+    if os.path.exists(image) or (known := kernels.find(image)) is None:
+        return image, None
+    return str(known.image), str(known.modules) if known.modules else None
+
+
 def boot_base(
     image: str,
     *,
@@ -76,12 +85,11 @@ def boot_base(
     Raises:
         ToolError: It is none, or does not boot.
     """
-    from kmod_emu.vmlinux import kernels
     from kmod_emu.vmlinux.errors import BadImage, BootFailed
     from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 
-    if not os.path.exists(image) and (known := kernels.find(image)) is not None:
-        image, modules = str(known.image), modules or (str(known.modules) if known.modules else None)
+    image, directory = find_kernel(image)
+    modules = modules or directory
     bar = click.progressbar(
         length=_INITCALLS, label="booting", file=sys.stderr, hidden=not sys.stderr.isatty()
     )

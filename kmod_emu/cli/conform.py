@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
 
+from kmod_emu.cli.base import find_kernel
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
@@ -37,11 +37,9 @@ def conform(files: tuple[str, ...], image: str, needs: tuple[str, ...]) -> None:
     Exit status: 0 nothing differs, 1 something does, 2 wrong usage.
     """
     from kmod_emu.observe.conform import Conformity
-    from kmod_emu.vmlinux import kernels
     from kmod_emu.vmlinux.errors import BadImage, BootFailed
 
-    if not os.path.exists(image) and (known := kernels.find(image)) is not None:
-        image = str(known.image)
+    image, _ = find_kernel(image)
     try:
         both = Conformity(image)
     except OSError as error:

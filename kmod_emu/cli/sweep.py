@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kmod_emu.cli.base import BASE, boot_base, skipped_initcalls
+from kmod_emu.cli.base import BASE, boot_base, find_kernel, skipped_initcalls
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.limits import LIMITS, given_limits
 from kmod_emu.cli.main import INTERRUPTED, USAGE_ERROR
@@ -93,7 +93,7 @@ def sweep(
     """
     if base != STUB and release is not None:
         raise ToolError("kmod-emu: --release is for the stub kernel", USAGE_ERROR)
-    base = base if base == STUB else os.path.abspath(base)
+    base = base if base == STUB else os.path.abspath(find_kernel(base)[0])
     recording = read_recording(compare) if compare else None
     targets = choose(read_tree(modules), names)
     evidence = targets[0].file if targets else ""
