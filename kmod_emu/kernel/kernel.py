@@ -163,6 +163,9 @@ class KernelCore:
     def _make_tasks(self) -> Tasks:
         return Tasks(self)
 
+    def _make_printk(self) -> Printk:
+        return Printk(self)
+
     def _make_irqs(self) -> Irqs:
         return Irqs(self)
 
@@ -191,7 +194,7 @@ class KernelCore:
         self.io_mappings = IoMappings(self)
         self.rcu = Rcu(self)
         self.workqueues = Workqueues(self)
-        self.printk = Printk(self)
+        self.printk = self._make_printk()
         self.findings = Findings(self)
         self.warnings = Warnings(self)
         self.panics = Panics(self)

@@ -40,6 +40,7 @@ from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
+from kmod_emu.vmlinux.printk import VmlinuxPrintk
 from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.systemmap import beside
@@ -97,6 +98,7 @@ class VmlinuxKernel(Kernel):
     tasks: VmlinuxTasks
     _only_direct_leaks = True
     irqs: VmlinuxIrqs
+    printk: VmlinuxPrintk
 
     def __init__(
         self,
@@ -198,6 +200,9 @@ class VmlinuxKernel(Kernel):
         self.pgd_offset = self.profile.offset("mm_struct", "pgd")
         return VmlinuxTasks(self)
 
+    def _make_printk(self) -> VmlinuxPrintk:
+        return VmlinuxPrintk(self)
+
     def _make_irqs(self) -> VmlinuxIrqs:
         return VmlinuxIrqs(self)
 
@@ -206,6 +211,7 @@ class VmlinuxKernel(Kernel):
         self.areas = Areas(self)
         self.jiffies = Jiffies(self)
         self.user_mode = UserMode(self)
+        self.printk.begin()
         self.sched.on("task_dead", self.tasks.put)
         if self._entry is None:
             self._prepare()

@@ -39,6 +39,14 @@ frontier.shared(
 
 
 @frontier.replace(
+    "bool tick_nohz_tick_stopped(void)", "nothing ticks: what would wait for the next tick must not"
+)
+def tick_nohz_tick_stopped(kernel: KernelCore) -> bool:
+    """Always: lazy irq_work is done at once (kernel/time/tick-sched.c)."""
+    return True
+
+
+@frontier.replace(
     "int __mod_timer(struct timer_list *timer, unsigned long expires, unsigned int options)", _TIMERS
 )
 def __mod_timer(kernel: KernelCore, timer: int, expires: int, options: int) -> int:
