@@ -1,4 +1,4 @@
-"""The log of the machine, and the kernel's own ring of records, which its programs read: both have the same."""
+"""The machine's log, and the kernel's own ring of records, which programs read: both have the same."""
 
 from __future__ import annotations
 

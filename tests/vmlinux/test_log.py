@@ -38,8 +38,7 @@ def test_what_python_says_is_heard_too(real, sh):
 
 
 def test_who_waits_for_the_log_is_woken(real, sh):
-    assert sh(
-        "(sleep 1; echo '<4>later' > /dev/kmsg) & grep -m 1 -o '12,[0-9]*,[0-9]*,-;later' /dev/kmsg | cut -d, -f1"
-    ) == ["12"]
+    reads = "grep -m 1 -o '12,[0-9]*,[0-9]*,-;later' /dev/kmsg | cut -d, -f1"
+    assert sh(f"(sleep 1; echo '<4>later' > /dev/kmsg) & {reads}") == ["12"]
     assert real.dmesg()[-1] == "later"
     assert sh("(sleep 1; echo '<4>more' > /dev/kmsg) & grep -m 1 -o more /proc/kmsg") == ["more"]
