@@ -29,13 +29,13 @@ def x86_match_cpu(kernel: KernelCore, match: int) -> int:
             and family in (own_family, 0)
             and model in (own_model, 0)
             and (not steppings or steppings >> own_stepping & 1)
-            and (not feature or _has(kernel, feature))
+            and (not feature or has_feature(kernel, feature))
         ):
             return match
         match += size
 
 
-def _has(kernel: KernelCore, feature: int) -> bool:
+def has_feature(kernel: KernelCore, feature: int) -> bool:
     """Whether boot_cpu_data's bitmap has a feature."""
     word = kernel.symbol("boot_cpu_data") + kernel.profile.offset("cpuinfo_x86", "x86_capability")
     return bool(kernel.memory.read_u8(word + feature // 8) >> feature % 8 & 1)

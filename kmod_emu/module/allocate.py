@@ -30,7 +30,8 @@ def layout_and_allocate(info: LoadInfo) -> Module:
             text = f"{info.name}: section {section.name} (index {section.index}) has invalid WRITE|EXEC flags"
             raise LoadError(errno.ENOEXEC, "", (3, text))
     image.sections[image.percpu].flags &= ~elf.SHF_ALLOC
-    for name in (".data..ro_after_init", "__jump_table"):
+    late = (".data..ro_after_init", "__jump_table", *((".static_call_sites",) if info.traits.indexed else ()))
+    for name in late:
         if index := image.find(name):
             image.sections[index].flags |= elf.SHF_RO_AFTER_INIT
     info.layout = lay_out(image, region_names(kernel.profile), _sizes_in_file(info))

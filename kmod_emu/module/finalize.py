@@ -161,7 +161,7 @@ def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch
 
 
 def retpolines(
-    memory: Memory, start: int, size: int, thunks: Mapping[int, int], *, prefixed: bool = False
+    memory: Memory, start: int, size: int, thunks: Mapping[int, int], *, new: bool = False
 ) -> Iterator[Patch]:
     """Calls and jumps to indirect thunks become indirect calls and jumps (patch_retpoline).
 
@@ -170,7 +170,7 @@ def retpolines(
         start: Address of .retpoline_sites.
         size: Its bytes.
         thunks: Thunk's address -> register number.
-        prefixed: Whether a call is made as long by prefixes, and not by a NOP behind it.
+        new: Whether a call is made as long by prefixes and a jump by int3, and not by NOPs behind them.
     """
     for entry, (offset,) in _entries(memory, start, size, "<i"):
         site = entry + offset & _MASK64
@@ -185,8 +185,8 @@ def retpolines(
         modrm = (0xD0 if opcode == 0xE8 else 0xE0) | register & 7
         code = prefix + bytes((0xFF, modrm))
         if opcode == 0xE9:
-            code += b"\xcc"
-        elif prefixed:
+            code += b"\xcc" * (length - len(code) if new else 1)
+        elif new:
             code = bytes([_CS_PREFIX]) * (length - len(code)) + code
         yield Patch(site, code + nops(length - len(code)))
 

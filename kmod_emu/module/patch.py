@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.bugs import WARN_TRAP_CODE
+from kmod_emu.kernel.cpu_match import has_feature
 from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
 from kmod_emu.kernel.paravirt import native_code
 from kmod_emu.machine.memory import PageFault
@@ -46,12 +47,14 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
     memory, entry_size = kernel.memory, kernel.profile.struct("alt_instr").size
 
     def alternatives(_: Memory, start: int, size: int) -> Iterator[finalize.Patch]:
-        return finalize.alternatives(memory, start, size, entry_size, _FEATURES.__contains__)
+        return finalize.alternatives(
+            memory, start, size, entry_size, lambda bit: bit in _FEATURES or has_feature(kernel, bit)
+        )
 
     new = kernel.symbols.exports("__WARN_trap")  # as new as the other ways to fill room in code
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
         (".parainstructions", partial(finalize.paravirt, native=native_code(kernel.profile))),
-        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel), prefixed=new)),
+        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel), new=new)),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
         (".ibt_endbr_seal", partial(finalize.seals, poison=_POISONS[new])),

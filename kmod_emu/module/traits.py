@@ -21,7 +21,7 @@ class Traits(NamedTuple):
         early: Everything is checked before memory is allocated: the name is free, `struct module` has its
             size. What only taints is said when the module is on the list.
         indexed: The file is checked in full, string tables and extended versions included, in an order of
-            its own.
+            its own. Call sites of static calls are read-only after init, as static branches are.
         flagged: One table of exports, with a flag each, instead of one table a licence; namespaces that
             name modules; init must not return what the system call means by EEXIST.
     """

@@ -163,11 +163,14 @@ def test_retpoline_becomes_indirect(memory: Memory, opcode: int, thunk: int, cod
     assert patch.code[len(code) // 2 :] == finalize.nops(5 - len(code) // 2)
 
 
-def test_a_call_is_filled_up_by_prefixes_where_the_kernel_does_that(memory: Memory) -> None:
-    """conform found it on 7.2: `2e 2e 2e ff d0` there, `ff d0` and a NOP before."""
-    jump_to(memory, 0xE8, THUNK_RAX)
-    [patch] = finalize.retpolines(memory, TABLE, 4, {THUNK_RAX: 0}, prefixed=True)
-    assert patch.code.hex() == "2e2e2effd0"
+@pytest.mark.parametrize(("opcode", "code"), [(0xE8, "2e2e2effd0"), (0xE9, "ffe0cccccc")])
+def test_room_is_filled_by_prefixes_and_int3_where_the_kernel_does_that(
+    memory: Memory, opcode: int, code: str
+) -> None:
+    """conform found both on 7.2; other kernels have a NOP behind `ff d0` and behind `ff e0 cc`."""
+    jump_to(memory, opcode, THUNK_RAX)
+    [patch] = finalize.retpolines(memory, TABLE, 4, {THUNK_RAX: 0}, new=True)
+    assert patch.code.hex() == code
 
 
 def test_endbr_is_sealed_and_other_code_is_left(memory: Memory) -> None:

@@ -63,6 +63,13 @@ def test_a_module_without_what_it_needs_is_refused_in_the_kernels_words(real, di
     assert real.modules == []
 
 
+def test_code_is_chosen_for_the_processor_of_the_kernel(real, distribution_module):
+    """conform found it: the kernel's own loader has popcnt there, ours left the call of a function."""
+    module = real.insmod(distribution_module("drivers/input/serio/pcips2"))
+    text = module.regions["core"]
+    assert b"\xf3\x0f\xb8\xc7" in real.memory.read(text.base, text.text_size)  # popcnt %edi,%eax
+
+
 def test_static_keys_are_patched_back_and_forth(real, distribution_module):
     """Code was executed, patched, read, executed and patched again: the last patch was not seen once."""
     real.insmod(distribution_module("lib/test_static_key_base"))
