@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.tasks import Task
 
 T = TypeVar("T")
-_MAGIC = 0x01021997  # V9FS_MAGIC, what a shared directory of a virtual machine has
-_SHOWN = (S_IFDIR, S_IFREG, S_IFLNK)
+MAGIC = 0x01021997  # V9FS_MAGIC, what a shared directory of a virtual machine has
+SHOWN = (S_IFDIR, S_IFREG, S_IFLNK)
 
 
 class HostSuperBlock(SuperBlock):
@@ -39,7 +39,7 @@ class HostSuperBlock(SuperBlock):
     """
 
     def __init__(self, kernel: KernelCore, path: Path, dev: int, *, read_only: bool) -> None:
-        super().__init__("hostfs", _MAGIC, dev)
+        super().__init__("hostfs", MAGIC, dev)
         self.read_only = read_only
         self.files, self.directories = HostFileOperations(kernel), DirectoryOperations(kernel)
         self.contents: dict[int, tuple[int, int, bytes]] = {}  # inode -> (time, size, contents)
@@ -68,15 +68,15 @@ class HostInode(Inode):
     @property
     def size(self) -> int:
         """Bytes now."""
-        return 0 if self.is_type(S_IFDIR) else _checked(lambda: os.lstat(self.path)).st_size
+        return 0 if self.is_type(S_IFDIR) else checked(lambda: os.lstat(self.path)).st_size
 
     @property
     def image(self) -> bytes:
         """Contents; the same object while the file does not change, so that programs share its pages."""
-        facts = _checked(lambda: os.lstat(self.path))
+        facts = checked(lambda: os.lstat(self.path))
         known = self.sb.contents.get(self.ino)
         if known is None or known[:2] != (facts.st_mtime_ns, facts.st_size):
-            known = facts.st_mtime_ns, facts.st_size, _checked(self.path.read_bytes)
+            known = facts.st_mtime_ns, facts.st_size, checked(self.path.read_bytes)
             self.sb.contents[self.ino] = known
         return known[2]
 
@@ -87,12 +87,12 @@ class HostInode(Inode):
 
     def readlink(self) -> str:
         """As the host has it."""
-        return _checked(lambda: os.readlink(self.path)) if self.is_type(S_IFLNK) else super().readlink()
+        return checked(lambda: os.readlink(self.path)) if self.is_type(S_IFLNK) else super().readlink()
 
     def truncate(self, size: int) -> None:
         """Cut, or fill with zeros."""
         self.sb.check_writable()
-        _checked(lambda: os.truncate(self.path, size))
+        checked(lambda: os.truncate(self.path, size))
 
     # --- directories --------------------------------------------------------------------------------
 
@@ -104,14 +104,14 @@ class HostInode(Inode):
             facts = os.lstat(self.path / name)
         except (OSError, ValueError):
             return None
-        if stat.S_IFMT(facts.st_mode) not in _SHOWN:
+        if stat.S_IFMT(facts.st_mode) not in SHOWN:
             return None
         return Dentry(name, parent, HostInode(self.sb, self.path / name, facts))
 
     def entries(self, dentry: Dentry) -> list[Entry]:
         """By name."""
         found = []
-        for name in sorted(_checked(lambda: os.listdir(self.path))):
+        for name in sorted(checked(lambda: os.listdir(self.path))):
             child = self.lookup(dentry, name)
             if child is not None:
                 found.append(Entry(name, child.inode.ino, child.inode.mode & S_IFMT))
@@ -119,17 +119,17 @@ class HostInode(Inode):
 
     def is_empty(self) -> bool:
         """Whether no name is in it."""
-        return not _checked(lambda: os.listdir(self.path))
+        return not checked(lambda: os.listdir(self.path))
 
     def create(self, parent: Dentry, name: str, mode: int, task: Task, rdev: int = 0) -> Dentry:
         """Files and directories only."""
         self.sb.check_writable()
         place = self.path / name
         if mode & S_IFMT == S_IFDIR:
-            _checked(lambda: os.mkdir(place, mode & 0o777))
+            checked(lambda: os.mkdir(place, mode & 0o777))
         elif mode & S_IFMT == S_IFREG:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY
-            os.close(_checked(lambda: os.open(place, flags, mode & 0o777)))
+            os.close(checked(lambda: os.open(place, flags, mode & 0o777)))
         else:
             raise KernelError(errno.EPERM, "no special files on the host")
         return Dentry(name, parent, HostInode(self.sb, place, os.lstat(place)))
@@ -139,7 +139,7 @@ class HostInode(Inode):
         self.sb.check_writable()
         place = self.path / dentry.name
         remove = os.rmdir if dentry.inode.is_type(S_IFDIR) else os.unlink
-        _checked(lambda: remove(place))
+        checked(lambda: remove(place))
         dentry.unhashed = True
 
 
@@ -154,9 +154,9 @@ class HostFileOperations(BufferedOperations):
         """Written at once."""
         inode = _host(file)
         inode.sb.check_writable()
-        fd = _checked(lambda: os.open(inode.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)))
+        fd = checked(lambda: os.open(inode.path, os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)))
         try:
-            return _checked(lambda: os.pwrite(fd, data, pos))
+            return checked(lambda: os.pwrite(fd, data, pos))
         finally:
             os.close(fd)
             inode.sb.contents.pop(inode.ino, None)
@@ -171,8 +171,12 @@ def _host(file: File) -> HostInode:
     return file.inode
 
 
-def _checked(call: Callable[[], T]) -> T:
-    """The host's refusal as the machine's."""
+def checked(call: Callable[[], T]) -> T:
+    """The host's refusal as the machine's.
+
+    Raises:
+        KernelError: What the host said.
+    """
     try:
         return call()
     except OSError as error:

@@ -20,7 +20,7 @@ from kmod_emu.user.signals import SIGKILL, send
 from kmod_emu.user.stdio import Stream, attach
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.kernel.kernel import KernelCore
@@ -207,18 +207,30 @@ def bind(kernel: KernelCore, host: Path, path: str, *, read_only: bool = False) 
     vfs.mount("/" + path.strip("/"), sb)
 
 
-def bind_sysroot(kernel: KernelCore, root: Path) -> None:
-    """Show the directories of another system's root, read-only, but those that the machine has alive."""
-    vfs = kernel[Vfs]
+def sysroot(root: Path, exists: Callable[[str], bool]) -> Iterator[tuple[str, Path | None, str]]:
+    """What to show of another system's root: where, the host's directory, or where a link leads.
+
+    What the machine has alive is left out.
+    """
     for entry in sorted(root.iterdir()):
         if entry.name in ("dev", "proc", "run", "sys", "tmp"):
             continue
-        top = vfs.lookup("/")
-        if entry.is_symlink() and top.inode.lookup(top, entry.name) is None:
-            top.inode.symlink(top, entry.name, os.readlink(entry), kernel.tasks.init_task)
+        path = f"/{entry.name}"
+        if entry.is_symlink() and not exists(path):
+            yield path, None, os.readlink(entry)
         elif entry.is_symlink():  # /lib -> usr/lib, where the machine has a directory
             target = root / os.readlink(entry).lstrip("/")
             if target.is_dir() and not target.is_symlink():
-                bind(kernel, target, f"/{entry.name}", read_only=True)
+                yield path, target, ""
         elif entry.is_dir():
-            bind(kernel, entry, f"/{entry.name}", read_only=True)
+            yield path, entry, ""
+
+
+def bind_sysroot(kernel: KernelCore, root: Path) -> None:
+    """Show the directories of another system's root, read-only."""
+    top = kernel[Vfs].lookup("/")
+    for path, directory, link in sysroot(root, lambda path: top.inode.lookup(top, path[1:]) is not None):
+        if directory is None:
+            top.inode.symlink(top, path[1:], link, kernel.tasks.init_task)
+        else:
+            bind(kernel, directory, path, read_only=True)

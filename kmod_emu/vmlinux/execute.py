@@ -18,7 +18,7 @@ from kmod_emu.errors import KernelError, SleepsForever
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from kmod_emu.uapi.stat import S_IFCHR
-from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult, applets
+from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult, applets, sysroot
 from kmod_emu.user.programs import Programs
 from kmod_emu.user.stdio import HostEnd
 from kmod_emu.user.userland import RO, RW, Userland
@@ -166,6 +166,8 @@ class VmlinuxUserland(Userland):
     def bind(self, host: Path, path: str, mode: str = "") -> None:
         """Copy a file or directory of the host; with `RW`, `give_back` takes it back.
 
+        A directory is not copied with `RO`, but shown.
+
         Raises:
             KernelError: EINVAL, it is neither; ENOSPC and what else writing can fail with.
         """
@@ -173,24 +175,32 @@ class VmlinuxUserland(Userland):
             raise KernelError(errno.EINVAL, f"{host} is no file and no directory: it cannot be copied")
         with self._kernel.process(comm="init") as process:
             process.syscall("umask", 0)
-            if host.is_dir():
+            if host.is_dir() and mode == RO:
+                self._show(process, host, path)
+            elif host.is_dir():
                 _put_directory(process, host, path)
             else:
                 _put_file(process, host, path)
-            if mode == RO:
-                place, none = process.put(os.fsencode(path) + b"\0"), process.put(b"none\0")
-                process.enter("mount", place, place, none, _MS_BIND, 0)
-                process.enter("mount", none, place, none, _MS_BIND | _MS_REMOUNT | _MS_RDONLY, 0)
+                if mode == RO:
+                    place, none = process.put(os.fsencode(path) + b"\0"), process.put(b"none\0")
+                    process.enter("mount", place, place, none, _MS_BIND, 0)
+                    process.enter("mount", none, place, none, _MS_BIND | _MS_REMOUNT | _MS_RDONLY, 0)
         if mode == RW:
             self._lent.append((host, path))
 
     def bind_sysroot(self, root: Path) -> None:
-        """Not done here.
+        """Show the directories of another system's root, read-only, but those that the machine has alive."""
+        with self._kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            for name, directory, link in sysroot(root, self.exists):
+                if directory is None:
+                    process.symlink(link, name)
+                else:
+                    self._show(process, directory, name)
 
-        Raises:
-            KernelError: EOPNOTSUPP.
-        """
-        raise KernelError(errno.EOPNOTSUPP, "a whole root is too much to be copied: bind what is needed")
+    def _show(self, process: Process, host: Path, path: str) -> None:
+        _make_directories(process, path)
+        self._kernel.hostfs.show(host, path)
 
     def give_back(self) -> None:
         """Write files bound with `RW` back to the host where they differ."""

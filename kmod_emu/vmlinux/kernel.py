@@ -36,6 +36,7 @@ from kmod_emu.vmlinux.frontier.table import declared
 from kmod_emu.vmlinux.hardware.board import install_board
 from kmod_emu.vmlinux.hardware.calls import methods
 from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
+from kmod_emu.vmlinux.hostfs import HostFs
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
@@ -183,6 +184,7 @@ class VmlinuxKernel(Kernel):
         self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
         self.streams = HostStreams(self)
+        self.hostfs = HostFs(self)
 
     def _show_modules_jiffies(self) -> None:
         """Modules look at a page of their own, so that it is noticed when one waits for time to pass."""
@@ -366,7 +368,7 @@ class VmlinuxKernel(Kernel):
             self.tasks.exit(task)
 
     def _stateful(self) -> dict[str, Subsystem]:
-        return {**super()._stateful(), "areas": self.areas}
+        return {**super()._stateful(), "areas": self.areas, "hostfs": self.hostfs}
 
 
 def _known_profile(release: str) -> profiles.Profile | None:

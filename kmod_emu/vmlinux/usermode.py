@@ -265,8 +265,11 @@ class UserMode:
         """The address of a fault; to the byte where the kernel will tell of it."""
         kernel = self._kernel
         if fault.address < TASK_SIZE_MAX and not fault.present:
-            mm = kernel.view("task_struct", thread.task.address).mm
-            vma = await self._call("find_vma", mm, fault.address)
+            mm = kernel.view("mm_struct", kernel.view("task_struct", thread.task.address).mm)
+            if mm.has("mm_mt"):  # a maple tree may be looked at without a lock
+                vma = await self._call("mtree_load", mm.addressof("mm_mt"), fault.address)
+            else:
+                vma = await self._call("find_vma", mm.address, fault.address)
             if vma and kernel.view("vm_area_struct", vma).vm_start <= fault.address:
                 return fault.address
         return exact_address(kernel.memory, thread.context, fault)
