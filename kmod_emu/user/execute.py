@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.errors import KernelError, SleepsForever
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.hostfs import HostSuperBlock
 from kmod_emu.fs.ramfs import RamInode
 from kmod_emu.fs.vfs import Vfs
@@ -20,7 +19,7 @@ from kmod_emu.user.signals import SIGKILL, send
 from kmod_emu.user.stdio import Stream, attach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kmod_emu.fs.inode import Dentry
     from kmod_emu.kernel.kernel import KernelCore
@@ -48,60 +47,19 @@ class ExecResult(NamedTuple):
     timed_out: bool = False
 
 
-def execute(
+def start(
     kernel: KernelCore,
     path: str,
-    argv: Sequence[str | bytes],
-    *,
-    env: Mapping[str, str] | None = None,
-    stdin: bytes | int = b"",
-    stdout: int | None = None,
-    stderr: int | None = None,
-    uid: int = 0,
-    gid: int = 0,
-    time_limit: float | None = None,
-) -> ExecResult:
-    """Run a file of the machine and wait for it; programs that it leaves behind are ended.
-
-    One that sleeps and that nothing will ever wake has used up any `time_limit`.
-
-    Raises:
-        KernelError: The file cannot be run.
-        SleepsForever: Nothing will ever wake it, and there is no limit.
-    """
-    task, programs = kernel.tasks.create(Path(path).name, uid, gid), kernel[Programs]
-    given = (
-        Stream(kernel, buffer=bytearray(stdin)) if isinstance(stdin, bytes) else Stream(kernel, stdin),
-        Stream(kernel, stdout),
-        Stream(kernel, None if stderr == STDOUT else stderr),
-    )
-    if stderr == STDOUT:
-        given = (given[0], given[1], given[1])
-    attach(kernel, task, given)
-    programs.deadline = None if time_limit is None else time.process_time() + time_limit
-    programs.out_of_time = False
-    environment = [
-        f"{name}={value}".encode("utf-8", "surrogateescape") for name, value in (env or ENVIRONMENT).items()
-    ]
-    arguments = [a.encode("utf-8", "surrogateescape") if isinstance(a, str) else a for a in argv]
-    programs.foreground = task.pid
-    kernel.sched.start(task, _life(kernel, task, path, arguments, environment))
-    try:
-        status = kernel.sched.wait_for(task)  # a program may run for long: `deadline` ends it
-    except SleepsForever:
-        kill_all(kernel)
-        if time_limit is None:
-            raise
-        programs.out_of_time = True
-        status = kernel.sched.wait_for(task)
-    kill_all(kernel)
-    code = 128 + (status & 0x7F) if status & 0x7F else status >> 8
-    return ExecResult(
-        code,
-        bytes(given[1].buffer),
-        bytes(given[2].buffer) if stderr != STDOUT else b"",
-        programs.out_of_time,
-    )
+    argv: list[bytes],
+    envp: list[bytes],
+    streams: Sequence[Stream],
+    uid: int,
+) -> Task:
+    """A task that becomes a program with these streams."""
+    task = kernel.tasks.create(Path(path).name, uid, 0)
+    attach(kernel, task, streams)
+    kernel.sched.start(task, _life(kernel, task, path, argv, envp))
+    return task
 
 
 async def _life(kernel: KernelCore, task: Task, path: str, argv: list[bytes], envp: list[bytes]) -> int:

@@ -29,6 +29,8 @@ from kmod_emu.user.programs import Programs
 from kmod_emu.user.signals import SIGPIPE, send
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kmod_emu.fs.select import Poll
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
@@ -164,7 +166,7 @@ class Stream(FileOperations, HostEnd):
         return 0
 
 
-def attach(kernel: KernelCore, task: Task, streams: tuple[Stream, Stream, Stream]) -> None:
+def attach(kernel: KernelCore, task: Task, streams: Sequence[Stream]) -> None:
     """Make them the task's descriptors 0 to 2."""
     table = kernel[Vfs].files(task)
     for fd, stream in enumerate(streams):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import time
 from typing import TYPE_CHECKING
 
-from kmod_emu.errors import KernelError
+from kmod_emu.errors import KernelError, SleepsForever
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.user import execute
+from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult
+from kmod_emu.user.programs import Programs
+from kmod_emu.user.stdio import Stream
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from kmod_emu.kernel.kernel import KernelCore
-    from kmod_emu.user.execute import ExecResult
+    from kmod_emu.kernel.tasks import Task
+    from kmod_emu.user.stdio import HostEnd
 
 RO, RW = "ro", "rw"
 
@@ -39,14 +44,58 @@ class Userland:
     ) -> ExecResult:
         """Run a file of the machine and wait for it; programs that it leaves behind are ended.
 
+        One that sleeps and that nothing will ever wake has used up any `time_limit`.
+
         Raises:
             KernelError: The file cannot be run.
             SleepsForever: Nothing will ever wake it, and there is no limit.
         """
-        return execute.execute(
-            self._kernel, path, argv, env=env, stdin=stdin, stdout=stdout, stderr=stderr, uid=uid,
-            time_limit=time_limit,
-        )  # fmt: skip
+        programs, given = self._kernel[Programs], bytearray(stdin) if isinstance(stdin, bytes) else None
+        ends = [
+            self._end(stdin if isinstance(stdin, int) else None, given),
+            self._end(stdout),
+            self._end(None if stderr == STDOUT else stderr),
+        ]
+        if stderr == STDOUT:
+            ends[2] = ends[1]
+        words = [os.fsencode(word) for word in argv]
+        variables = [os.fsencode(f"{name}={value}") for name, value in (env or ENVIRONMENT).items()]
+        programs.deadline = None if time_limit is None else time.process_time() + time_limit
+        programs.out_of_time = False
+        task = self._start(path, words, variables, ends, uid)
+        programs.foreground = task.pid
+        try:
+            status = self._wait(task, time_limit)
+        except SleepsForever:  # or timers go off for ever, and none of them wakes it
+            self._kill_all()
+            if time_limit is None:
+                raise
+            programs.out_of_time = True
+            status = self._wait(task, 0)
+        self._kill_all()
+        return ExecResult(
+            128 + (status & 0x7F) if status & 0x7F else status >> 8,
+            bytes(ends[1].buffer),
+            bytes(ends[2].buffer) if stderr != STDOUT else b"",
+            programs.out_of_time,
+        )
+
+    def _end(self, fd: int | None = None, buffer: bytearray | None = None) -> HostEnd:
+        """What is outside of a descriptor."""
+        return Stream(self._kernel, fd, buffer)
+
+    def _start(self, path: str, argv: list[bytes], envp: list[bytes], ends: list[HostEnd], uid: int) -> Task:
+        """A task that runs a program, or is about to."""
+        streams = [end for end in ends if isinstance(end, Stream)]
+        return execute.start(self._kernel, path, argv, envp, streams, uid)
+
+    def _wait(self, task: Task, time_limit: float | None) -> int:
+        """Until it ends: its status as wait(2) gives it. `Programs.deadline` ends one that runs for long."""
+        return int(self._kernel.sched.wait_for(task))
+
+    def _kill_all(self) -> None:
+        """End all programs, as the end of the machine would."""
+        execute.kill_all(self._kernel)
 
     def exists(self, path: str) -> bool:
         """Whether the machine has such a file."""

@@ -8,27 +8,26 @@ from __future__ import annotations
 import os
 import stat
 import struct
-import time
 from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kmod_emu.errors import KernelError, SleepsForever
+from kmod_emu.errors import KernelError
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
 from kmod_emu.uapi.stat import S_IFCHR
-from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult, applets, sysroot
-from kmod_emu.user.programs import Programs
+from kmod_emu.user.execute import applets, sysroot
 from kmod_emu.user.stdio import HostEnd
 from kmod_emu.user.userland import RO, RW, Userland
 from kmod_emu.vmlinux.streams import MAJOR
 from kmod_emu.vmlinux.tasks import VmlinuxTask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
     from typing import BinaryIO
 
+    from kmod_emu.kernel.tasks import Task
     from kmod_emu.user.process import Process
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -49,68 +48,18 @@ class VmlinuxUserland(Userland):
         super().__init__(kernel)
         self._lent: list[tuple[Path, str]] = []
 
-    def execute(
-        self,
-        path: str,
-        argv: Sequence[str | bytes],
-        *,
-        env: Mapping[str, str] | None = None,
-        stdin: bytes | int = b"",
-        stdout: int | None = None,
-        stderr: int | None = None,
-        uid: int = 0,
-        time_limit: float | None = None,
-    ) -> ExecResult:
-        """As on the stub kernel.
+    def _end(self, fd: int | None = None, buffer: bytearray | None = None) -> HostEnd:
+        """What is outside of a descriptor."""
+        return HostEnd(fd, buffer)
 
-        Raises:
-            KernelError: The file cannot be run.
-            SleepsForever: Nothing will ever wake it, and there is no limit.
-        """
-        kernel = self._kernel
-        ends = [
-            HostEnd(buffer=bytearray(stdin)) if isinstance(stdin, bytes) else HostEnd(stdin),
-            HostEnd(stdout),
-            HostEnd(None if stderr == STDOUT else stderr),
-        ]
-        if stderr == STDOUT:
-            ends[2] = ends[1]
-        kernel.streams.ends = ends
-        task, programs = self._start(path, argv, env or ENVIRONMENT, uid), kernel[Programs]
-        programs.deadline = None if time_limit is None else time.process_time() + time_limit
-        programs.out_of_time = False
-        programs.foreground = task.pid
-        try:
-            kernel.sched.wait_for(task, None if time_limit is None else time_limit + _GRACE)
-        except SleepsForever:  # or timers go off for ever, and none of them wakes it
-            self._kill_all()
-            if time_limit is None:
-                raise
-            programs.out_of_time = True
-            kernel.sched.wait_for(task, _GRACE)
-        self._kill_all()
-        status = task.exit_code
-        return ExecResult(
-            128 + (status & 0x7F) if status & 0x7F else status >> 8,
-            bytes(ends[1].buffer),
-            bytes(ends[2].buffer) if stderr != STDOUT else b"",
-            programs.out_of_time,
-        )
-
-    def _start(self, path: str, argv: Sequence[str | bytes], env: Mapping[str, str], uid: int) -> VmlinuxTask:
+    def _start(self, path: str, argv: list[bytes], envp: list[bytes], ends: list[HostEnd], uid: int) -> Task:
         """A task that is about to run a program."""
         kernel = self._kernel
-        with kernel.process(comm="init") as process:
-            process.syscall("umask", 0)
-            for fd in range(3):
-                with suppress(KernelError):  # it is there
-                    process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
-        task = kernel.tasks.create(Path(path).name, uid, uid)
-        assert isinstance(task, VmlinuxTask)
-        arguments = [os.fsencode(word) for word in argv]
-        environment = [os.fsencode(f"{name}={value}") for name, value in env.items()]
+        kernel.streams.ends = ends
+        self._make_nodes()
+        task = kernel.tasks.create(Path(path).name, uid)
         try:
-            kernel.sched.run(task, _begin(kernel, path, arguments, environment))
+            kernel.sched.run(task, _begin(kernel, path, argv, envp))
         except KernelError:
             kernel.tasks.exit(task)
             raise
@@ -120,6 +69,19 @@ class VmlinuxUserland(Userland):
                     process.unlink(f"{_NODE}{fd}")
         kernel.sched.start(task, kernel.user_mode.run(kernel.user_mode.begin(task)))
         return task
+
+    def _make_nodes(self) -> None:
+        with self._kernel.process(comm="init") as process:
+            process.syscall("umask", 0)
+            for fd in range(3):
+                with suppress(KernelError):  # it is there
+                    process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
+
+    def _wait(self, task: Task, time_limit: float | None) -> int:
+        """Until it ends: its status as wait(2) gives it."""
+        self._kernel.sched.wait_for(task, None if time_limit is None else time_limit + _GRACE)
+        assert isinstance(task, VmlinuxTask)
+        return task.exit_code
 
     def _kill_all(self) -> None:
         """End all programs, as the end of the machine would."""
@@ -342,11 +304,3 @@ async def _begin(kernel: VmlinuxKernel, path: str, argv: list[bytes], envp: list
     kernel.heap.kfree(place)
     if result < 0:
         raise KernelError(-result, f"{path} cannot be run")
-
-
-def _make_nodes(kernel: VmlinuxKernel) -> None:
-    with kernel.process(comm="init") as process:
-        process.syscall("umask", 0)
-        for fd in range(3):
-            with suppress(KernelError):  # it is there
-                process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))

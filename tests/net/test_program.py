@@ -1,7 +1,7 @@
 """A C program in ring 3 that talks to the sample `genetlink`, built as any program is."""
 
 from kmod_emu import Kernel, samples
-from kmod_emu.user.execute import STDOUT, execute, put_file
+from kmod_emu.user.execute import STDOUT, put_file
 from tests.user.conftest import needs_gcc
 
 ASK = r"""
@@ -101,7 +101,7 @@ def test_a_program_asks_the_family(compile_c):
     kernel = Kernel()
     kernel.insmod(samples.path("genetlink"))
     put_file(kernel, "/ask", compile_c(ASK, "-static"))
-    result = execute(kernel, "/ask", ["ask"], stderr=STDOUT, time_limit=60)
+    result = kernel.userland.execute("/ask", ["ask"], stderr=STDOUT, time_limit=60)
     assert result.stdout.decode().splitlines() == [
         "port id is pid: 1",
         "nobody: No such file or directory",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kmod_emu import Kernel
-from kmod_emu.user.execute import STDOUT, ExecResult, execute, install_busybox, put_file
+from kmod_emu.user.execute import STDOUT, ExecResult, install_busybox, put_file
 
 BUSYBOX = Path("/bin/busybox")
 needs_busybox = pytest.mark.skipif(not BUSYBOX.exists(), reason="Debian's package busybox-static is absent")
@@ -26,7 +26,7 @@ class Shell:
 
     def run(self, path: str, *argv: str, **options) -> ExecResult:
         options = {"stderr": STDOUT, "time_limit": 60, **options}
-        return execute(self.kernel, path, [path.rsplit("/", 1)[-1], *argv], **options)
+        return self.kernel.userland.execute(path, [path.rsplit("/", 1)[-1], *argv], **options)
 
     def sh(self, command: str, **options) -> ExecResult:
         return self.run("/bin/busybox", "sh", "-c", command, **{"stderr": STDOUT, **options})
