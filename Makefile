@@ -19,6 +19,7 @@ help:
 	@echo "make test     install what the tests need, and run them"
 	@echo "make coverage the tests of module, abi and machine, and how much of these they reach"
 	@echo "make check    lint, format and types"
+	@echo "make conform  our loader beside that of a kernel in /boot, with everything that was recorded"
 	@echo "make bench    measure; ratios against bare Unicorn in the same run"
 	@echo "make fuzz     atheris on everything that reads strangers' bytes"
 	@echo "make soak     100,000 insmods and a million system calls: nothing may grow"
@@ -57,6 +58,10 @@ check: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Our loader beside the kernel's own, with everything that was recorded.
+conform: $(RUN_STAMP)
+	@$(BIN)/python -m scripts.conform_recordings $(ARGS)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks
@@ -177,4 +182,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test coverage check bench fuzz soak samples stubs wheel docs clean deps lock
+.PHONY: help run test coverage check conform bench fuzz soak samples stubs wheel docs clean deps lock

@@ -7,6 +7,7 @@ pointer. They are found through `struct module`, where the loader entered them.
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,7 +45,7 @@ class OrcEntry(NamedTuple):
 
 
 def unwind_module_init(kernel: KernelCore, module: int, addresses: int, entries: int, count: int) -> None:
-    """Enter a module's tables into its `struct module`; Linux sorts them now, here the first trace does.
+    """Sort a module's tables by address and enter them into its `struct module`.
 
     Args:
         kernel: The machine.
@@ -53,8 +54,28 @@ def unwind_module_init(kernel: KernelCore, module: int, addresses: int, entries:
         entries: Address of `.orc_unwind`.
         count: How many entries both have.
     """
+    _sort(kernel, addresses, entries, count)
     arch = kernel.view("mod_arch_specific", kernel.view("module", module).addressof("arch"))
     arch.orc_unwind_ip, arch.orc_unwind, arch.num_orcs = addresses, entries, count
+
+
+def _sort(kernel: KernelCore, addresses: int, entries: int, count: int) -> None:
+    """Both tables alike; of two entries for one address that comes first which ends nothing for good."""
+    memory = kernel.memory
+    places = [
+        4 * index + distance
+        for index, distance in enumerate(struct.unpack(f"<{count}i", memory.read(addresses, 4 * count)))
+    ]
+    words = array("H", memory.read(entries, ENTRY_SIZE * count))
+    columns = [words[column::3] for column in range(3)]
+    mask = 0x40F if kernel.profile.has("orc_entry.end") else 0x700  # its register and `end`, or its type
+    keys = [2 * place + bool(word & mask) for place, word in zip(places, columns[2], strict=True)]
+    order = sorted(range(count), key=keys.__getitem__)
+    for column, values in enumerate(columns):
+        words[column::3] = array("H", [values[index] for index in order])
+    sorted_places = (places[index] - 4 * position for position, index in enumerate(order))
+    memory.write(addresses, struct.pack(f"<{count}i", *sorted_places))
+    memory.write(entries, words.tobytes())
 
 
 class _Table(NamedTuple):
@@ -62,13 +83,11 @@ class _Table(NamedTuple):
 
     Attributes:
         places: Addresses in order.
-        positions: Of each one's entry.
-        entries: Where these begin.
+        entries: Where the entries begin.
         renumbered: Whether registers have their newer numbers.
     """
 
     places: list[int]
-    positions: list[int]
     entries: int
     renumbered: bool
 
@@ -89,7 +108,7 @@ class OrcTables:
         for table in self._read():
             index = bisect_right(table.places, address) - 1
             if index >= 0 and table.places[index] > place:
-                place, position, nearest = table.places[index], table.positions[index], table
+                place, position, nearest = table.places[index], index, table
         if nearest is None:
             return None
         raw = self._kernel.memory.read(nearest.entries + ENTRY_SIZE * position, ENTRY_SIZE)
@@ -114,11 +133,11 @@ class OrcTables:
 def _read_table(memory: Memory, arch: StructView) -> _Table:
     count, start = arch.num_orcs, arch.orc_unwind_ip
     distances = struct.unpack(f"<{count}i", memory.read(start, 4 * count))
-    rows = sorted((start + 4 * index + distance, index) for index, distance in enumerate(distances))
+    places = [start + 4 * index + distance for index, distance in enumerate(distances)]
     entries = memory.read(arch.orc_unwind, ENTRY_SIZE * count)
     # At a function's first instruction the caller's stack pointer is 8 behind RSP, whatever RSP's number is.
     beginnings = {
         word & 15 for offset, _, word in struct.iter_unpack("<hhH", entries) if offset == _RETURN_ADDRESS
     }
     renumbered = 3 in beginnings and SP not in beginnings
-    return _Table([place for place, _ in rows], [index for _, index in rows], arch.orc_unwind, renumbered)
+    return _Table(places, arch.orc_unwind, renumbered)

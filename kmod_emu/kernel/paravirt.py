@@ -12,7 +12,7 @@ from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kmod_emu.abi.profile import Profile
     from kmod_emu.kernel.kernel import KernelCore
@@ -29,12 +29,34 @@ NATIVE = {
     ("lock", "pv_lock_ops", "vcpu_is_preempted"): ("pv_native_vcpu_is_preempted", b"\x31\xc0"),
 }
 _TEMPLATE = "paravirt_patch_template"
+_NOTHING = "_paravirt_nop"
 _IO_DELAY = ("pv_cpu_ops", "io_delay")  # Python's: nothing stands for its call
 
 
 def native_code(profile: Profile) -> dict[int, bytes]:
     """Code that may stand for a call of an operation, by the operation's index in pv_ops."""
     return {offset // 8: code for offset, (_, code) in _operations(profile)}
+
+
+def operation(kernel: KernelCore) -> Callable[[int], bytes | int | None]:
+    """What stands for a call of an operation, by its index in pv_ops: code, a function, or nothing.
+
+    A kernel whose own functions are there calls them, but for those that it has code for (paravirt_patch()).
+    """
+    native = native_code(kernel.profile)
+    if not kernel.symbols.internal(_NOTHING):
+        return native.get
+    if not kernel.symbols.internal("native_patch"):  # alternatives bring the code
+        native = {}
+    table, nothing = kernel.symbol("pv_ops"), kernel.symbol(_NOTHING)
+
+    def find(index: int) -> bytes | int | None:
+        function = kernel.memory.read_u64(table + 8 * index)
+        if function == nothing:
+            return b""
+        return native.get(index) or function or kernel.symbol("paravirt_BUG")
+
+    return find
 
 
 def _operations(profile: Profile) -> Iterator[tuple[int, tuple[str, bytes]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from kmod_emu.module.errors import KernelWouldCrash
+from kmod_emu.module.errors import OutsideImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,7 @@ class Image:
     def __init__(self, blob: bytes, type_: int, machine: int, sections: list[Section], shstrtab: int) -> None:
         self.blob, self.type, self.machine, self.sections = blob, type_, machine, sections
         names = sections[shstrtab]
+        self._names_offset = names.offset
         self._section_names = blob[names.offset : names.offset + names.size]
         for section in sections:
             section.name = cstring(self._section_names, section.name_offset)
@@ -141,13 +142,14 @@ class Image:
         """Index of the last section of that name, allocated or not, 0 if there is none.
 
         Raises:
-            KernelWouldCrash: The name of a section, 0 included, is outside of the image.
+            OutsideImage: The name of a section, 0 included, is outside of the image.
         """
         found = 0
         for section in self.sections:
             if section.name_offset >= len(self.blob):
-                raise KernelWouldCrash(
-                    section.name_offset, f"the name of section {section.index} is far outside"
+                raise OutsideImage(
+                    self._names_offset + section.name_offset,
+                    f"the name of section {section.index} is far outside",
                 )
             if section.name == name:
                 found = section.index

@@ -37,3 +37,7 @@ class KernelWouldCrash(Exception):
         self.address = address & (1 << 64) - 1
         self.explanation = explanation
         self.write = write
+
+
+class OutsideImage(KernelWouldCrash):
+    """Likewise, at a place that is counted from the beginning of the temporary copy."""

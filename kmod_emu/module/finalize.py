@@ -1,7 +1,7 @@
 """Patching a module's code for this machine (arch/x86/kernel/alternative.c, jump_label.c, static_call.c).
 
-Each function reads one table of the module from guest memory and yields patches: where, and which bytes. The
-processor here has none of the optional features, mitigations are off, and the machine runs with SMP locking.
+Each function reads one table of the module from guest memory and yields patches: where, and which bytes.
+Mitigations are off, and the machine runs with SMP locking.
 """
 
 from __future__ import annotations
@@ -128,19 +128,23 @@ def _direct_call(memory: Memory, place: int, length: int, bug: bytes) -> bytes:
     return _rel32(0xE8, place, function) if function else bug
 
 
-def paravirt(memory: Memory, start: int, size: int, native: Mapping[int, bytes]) -> Iterator[Patch]:
-    """Indirect calls through pv_ops become native code (apply_paravirt).
+def paravirt(
+    memory: Memory, start: int, size: int, code: Callable[[int], bytes | int | None]
+) -> Iterator[Patch]:
+    """Indirect calls through pv_ops become native code, or direct calls (apply_paravirt).
 
     Args:
         memory: Guest memory.
         start: Address of .parainstructions.
         size: Its bytes.
-        native: Code of an operation by its number; calls of others are left.
+        code: What an operation is by its number: code, or a function; calls of others are left.
     """
     for _, (site, kind, length) in _entries(memory, start, size, "<QBBxxxxxx"):
-        code = native.get(kind)
-        if code is not None and len(code) <= length:
-            yield Patch(site, code + nops(length - len(code)))
+        found = code(kind)
+        if isinstance(found, int):
+            found = _rel32(0xE8, site, found)
+        if found is not None and len(found) <= length:
+            yield Patch(site, found + nops(length - len(found)))
 
 
 def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch | MissingThunk]:

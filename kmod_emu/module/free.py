@@ -107,6 +107,8 @@ def free_init(kernel: KernelCore, module: Module) -> int:
         place = description(kernel.profile, module.view, name)
         kernel.memory.write_u64(place.base, 0)
         kernel.memory.write_u32(place.size, 0)
+        if kernel.profile.has("module_layout.text_size"):
+            kernel.memory.clear(place.size + 4, 12)  # the sizes of its parts
         kernel.probes.forget(region.base, region.size)
         kernel[Unloaded].note(module, region, "whose init memory is freed")
         kernel.module_area.free(region.base)

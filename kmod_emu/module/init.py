@@ -45,6 +45,7 @@ async def do_init_module(kernel: KernelCore, module: Module) -> int:
     await kernel[ModuleHost].live(module)
     modules.put(module)
     module.symbols = module.core_symbols
+    view.kallsyms = view.addressof("core_kallsyms")
     _seal(kernel, module)
     kernel.events.emit("module_live", name=module.name, size=module.size)
     await kernel[ModuleHost].init_freed(module)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _STT_OBJECT = 1
 _SHN_LORESERVE = 0xFF00
 _MASK64 = (1 << 64) - 1
+_MOD_KALLSYMS = struct.Struct("<QIxxxxQQ")  # symtab, num_symtab, strtab, typetab
 
 
 def elf_type(image: Image, symbol: Symbol) -> str:
@@ -52,13 +53,14 @@ def elf_type(image: Image, symbol: Symbol) -> str:
     return "n" if section.name.startswith(".debug") else "?"
 
 
-def _check_bookkeeping(info: LoadInfo, module: Module) -> None:
-    """The kernel finds its own record by the region's address in `struct module`, believing it."""
+def _bookkeeping(info: LoadInfo, module: Module) -> int:
+    """Where the kernel keeps its own record: by the region's address in `struct module`, believing it."""
     plan = info.layout.symtab
     base = info.kernel.memory.read_u64(description(info.kernel.profile, module.view, plan.init).base)
     place = base + plan.bookkeeping
     if not info.kernel.memory.mapped(place, WRITE):
         raise KernelWouldCrash(place, "the struct module in the file is too short", write=True)
+    return place
 
 
 def write_symbols(info: LoadInfo) -> None:
@@ -94,9 +96,13 @@ def add_kallsyms(info: LoadInfo, module: Module) -> None:
     """Copy the symbols that outlive init into core, and learn all of them for /proc/kallsyms."""
     kernel, image, plan = info.kernel, info.image, info.layout.symtab
     memory, core = kernel.memory, module.regions[plan.core]
-    _check_bookkeeping(info, module)
+    place = _bookkeeping(info, module)
     symbols = _read_back(info)
     letters = [elf_type(image, symbol) for symbol in symbols]
+    table, strings = (image.sections[index].address for index in (image.symtab, image.strtab))
+    memory.write(place, _MOD_KALLSYMS.pack(table, len(symbols), strings, place + _MOD_KALLSYMS.size))
+    memory.write(place + _MOD_KALLSYMS.size, "".join(letters).encode())
+    module.view.kallsyms = place
     names, rows = bytearray(), []
     for index in plan.symbols:
         symbol = symbols[index]
@@ -105,15 +111,10 @@ def add_kallsyms(info: LoadInfo, module: Module) -> None:
     memory.write(core.base + plan.symoffs, b"".join(rows))
     memory.write(core.base + plan.stroffs, bytes(names))
     memory.write(core.base + plan.typeoffs, "".join(letters[index] for index in plan.symbols).encode())
-    place = module.view.addressof("core_kallsyms")
+    table, strings, types = (core.base + place for place in (plan.symoffs, plan.stroffs, plan.typeoffs))
     memory.write(
-        place,
-        struct.pack(
-            "<QIxxxxQQ",
-            core.base + plan.symoffs, len(plan.symbols), core.base + plan.stroffs, core.base + plan.typeoffs,
-        ),
-    )  # fmt: skip
-    module.view.kallsyms = place
+        module.view.addressof("core_kallsyms"), _MOD_KALLSYMS.pack(table, len(plan.symbols), strings, types)
+    )
     listed = [
         (symbol.value, letter, image.symbol_name(symbol))
         for symbol, letter in zip(symbols, letters, strict=True)

@@ -186,6 +186,7 @@ def _lay_out_symtab(image: Image, core: Plan, init: Plan, placements: list[Place
     """The full table goes to the end of init, the core symbols' part to the end of core."""
     table, strings = image.sections[image.symtab], image.sections[image.strtab]
     table.flags |= SHF_ALLOC
+    placements[:] = (each for each in placements if each.section not in (table, strings))
     placements.append(Placement(table, init.name, init.place(table)))
     chosen = [
         index for index, symbol in enumerate(image.symbols) if index == 0 or is_core_symbol(image, symbol)

@@ -21,7 +21,7 @@ from kmod_emu.module.check import (
     taint_by_name,
     taint_unsigned,
 )
-from kmod_emu.module.errors import KernelWouldCrash, LoadError
+from kmod_emu.module.errors import KernelWouldCrash, LoadError, OutsideImage
 from kmod_emu.module.finalize import sort_extable
 from kmod_emu.module.free import free_regions
 from kmod_emu.module.host import ModuleHost
@@ -126,7 +126,8 @@ async def load_module(kernel: KernelCore, copy: Copy, uargs: int, flags: int) ->
     try:
         module = await _load(info, uargs)
     except KernelWouldCrash as crash:
-        kernel.oopses.kernel_crash("load_module", crash.address, write=crash.write)
+        base = copy.address if isinstance(crash, OutsideImage) else 0
+        kernel.oopses.kernel_crash("load_module", base + crash.address, write=crash.write)
     except KernelError as error:
         kernel.events.emit("load_failed", errno=error.errno, explanation=error.explanation)
         raise

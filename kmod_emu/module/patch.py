@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.kernel.bugs import WARN_TRAP_CODE
 from kmod_emu.kernel.cpu_match import has_feature
 from kmod_emu.kernel.orc import ENTRY_SIZE, unwind_module_init
-from kmod_emu.kernel.paravirt import native_code
+from kmod_emu.kernel.paravirt import operation
 from kmod_emu.machine.memory import PageFault
 from kmod_emu.module import finalize
 from kmod_emu.module.errors import KernelWouldCrash
@@ -53,7 +53,7 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
 
     new = kernel.symbols.exports("__WARN_trap")  # as new as the other ways to fill room in code
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
-        (".parainstructions", partial(finalize.paravirt, native=native_code(kernel.profile))),
+        (".parainstructions", partial(finalize.paravirt, code=operation(kernel))),
         (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel), new=new)),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
@@ -80,15 +80,17 @@ def _returns(kernel: KernelCore, memory: Memory, start: int, size: int) -> Itera
 
 
 def _enter_orc(info: LoadInfo, module: Module) -> None:
-    """The stack unwinder's two tables must match (unwind_module_init)."""
+    """The stack unwinder's two tables should match (unwind_module_init)."""
     entries, addresses = _section(info, ".orc_unwind"), _section(info, ".orc_unwind_ip")
     if entries is None or addresses is None:
         return
     count, rest = divmod(addresses.size, 4)
     if rest or entries.size != count * ENTRY_SIZE:
         _warn_once(info.kernel, _UNWIND_MODULE_INIT, "")
-        return
-    unwind_module_init(info.kernel, module.address, addresses.address, entries.address, count)
+    try:
+        unwind_module_init(info.kernel, module.address, addresses.address, entries.address, count)
+    except PageFault as fault:
+        raise KernelWouldCrash(fault.address) from None
 
 
 def _warn_once(kernel: KernelCore, where: tuple[str, int, str], text: str) -> None:

@@ -126,6 +126,7 @@ class _Resolver:
         found = find_symbol(kernel, name, gplok=not module.taints >> Taint.PROPRIETARY_MODULE & 1)
         if found is not None and found.gpl:
             self._using_gpl = True
+            module.view.using_gplonly_symbols = 1
         if found is None or not inherit_taint(info, found, using_gpl=self._using_gpl):
             if weak or name == "_GLOBAL_OFFSET_TABLE_":
                 return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.module import elf
-from kmod_emu.module.errors import KernelWouldCrash, LoadError
+from kmod_emu.module.errors import LoadError, OutsideImage
 from kmod_emu.module.version import read_extended
 from kmod_emu.uapi import errno
 
@@ -98,7 +98,7 @@ def _check_section_names(blob: bytes, names: Section, traits: Traits) -> None:
         raise _refuse("empty section name table")
     last = names.offset + names.size - 1
     if not 0 <= last < len(blob):  # a table that is not checked itself: of no bytes, or of a type without any
-        raise KernelWouldCrash(last, "the section name table is not in the file")
+        raise OutsideImage(last, "the section name table is not in the file")
     if blob[last]:
         raise _refuse("ELF Spec violation: section name table isn't null terminated")
 
@@ -246,7 +246,7 @@ def _check_strings(image: Image) -> None:
     if not strings.size:
         raise _refuse("empty symbol string table")
     if not raw:
-        raise KernelWouldCrash(strings.offset, "the string table is not in the file")
+        raise OutsideImage(strings.offset, "the string table is not in the file")
     if raw[0]:
         raise _refuse("symbol string table missing leading NUL")
     if raw[-1]:
@@ -258,5 +258,5 @@ def _check_strings(image: Image) -> None:
 def _name_in_struct(image: Image, offset: int) -> str:
     start = image.sections[image.this_module].offset + offset
     if start >= len(image.blob):
-        raise KernelWouldCrash(start)
+        raise OutsideImage(start)
     return elf.cstring(image.blob, start)

@@ -28,6 +28,7 @@ class Part(NamedTuple):
         release: As in `Setup`.
         time_limit: Likewise.
         base: Likewise; the file is there as here.
+        loader: Likewise.
     """
 
     modules: str
@@ -35,11 +36,13 @@ class Part(NamedTuple):
     release: str | None
     time_limit: float
     base: str
+    loader: str
 
 
 def sweep_part(part: Part) -> list[dict[str, Any]]:
     """Runs on a worker: the rows, one a module; what the process left out is told as died."""
-    words = ["sweep", "--modules", part.modules, "--jobs", "1", "--json", "-", "--kernel", part.base]
+    words = ["sweep", "--modules", part.modules, "--jobs", "1", "--json", "-"]
+    words += ["--kernel", part.base, "--loader", part.loader]
     words += ["--release", part.release] if part.release else []
     words += ["--time-limit", str(part.time_limit), "--", *(target.path for target in part.targets)]
     done = subprocess.run(
@@ -69,8 +72,9 @@ def sweep_on_cluster(
     Raises:
         NoCluster: There is none.
     """
+    settings = setup.release, setup.time_limit, setup.base, setup.loader
     parts = [
-        Part(modules, tuple(targets[at : at + TOGETHER]), setup.release, setup.time_limit, setup.base)
+        Part(modules, tuple(targets[at : at + TOGETHER]), *settings)
         for at in range(0, len(targets), TOGETHER)
     ]
     for part, rows in spread(sweep_part, parts, address):

@@ -50,6 +50,7 @@ class Setup(NamedTuple):
         base: The base kernel: STUB, or a vmlinuz.
         limits: What else modules may use.
         skip: Initcalls that the base kernel boots without.
+        loader: Whose code loads modules, on a distribution's kernel.
     """
 
     release: str | None
@@ -58,6 +59,15 @@ class Setup(NamedTuple):
     base: str = STUB
     limits: Limits | None = None
     skip: tuple[str, ...] = ()
+    loader: str = "python"
+
+    def machine(self) -> Machine:
+        """A machine that tries modules; raises as `boot` does."""
+        return Machine(self.boot(), self.base)
+
+    def blank(self, target: Target) -> dict[str, Any]:
+        """The row of a module that was not even tried."""
+        return blank(target)
 
     def boot(self) -> Kernel:
         """A fresh machine.
@@ -68,9 +78,9 @@ class Setup(NamedTuple):
         """
         kernel: Kernel
         if self.base != STUB:
-            from kmod_emu.vmlinux.kernel import VmlinuxKernel
+            from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 
-            kernel = VmlinuxKernel(self.base, skip=self.skip)
+            kernel = VmlinuxKernel(self.base, loader=Loader(self.loader), skip=self.skip)
             if self.limits is not None:
                 kernel.usage.limits = self.limits
         else:
@@ -103,6 +113,12 @@ class _LinkTime:
         """Keep the time of the first."""
         if not self.seconds and event.name in ("do_one_initcall", "module_live"):
             self.seconds = time.perf_counter() - self._start
+
+
+def logged(kernel: Kernel, since: int) -> list[str]:
+    """Lines of the kernel log from a record on, each with its level as `<6>`."""
+    records = (record for record in kernel.printk.readable() if record.sequence >= since)
+    return [f"<{record.level}>{line}" for record in records for line in record.kmsg().split("\n")]
 
 
 def _looks(kernel: Kernel) -> Looks:
@@ -269,6 +285,4 @@ class Machine:
         return {name: data.decode("utf-8", "backslashreplace").strip() for name, data in values.items()}
 
     def _log(self, since: int) -> list[str]:
-        """Lines of the kernel log, each with its level as `<6>`."""
-        records = (record for record in self.kernel.printk.readable() if record.sequence >= since)
-        return [f"<{record.level}>{line}" for record in records for line in record.kmsg().split("\n")]
+        return logged(self.kernel, since)

@@ -14,10 +14,10 @@ import time
 from collections import deque
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.kmod.errors import ToolError
-from kmod_emu.sweep.one import DIED, INTERNAL, TIME_LIMIT, Machine, Setup, blank
+from kmod_emu.sweep.one import DIED, INTERNAL, TIME_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,6 +29,27 @@ _SPAWN = multiprocessing.get_context("spawn")
 _OF_ALL = 2  # the time limit of a module with all it needs, in those of one call
 _PATIENCE = 10  # real seconds for each processor second
 _READY = None
+
+
+class Machine(Protocol):
+    """What tries one module after another."""
+
+    def sweep(self, target: Target) -> dict[str, Any]:
+        """A module's row."""
+
+
+class Setup(Protocol):
+    """How such machines are made; goes to each worker."""
+
+    @property
+    def time_limit(self) -> float:
+        """Processor seconds of one call."""
+
+    def machine(self) -> Machine:
+        """One that has just booted."""
+
+    def blank(self, target: Target) -> dict[str, Any]:
+        """The row of a module that was not even tried."""
 
 
 def sweep(setup: Setup, targets: list[Target], jobs: int) -> Generator[dict[str, Any], None, None]:
@@ -76,6 +97,7 @@ class _Worker:
     """
 
     def __init__(self, setup: Setup) -> None:
+        self._setup = setup
         self.connection, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(target=_work, args=(theirs, setup), daemon=True)
         self._process.start()
@@ -113,7 +135,7 @@ class _Worker:
             cause = f"by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
             outcome, reason = DIED, f"the worker process ended {cause}"
         total = round(time.perf_counter() - self._since, 6)
-        return blank(target) | {"outcome": outcome, "reason": reason, "total_s": total}
+        return self._setup.blank(target) | {"outcome": outcome, "reason": reason, "total_s": total}
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -141,7 +163,7 @@ def _end_with_the_parent() -> None:
 
 
 def _serve(connection: Connection, setup: Setup) -> None:
-    machine = Machine(setup.boot(), setup.base)
+    machine = setup.machine()
     connection.send(_READY)
     while True:
         target = connection.recv()
@@ -149,9 +171,9 @@ def _serve(connection: Connection, setup: Setup) -> None:
         try:
             row = machine.sweep(target)
         except Exception as error:
-            machine = Machine(setup.boot(), setup.base)
+            machine = setup.machine()
             reason = f"{type(error).__name__}: {error}"
-            row = blank(target) | {"outcome": INTERNAL, "reason": reason}
+            row = setup.blank(target) | {"outcome": INTERNAL, "reason": reason}
         _limit(0)
         connection.send(row)
 

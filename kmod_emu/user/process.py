@@ -9,7 +9,7 @@ from kmod_emu.errors import KernelError, Killed, SleepsForever
 from kmod_emu.fs.open import exit_files
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.html import table
-from kmod_emu.kernel.panic import believed
+from kmod_emu.kernel.panic import SIGKILL, believed, die
 from kmod_emu.kernel.syscalls import do_syscall, number_of
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.files import Buffers, FileCalls
@@ -152,7 +152,10 @@ class Process(FileCalls, SocketCalls):
         """
         self._check_alive()
         try:
-            result = int(self.kernel.sched.run(self.task, self._call(call, arguments)))
+            result = self.kernel.sched.run(self.task, self._call(call, arguments))
+            if result is None:
+                die(self.kernel, self.task, SIGKILL, "oops", "the kernel ended its caller, and says why")
+            result = int(result)
         except Killed:
             self._close_all()
             raise

@@ -81,11 +81,18 @@ class VmlinuxHost(ModuleHost):
         await self._tree("mod_tree_insert", module, insert)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
-        """The kernel's own notifiers patch static branches and calls, and enter trace events.
+        """The kernel's own notifiers patch static branches and calls, read its types, and enter trace events.
 
         Raises:
-            KernelError: What a notifier returned.
+            KernelError: What live patching or a notifier returned.
         """
+        kernel, view = self._kernel, module.view
+        lists.add(kernel.memory, view.addressof("bug_list"), kernel.symbol("module_bug_list"))
+        types = info.image.sections[info.image.find_last(".BTF")]
+        if view.has("btf_data") and types.index:  # in the temporary copy: what counts is kept elsewhere
+            view.btf_data, view.btf_data_size = types.address, types.size
+        if (result := await self._live_patching("klp_module_coming", module)) < 0:
+            raise KernelError(-result, f"live patches refused {module.name}")
         result = await self._call(
             "blocking_notifier_call_chain_robust",
             self._chain(),
@@ -94,14 +101,19 @@ class VmlinuxHost(ModuleHost):
             module.address,
         )
         if (result := result & ~_NOTIFY_STOP_MASK) > _NOTIFY_OK:
+            await self._live_patching("klp_module_going", module)
             raise KernelError(result - _NOTIFY_OK, f"a module notifier refused {module.name}")
 
     async def _notify(self, state: ModuleState, module: Module) -> None:
         await self._call("blocking_notifier_call_chain", self._chain(), state, module.address)
 
+    async def _live_patching(self, function: str, module: Module) -> int:
+        """Live patches may be for this module."""
+        return await self._call(function, module.address) if self._kernel.symbols.internal(function) else 0
+
     async def unwound(self, module: Module) -> None:
         """A later step refused."""
-        await self._notify(ModuleState.GOING, module)
+        await self.going(module)
 
     async def live(self, module: Module) -> None:
         """Init has returned."""
@@ -112,6 +124,7 @@ class VmlinuxHost(ModuleHost):
     async def going(self, module: Module) -> None:
         """Exit has run, or init has failed."""
         await self._notify(ModuleState.GOING, module)
+        await self._live_patching("klp_module_going", module)
 
     async def show(self, info: LoadInfo, module: Module) -> None:
         """Make the module's directory in sysfs.
@@ -165,9 +178,15 @@ class VmlinuxHost(ModuleHost):
     async def init_freed(self, module: Module) -> None:
         """Addresses in its init belong to nobody from here on."""
         await self._tree("mod_tree_remove_init", module, remove_init)
+        for member in ("btf_data", "btf_base_data"):  # the temporary copy is gone
+            if module.view.has(member):
+                module.view.set(member, 0)
 
     async def freed(self, module: Module) -> None:
         """Its addresses belong to nobody from here on."""
         for attribute in self._attributes("free"):
             await self._kernel.call_guest(attribute.get("free"), module.address)
         await self._tree("mod_tree_remove", module, remove)
+        place = module.view.addressof("bug_list")
+        if self._kernel.memory.read_u64(place):
+            lists.delete(self._kernel.memory, place)

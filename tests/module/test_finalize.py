@@ -133,7 +133,7 @@ def test_later_alternative_of_a_place_comes_later(memory: Memory) -> None:
 def test_paravirt_call_becomes_native_code(memory: Memory) -> None:
     memory.put(TABLE, "<QBBHxxxx", SITE, 31, 6, 0)
     memory.put(TABLE + 16, "<QBBHxxxx", SITE + 8, 99, 6, 0)
-    assert list(finalize.paravirt(memory, TABLE, 32, {31: b"\xfa"})) == [
+    assert list(finalize.paravirt(memory, TABLE, 32, {31: b"\xfa"}.get)) == [
         Patch(SITE, b"\xfa" + finalize.nops(5))
     ]
 
@@ -276,7 +276,7 @@ def every_pass(memory: Memory, size: int) -> None:
         finalize.mcount(memory, TABLE, size),
         finalize.alternatives(memory, TABLE, size, 12, lambda bit: bit % 2 == 0),
         finalize.alternatives(memory, TABLE, size, 14, lambda bit: bit % 2 == 0),
-        finalize.paravirt(memory, TABLE, size, {0: b"\xfa"}),
+        finalize.paravirt(memory, TABLE, size, {0: b"\xfa"}.get),
         finalize.returns(memory, TABLE, size, THUNK_RAX),
         finalize.retpolines(memory, TABLE, size, {THUNK_RAX: 0}),
         finalize.seals(memory, TABLE, size, b"pois"),
