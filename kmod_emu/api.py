@@ -362,8 +362,7 @@ class Kernel(KernelCore):
             self.sched.at(due, lambda: self[Gpios].press(number, value))
             return
         self[Gpios].press(number, value)
-        if not self.sched.running:
-            self.sched.advance(NSEC_PER_SEC // 250, idle=False)
+        self._let_interrupts_come()
 
     def press_key(self, code: int, *, hold: bool = False) -> None:
         """Press a key of the machine's keyboard and let it go: keyboard notifiers are told.
@@ -413,6 +412,9 @@ class Kernel(KernelCore):
         True
         """
         self.irqs.raise_irq(irq)
+        self._let_interrupts_come()
+
+    def _let_interrupts_come(self) -> None:
         if not self.sched.running:
             self.sched.advance(NSEC_PER_SEC // 250, idle=False)
 

@@ -26,3 +26,6 @@ class Wires(Protocol):
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
         """Have `action` called when so much virtual time has passed."""
+
+    def now(self) -> float:
+        """What the machine's clock on the wall says: seconds since 1970."""

@@ -8,7 +8,7 @@ from kmod_emu.drivers.i2c_model import I2cModels
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
 from kmod_emu.drivers.spi import announce
 from kmod_emu.drivers.spi_model import SpiModels
-from kmod_emu.kernel.clock import NSEC_PER_SEC
+from kmod_emu.kernel.clock import EPOCH_AT_BOOT_NS, NSEC_PER_SEC
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,10 @@ class Wires:
         kernel = self._kernel
         due = kernel.clock.now_ns + round(seconds * NSEC_PER_SEC)
         kernel.sched.at(due, action)
+
+    def now(self) -> float:
+        """What the machine's clock on the wall says: seconds since 1970. Looking takes time."""
+        return (EPOCH_AT_BOOT_NS + self._kernel.clock.look()) / NSEC_PER_SEC
 
 
 class Board:

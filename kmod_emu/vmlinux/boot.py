@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-_COMMAND_LINE = b"quiet\0"
+_COMMAND_LINE = b"console=ttyS0 quiet\0"
+_RSDP = 0x70  # in struct boot_params, by the boot protocol: where ACPI's tables begin
 _BEGIN = "start_kernel"
 _LIMIT = 60.0  # seconds of processor time that a boot may take
+_SETTLE = 1.0  # seconds in which keyboard and mouse are asked what they are, and what was begun ends
 _XSAVE, _OSXSAVE, _RDRAND, _FSGSBASE = 4 * 32 + 26, 4 * 32 + 27, 4 * 32 + 30, 9 * 32 + 0
 _NOT_EMULATED = (
     _XSAVE,
@@ -77,6 +79,7 @@ class Boot:
             stuck = not kernel.sched.advance_once() or time.process_time() > end
             if stuck or (kernel.tasks.init.finished and kernel.tasks.init is not kernel.tasks.init_task):
                 raise self._failed()
+        kernel.advance(_SETTLE)
         if missing := self.skip - {initcall.name for initcall in self.initcalls}:
             raise BootFailed(f"this kernel has no initcall {' or '.join(sorted(missing))}")
 
@@ -114,13 +117,16 @@ class Boot:
         await kernel.call_guest(kernel.symbol("free_area_init_core_hotplug"), of_node)
         if kernel.symbols.internal("lru_gen_init_pgdat"):
             await kernel.call_guest(kernel.symbol("lru_gen_init_pgdat"), node)
-        await kernel.call_guest(kernel.symbol("early_cpu_init"))
+        for name in ("x86_early_init_platform_quirks", "reserve_standard_io_resources", "early_cpu_init"):
+            await kernel.call_guest(kernel.symbol(name))
         capability = kernel.symbol("boot_cpu_data") + kernel.profile.offset("cpuinfo_x86", "x86_capability")
         for bit in _NOT_EMULATED:
             word = capability + bit // 32 * 4
             memory.write_u32(word, memory.read_u32(word) & ~(1 << bit % 32))
-        for name in ("fpu__init_system", "jump_label_init", "static_call_init", "unwind_init",
-                     "setup_node_to_cpumask_map", "sfi_init"):  # fmt: skip
+        memory.write_u64(kernel.symbol("boot_params") + _RSDP, kernel.pc.leave_tables())
+        for name in ("acpi_boot_table_init", "early_acpi_boot_init", "acpi_boot_init", "fpu__init_system",
+                     "jump_label_init", "static_call_init", "unwind_init", "setup_node_to_cpumask_map",
+                     "sfi_init"):  # fmt: skip
             if kernel.symbols.internal(name):
                 await kernel.call_guest(kernel.symbol(name))
 

@@ -36,6 +36,7 @@ from kmod_emu.vmlinux.frontier.table import declared
 from kmod_emu.vmlinux.hardware.board import install_board
 from kmod_emu.vmlinux.hardware.calls import methods
 from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
+from kmod_emu.vmlinux.hardware.pc import Pc
 from kmod_emu.vmlinux.hostfs import HostFs
 from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
@@ -214,6 +215,8 @@ class VmlinuxKernel(Kernel):
         self.jiffies = Jiffies(self)
         self.user_mode = UserMode(self)
         self.printk.begin()
+        self.pc = Pc(self)
+        self.add(self.pc)
         self.sched.on("task_dead", self.tasks.put)
         if self._entry is None:
             self._prepare()
@@ -331,6 +334,24 @@ class VmlinuxKernel(Kernel):
 
             self._userland = VmlinuxUserland(self)
         return self._userland
+
+    # --- what people do with it -----------------------------------------------------------------------
+
+    def press_key(self, code: int, *, hold: bool = False) -> None:
+        """Press a key of the machine's keyboard and let it go; those with a code above 88 it does not have.
+
+        Raises:
+            ValueError: There is no such key.
+        """
+        self.pc.keyboard.press(code)
+        self._let_interrupts_come()
+        if not hold:
+            self.release_key(code)
+
+    def release_key(self, code: int) -> None:
+        """Let go of a key that is held."""
+        self.pc.keyboard.release(code)
+        self._let_interrupts_come()
 
     # --- saved machines -------------------------------------------------------------------------------
 

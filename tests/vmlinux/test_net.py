@@ -159,7 +159,7 @@ def test_a_key_by_uinput_reaches_evdev(real, load):
         process.write(fd, b"python".ljust(80, b"\0") + struct.pack("<4HI", 3, 1, 2, 3, 0) + bytes(1024))
         process.enter("ioctl", fd, UI_DEV_CREATE, 0)
         assert b'N: Name="python"\n' in real.cat("/proc/bus/input/devices")
-        events = process.open("/dev/input/event0", os.O_RDONLY | os.O_NONBLOCK)
+        events = process.open("/dev/input/event1", os.O_RDONLY | os.O_NONBLOCK)
         process.write(fd, EVENT.pack(0, 0, EV_KEY, KEY_A, 1) + EVENT.pack(0, 0, 0, 0, 0))
         data = process.read(events, 1000)
         assert [event[2:] for event in EVENT.iter_unpack(data)] == [(EV_KEY, KEY_A, 1), (0, 0, 0)]

@@ -38,7 +38,7 @@ def test_a_mouse(real, loaded):
     assert real.cat("/sys/bus/usb/devices/1-1/product") == b"USB mouse\n"
     assert real.cat("/sys/bus/usb/devices/1-1/speed") == b"1.5\n"
     with real.process(comm="reader") as process:
-        descriptor = process.open("/dev/input/event0")
+        descriptor = process.open("/dev/input/event1")
         loaded.move(5, -3)
         real.advance(0.01)
         assert events(process, descriptor) == [(EV_REL, 0, 5), (EV_REL, 1, -3), (EV_SYN, 0, 0)]
@@ -55,7 +55,7 @@ def test_a_mouse_is_pulled_out(real, loaded):
     real.unplug(loaded)
     assert real.dmesg()[-1] == "usb 1-1: USB disconnect, device number 2"
     with real.process() as process:
-        assert "event0" not in process.listdir("/dev/input")
+        assert "event1" not in process.listdir("/dev/input")
     with pytest.raises(ValueError, match="no such device"):
         real.unplug(loaded)
     for name in ("usbhid", "hid_generic", "hid"):

@@ -118,8 +118,14 @@ frontier.shared(
 frontier.nothing(
     _AREAS,
     "vmalloc_init flush_tlb_all flush_tlb_kernel_range flush_tlb_one_kernel vm_unmap_aliases kernel_map_pages"
-    " init_espfix_bsp pti_init free_initmem",
+    " early_memunmap init_espfix_bsp pti_init free_initmem",
 )
+
+
+@frontier.replace("void *early_memremap(resource_size_t phys_addr, unsigned long size)", _AREAS)
+def early_memremap(kernel: KernelCore, phys_addr: int, size: int) -> int:
+    """Look at memory before areas can be mapped, such as firmware's tables (mm/early_ioremap.c)."""
+    return kernel.direct_address(phys_addr)
 
 
 @frontier.replace("void mark_rodata_ro(void)", _AREAS)

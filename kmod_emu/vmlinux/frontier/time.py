@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel import clock
 from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ frontier.shared(
     " ktime_get_coarse_real_ts64 ktime_get_mono_fast_ns ktime_get_raw_fast_ns ktime_get_boot_fast_ns"
     " ktime_get_real_fast_ns sched_clock __udelay __ndelay __const_udelay",
 )
-# What a battery keeps: the time at boot. There is no such chip, for which some kernels would wait for ever.
-frontier.replace("void mach_get_cmos_time(struct timespec64 *now)", _CLOCK)(clock.getboottime64)
 frontier.nothing(
     _CLOCK,
     "time_init tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init"
