@@ -202,16 +202,21 @@ class Scheduler:
                 work.close()
             raise
 
-    def wait_for(self, task: Task, limit: float | None = None) -> Any:
+    def wait_for(
+        self, task: Task, limit: float | None = None, meanwhile: Callable[[bool], None] | None = None
+    ) -> Any:
         """Run whatever is ready until the work that a task was started with ends; as `run`.
 
         Args:
             task: Whose work.
             limit: Seconds of processor time after which it counts as sleeping for ever.
+            meanwhile: Called again and again; gets whether nothing can run now, and may make things run.
         """
         end = math.inf
-        self._awaited, self._until = task, None
         while not task.finished:
+            if meanwhile is not None:
+                meanwhile(not self._ready and not self._spinning and not self._event_due())
+            self._awaited, self._until = task, None
             if not self._step(None):
                 hung_task.check(self._kernel)
                 late = (self.agenda.next_ns or 0) > self._kernel.usage.end_ns

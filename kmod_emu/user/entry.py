@@ -126,9 +126,9 @@ def _look_outside(kernel: KernelCore, programs: Programs) -> None:
             send(kernel, program.task, SIGKILL, code=0x80)
 
 
-async def let_others_run(kernel: KernelCore) -> None:
-    """Go to the end of the run queue; what is due happens first."""
+async def let_others_run(kernel: KernelCore, *, always: bool = False) -> None:
+    """Go to the end of the run queue, `always` also where nobody is in it; what is due happens first."""
     sched, task = kernel.sched, kernel.sched.current
-    if sched.contended or sched.agenda.next_ns is not None:
+    if always or sched.contended or sched.agenda.next_ns is not None:
         sched.at(kernel.clock.now_ns, lambda: sched.wake(task))
         await Block()

@@ -22,6 +22,7 @@ from kmod_emu.user.stdio import HostEnd
 from kmod_emu.user.userland import RO, RW, Userland
 from kmod_emu.vmlinux.streams import MAJOR
 from kmod_emu.vmlinux.tasks import VmlinuxTask
+from kmod_emu.vmlinux.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ class VmlinuxUserland(Userland):
     def __init__(self, kernel: VmlinuxKernel) -> None:
         super().__init__(kernel)
         self._lent: list[tuple[Path, str]] = []
+        self._terminal: Terminal | None = None
 
     def _end(self, fd: int | None = None, buffer: bytearray | None = None) -> HostEnd:
         """What is outside of a descriptor."""
@@ -57,11 +59,18 @@ class VmlinuxUserland(Userland):
         kernel = self._kernel
         kernel.streams.ends = ends
         self._make_nodes()
+        nodes = [f"{_NODE}{fd}" for fd in range(3)]
+        if any(end.terminal for end in ends):
+            self._terminal = Terminal(kernel, ends, uid)
+            nodes = [
+                self._terminal.path if end.terminal else node for end, node in zip(ends, nodes, strict=True)
+            ]
         task = kernel.tasks.create(Path(path).name, uid)
         try:
-            kernel.sched.run(task, _begin(kernel, path, argv, envp))
+            kernel.sched.run(task, _begin(kernel, path, argv, envp, nodes))
         except KernelError:
             kernel.tasks.exit(task)
+            self._hang_up()
             raise
         finally:
             with kernel.process(comm="init") as process:
@@ -79,7 +88,10 @@ class VmlinuxUserland(Userland):
 
     def _wait(self, task: Task, time_limit: float | None) -> int:
         """Until it ends: its status as wait(2) gives it."""
-        self._kernel.sched.wait_for(task, None if time_limit is None else time_limit + _GRACE)
+        limit = None if time_limit is None else time_limit + _GRACE
+        terminal = self._terminal
+        look = None if terminal is None else (lambda idle: terminal.look(task, idle=idle))
+        self._kernel.sched.wait_for(task, limit, look)
         assert isinstance(task, VmlinuxTask)
         return task.exit_code
 
@@ -92,6 +104,12 @@ class VmlinuxUserland(Userland):
             if not kernel.user_mode.threads:
                 break
             kernel.sched.advance(_GRACE_NS, idle=True)
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._terminal is not None:
+            self._terminal.close()
+            self._terminal = None
 
     # --- files ----------------------------------------------------------------------------------------
 
@@ -281,12 +299,15 @@ def _put(process: Process, path: str, source: BinaryIO, mode: int) -> None:
         process.close(fd)
 
 
-async def _begin(kernel: VmlinuxKernel, path: str, argv: list[bytes], envp: list[bytes]) -> None:
+async def _begin(
+    kernel: VmlinuxKernel, path: str, argv: list[bytes], envp: list[bytes], nodes: list[str]
+) -> None:
     """What a new task does before it is the program."""
-    place = kernel.heap.kmalloc(sum(len(text) + 9 for text in (*argv, *envp)) + len(path) + 64)
+    strings = [os.fsencode(path), *argv, *envp, *(node.encode() for node in nodes)]
+    place = kernel.heap.kmalloc(sum(len(text) + 9 for text in strings) + 16)
     texts: list[int] = []
     end = place + 8 * (len(argv) + len(envp) + 2)
-    for text in (os.fsencode(path), *argv, *envp, *(f"{_NODE}{fd}".encode() for fd in range(3))):
+    for text in strings:
         texts.append(end)
         kernel.memory.write(end, text + b"\0")
         end += len(text) + 1

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _MOUNTS = {
     "/dev": "devtmpfs",
+    "/dev/pts": "devpts",
     "/proc": "proc",
     "/sys": "sysfs",
     "/sys/kernel/debug": "debugfs",
@@ -28,6 +29,7 @@ def mount_all(kernel: VmlinuxKernel) -> None:
         for place, mode in _DIRECTORIES.items():
             process.syscall("mkdir", process.put(place.encode() + b"\0"), mode)  # some are there
         for place, kind in _MOUNTS.items():
+            process.syscall("mkdir", process.put(place.encode() + b"\0"), 0o755)
             path, name = (process.put(text.encode() + b"\0") for text in (place, kind))
             process.enter("mount", name, path, name, 0, 0)
         for file, text in ETC.items():

@@ -45,6 +45,9 @@ _PRESENT, _WRITING, _FROM_USER, _FETCHING = 1, 2, 4, 16  # bits of a page fault'
 _ACCESS = {Access.READ: 0, Access.WRITE: _WRITING, Access.FETCH: _FETCHING}
 _EXECVE, _EXECVEAT = 59, 322
 _MASK64 = (1 << 64) - 1
+_CALL_NS = (
+    20_000  # how long a system call takes; programs that do nothing else have an end of their slice, too
+)
 _SLICE, _PATIENCE = 0.004, 0.1  # processor seconds after which a program that computes is looked at
 # vector -> the kernel's handler, and whether it gets an error code
 _HANDLERS = {
@@ -69,11 +72,16 @@ class UserThread:
 
 
 class UserMode:
-    """All threads of programs, by pid. None of them outlives a saved machine."""
+    """All threads of programs, by pid. None of them outlives a saved machine.
+
+    Attributes:
+        attended: Somebody outside wants to be asked after each time slice, also where only one program runs.
+    """
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
         self._kernel = kernel
         self.threads: dict[int, UserThread] = {}
+        self.attended = False
         offset = kernel.profile.offset
         thread = offset("task_struct", "thread")
         self._fs_base = thread + offset("thread_struct", "fsbase")
@@ -156,6 +164,7 @@ class UserMode:
             # Counting instructions, as on the stub kernel, would cost all translations at each switch.
             stop = await Run(kernel, thread, 0, _SLICE if others else _PATIENCE)
             if stop.reason is StopReason.SYSCALL:
+                clock.advance(_CALL_NS)
                 await self._system_call(thread)
             elif stop.reason is StopReason.PATIENCE:
                 clock.advance(max(TICK_NS, int(kernel.cpu.watchdog.elapsed * NSEC_PER_SEC)))
@@ -164,7 +173,7 @@ class UserMode:
                 await self._exception(thread, stop)
             await self._look_outside()
             if clock.now_ns >= slice_end:
-                await let_others_run(kernel)
+                await let_others_run(kernel, always=self.attended)
                 slice_end = clock.now_ns + TICK_NS
 
     def _store(self, thread: UserThread, orig_ax: int = _MASK64) -> int:
