@@ -14,7 +14,7 @@ from kmod_emu.html import table
 from kmod_emu.kernel.layout import ABSENT_BASE, ABSENT_STRIDE, START_KERNEL_MAP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from kmod_emu.abi.profile import Profile
 
@@ -72,7 +72,7 @@ class SymbolTable:
         image: Symbols of the guest image: name -> (address, type letter).
     """
 
-    def __init__(self, profile: Profile, image: dict[str, tuple[int, str]]) -> None:
+    def __init__(self, profile: Profile, image: Mapping[str, tuple[int, str]]) -> None:
         self._profile = profile
         self._image = image
         self._placed: dict[str, tuple[int, Origin]] = {
@@ -90,7 +90,10 @@ class SymbolTable:
 
     def placed(self, name: str) -> bool:
         """Whether something stands behind the name."""
-        return name in self._placed
+        return self._place(name) is not None
+
+    def _place(self, name: str) -> tuple[int, Origin] | None:
+        return self._placed.get(name)
 
     def internal(self, name: str) -> bool:
         """Whether the guest image has a symbol of that name, exported or not."""
@@ -121,10 +124,7 @@ class SymbolTable:
             if name not in self._added:
                 return None
             return Symbol(name, *self._placed[name], None, False, "")
-        if name in self._placed:
-            address, origin = self._placed[name]
-        else:
-            address, origin = self.address(name), Origin.ABSENT
+        address, origin = self._place(name) or (self.address(name), Origin.ABSENT)
         return Symbol(name, address, origin, known.crc, known.gpl, known.namespace)
 
     def absent(self, address: int) -> str | None:
@@ -167,15 +167,26 @@ class SymbolTable:
 
     def locate(self, address: int) -> Location | None:
         """The symbol of guest image or trap area that holds `address`."""
+        start, name, end = self._around(address)
+        if not name or not end or name == "_end":  # between the image and the traps there is nothing
+            return None
+        return Location(name, address - start, end - start)
+
+    def _around(self, address: int) -> tuple[int, str, int]:
+        """Where what an address is named by begins, its name, and where the next begins; "" and 0: none."""
         if self._sorted is None:
             entries = {address: name for name, (address, letter) in self._image.items() if letter in "tTwW"}
-            placed = ((place, name) for name, (place, _) in self._placed.items())
-            entries.update(entry for entry in placed if entry[0] >= START_KERNEL_MAP)  # no per-CPU offsets
-            self._sorted = sorted(entries.items())
-        index = bisect_right(self._sorted, (address, "\U0010ffff")) - 1
-        if index < 0 or index + 1 == len(self._sorted):
-            return None
-        start, name = self._sorted[index]
-        if name == "_end":  # between the image and the traps there is nothing
-            return None
-        return Location(name, address - start, self._sorted[index + 1][0] - start)
+            self._sorted = sorted((entries | self._named_places()).items())
+        return around(self._sorted, address)
+
+    def _named_places(self) -> dict[int, str]:
+        """What was placed, by address; no per-CPU offsets."""
+        places = ((place, name) for name, (place, _) in self._placed.items())
+        return {place: name for place, name in places if place >= START_KERNEL_MAP}
+
+
+def around(places: list[tuple[int, str]], address: int) -> tuple[int, str, int]:
+    """Of places in order the last one up to an address, its name, and the next one; "" and 0 for none."""
+    index = bisect_right(places, (address, "\U0010ffff"))
+    start, name = places[index - 1] if index else (0, "")
+    return start, name, places[index][0] if index < len(places) else 0

@@ -25,6 +25,7 @@ _MASK64 = (1 << 64) - 1
 _FLAG_DIRECT_CALL = 2
 _ENDBR = (b"\xf3\x0f\x1e\xfa", b"\xf3\x0f\x1e\xfb")
 _CALL_POINTER = b"\xff\x15"  # call *disp32(%rip)
+RETURN = b"\xc3\xcc\xcc\xcc\xcc"  # in the place of a jump
 
 
 class Patch(NamedTuple):
@@ -161,7 +162,7 @@ def returns(memory: Memory, start: int, size: int, thunk: int) -> Iterator[Patch
         code, target = memory.read(site, 5), 0
         if code[0] == 0xE9:
             target = site + 5 + struct.unpack_from("<i", code, 1)[0] & _MASK64
-        yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc") if target == thunk else MissingThunk(site, target, code)
+        yield Patch(site, RETURN) if target == thunk else MissingThunk(site, target, code)
 
 
 def retpolines(
@@ -244,7 +245,7 @@ def static_calls(
         elif function:
             yield Patch(site, _rel32(0xE9 if tail else 0xE8, site, function))
         else:
-            yield Patch(site, b"\xc3\xcc\xcc\xcc\xcc" if tail else nops(5))
+            yield Patch(site, RETURN if tail else nops(5))
 
 
 def seals(memory: Memory, start: int, size: int, poison: bytes) -> Iterator[Patch]:

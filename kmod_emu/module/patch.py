@@ -51,10 +51,10 @@ def module_finalize(info: LoadInfo, module: Module) -> dict[str, int]:
             memory, start, size, entry_size, lambda bit: bit in _FEATURES or has_feature(kernel, bit)
         )
 
-    new = kernel.symbols.exports("__WARN_trap")  # as new as the other ways to fill room in code
+    new = fills_with_prefixes(kernel)
     passes: tuple[tuple[str, Callable[[Memory, int, int], Iterator[finalize.Patch]]], ...] = (
         (".parainstructions", partial(finalize.paravirt, code=operation(kernel))),
-        (".retpoline_sites", partial(finalize.retpolines, thunks=_thunks(kernel), new=new)),
+        (".retpoline_sites", partial(finalize.retpolines, thunks=indirect_thunks(kernel), new=new)),
         (".return_sites", partial(_returns, kernel)),
         (".altinstructions", alternatives),
         (".ibt_endbr_seal", partial(finalize.seals, poison=_POISONS[new])),
@@ -136,7 +136,13 @@ def _write(kernel: KernelCore, patches: Iterable[finalize.Patch]) -> int:
     return count
 
 
-def _thunks(kernel: KernelCore) -> dict[int, int]:
+def fills_with_prefixes(kernel: KernelCore) -> bool:
+    """Whether the kernel fills room in code by prefixes and int3, which is as new as __WARN_trap()."""
+    return kernel.symbols.exports("__WARN_trap")
+
+
+def indirect_thunks(kernel: KernelCore) -> dict[int, int]:
+    """What the compiler makes of indirect calls: the thunk's address -> the register's number."""
     addresses = {}
     for number, register in enumerate(_REGISTERS):
         symbol = kernel.symbols.find(f"__x86_indirect_thunk_{register}")

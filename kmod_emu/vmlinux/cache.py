@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import shutil
 import tempfile
-from array import array
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +21,10 @@ from kmod_emu import home
 from kmod_emu.kernel.plain import to_json
 from kmod_emu.kernel.state import fingerprint
 from kmod_emu.machine.memory import PAGE_SIZE
+from kmod_emu.vmlinux.symbols import ImageSymbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from kmod_emu.machine.memory import Arena, Memory
 
@@ -64,14 +65,10 @@ class Entry:
         self.folder = folder
         self.facts: dict[str, Any] = json.loads((folder / "tables").read_bytes())
 
-    def symbols(self) -> dict[str, tuple[int, str]]:
+    def symbols(self) -> ImageSymbols:
         """The kernel's symbols."""
-        raw = (self.folder / "symbols").read_bytes()
-        count = int.from_bytes(raw[:8], "little")
-        addresses = array("Q", raw[8 : 8 + 8 * count])
-        letters = raw[8 + 8 * count : 8 + 9 * count].decode("ascii")
-        names = raw[8 + 9 * count :].decode("utf-8").split("\n")
-        return dict(zip(names, zip(addresses, letters, strict=True), strict=True))
+        with open(self.folder / "symbols", "rb") as file:
+            return ImageSymbols(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
     def profile(self) -> bytes | None:
         """The profile that was made of the kernel, None if a shipped one serves."""
@@ -104,7 +101,7 @@ def find(name: str) -> Entry | None:
 def store(
     name: str,
     memory: Memory,
-    symbols: Mapping[str, tuple[int, str]],
+    symbols: ImageSymbols,
     profile: bytes | None,
     facts: dict[str, Any],
 ) -> None:
@@ -121,7 +118,7 @@ def store(
             for arena in memory.arenas:
                 _write(file.fileno(), arena)
             file.truncate(sum(arena.size for arena in memory.arenas))
-        (folder / "symbols").write_bytes(_pack(symbols))
+        (folder / "symbols").write_bytes(symbols.packed)
         if profile is not None:
             (folder / "profile").write_bytes(profile)
         (folder / "tables").write_text(json.dumps(facts, separators=(",", ":"), default=to_json))
@@ -144,15 +141,9 @@ def _write(file: int, arena: Arena) -> None:
     zeros = bytes(_CHUNK)
     for start in range(0, arena.size, _CHUNK):
         if any(arena.perms[start // PAGE_SIZE : (start + _CHUNK) // PAGE_SIZE]):
-            chunk = arena.view[start : start + _CHUNK]
+            chunk = arena.raw[start : start + _CHUNK]  # bytes: views are compared one number at a time
             if chunk != zeros[: len(chunk)]:
                 os.pwrite(file, chunk, arena.paddr + start)
-
-
-def _pack(symbols: Mapping[str, tuple[int, str]]) -> bytes:
-    addresses = array("Q", (address for address, _ in symbols.values())).tobytes()
-    letters = "".join(letter for _, letter in symbols.values()).encode("ascii")
-    return len(symbols).to_bytes(8, "little") + addresses + letters + "\n".join(symbols).encode("utf-8")
 
 
 def _compress(perms: bytes) -> list[list[int]]:

@@ -35,7 +35,8 @@ class Identity(NamedTuple):
 
 def identify(kernel: Vmlinux, symbols: Kallsyms | None) -> Identity:
     """Read a kernel's names from its texts."""
-    banner = kernel.linux_banner
+    place = symbols.address("linux_banner") if symbols else None
+    banner = kernel.text(place).rstrip("\n") if place is not None else kernel.linux_banner
     match = _BANNER.match(banner or kernel.banner)
     release, version = (match[1], match[2].strip()) if match else ("", "")
     return Identity(release, version, banner, _vermagic(kernel, symbols, release))

@@ -23,6 +23,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from kmod_emu.vmlinux.symbols import ImageSymbols, pack
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -69,15 +71,13 @@ class Kallsyms:
             yield Symbol(address, chr(name[0]), name[1:].decode("utf-8", "backslashreplace"))
 
     @cached_property
-    def _index(self) -> dict[bytes, int]:
-        index = {name[1:]: position for position, name in enumerate(reversed(self._names))}
-        last = len(self._names) - 1
-        return {name: last - position for name, position in index.items()}
+    def table(self) -> ImageSymbols:
+        """By name, of several with one name the first, and by address."""
+        return ImageSymbols(pack(self._addresses, self._names))
 
     def address(self, name: str) -> int | None:
         """The link address of a symbol, of several with one name the first; None if there is none."""
-        position = self._index.get(name.encode())
-        return None if position is None else self._addresses[position]
+        return self.table.get(name, (None, ""))[0]
 
     def end(self, start: int) -> int:
         """Where the symbol that begins at `start` ends: at the next one's beginning."""

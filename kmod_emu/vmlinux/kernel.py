@@ -21,7 +21,7 @@ from kmod_emu.kernel.exports import Fidelity, Handler
 from kmod_emu.kernel.faults import Tables
 from kmod_emu.kernel.image import load_image
 from kmod_emu.kernel.jiffies import Jiffies
-from kmod_emu.kernel.symbols import Origin, SymbolTable
+from kmod_emu.kernel.symbols import Origin
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
@@ -44,10 +44,12 @@ from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.printk import VmlinuxPrintk
 from kmod_emu.vmlinux.streams import HostStreams
+from kmod_emu.vmlinux.symbols import VmlinuxSymbols
 from kmod_emu.vmlinux.syscalls import system_calls
 from kmod_emu.vmlinux.systemmap import beside
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
+from kmod_emu.vmlinux.thunks import take_out_thunks
 from kmod_emu.vmlinux.types import Structures
 from kmod_emu.vmlinux.usermode import UserMode
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -133,9 +135,7 @@ class VmlinuxKernel(Kernel):
         found = kallsyms.find(self.vmlinux) or (beside(Path(self._path)) if self._path else None)
         if found is None:
             raise BadImage(NO_SYMBOLS)
-        self._kallsyms: dict[str, tuple[int, str]] = {}
-        for symbol in found:
-            self._kallsyms.setdefault(symbol.name, (symbol.address, symbol.kind))
+        self._kallsyms = found.table
         self.kernel_size = kernel_end(self.vmlinux) - layout.START_KERNEL_MAP
         profile = _known_profile(facts.identify(self.vmlinux, found).release)
         if profile is None:
@@ -166,7 +166,9 @@ class VmlinuxKernel(Kernel):
     def _load_base(self) -> None:
         if self._entry is None:
             map_sections(self.vmlinux, self.memory)
-        self.symbols = SymbolTable(self.profile, self._kallsyms)
+        self.symbols = VmlinuxSymbols(self.profile, self._kallsyms)
+        if self._entry is None:
+            take_out_thunks(self)
         self._show_modules_jiffies()
         self.traps = Dispatcher(self, load_image().traps)
         # Where allocations can be profiled, the function is behind a macro of the old name.
@@ -263,7 +265,7 @@ class VmlinuxKernel(Kernel):
     def symbol_size(self, name: str) -> int:
         """Bytes from a symbol to the next one."""
         start = self.symbol(name)
-        return min(address for address, _ in self._kallsyms.values() if address > start) - start
+        return min(address for _, address, _ in self._kallsyms.rows() if address > start) - start
 
     def _clocks(self, percpu: bytes) -> int:
         """Where in struct hrtimer_cpu_base the clocks begin."""

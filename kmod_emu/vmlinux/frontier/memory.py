@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel import slab, vmalloc
@@ -213,19 +214,24 @@ def change_page_attr_set_clr(
     if in_flag & _ARRAYS:
         return 0
     start = kernel.memory.read_u64(addr)
-    for place in range(start, start + numpages * PAGE_SIZE, PAGE_SIZE):
-        _change(kernel, place, mask_set, mask_clr)
+    end = start + numpages * PAGE_SIZE
+    try:
+        arena = kernel.memory.arena_of(start)
+    except LookupError:
+        return 0
+    if arena.base == PAGE_OFFSET:
+        return 0
+    before = arena.perms[(start - arena.base) >> PAGE_SHIFT : (end - arena.base) >> PAGE_SHIFT]
+    for perms, same in groupby(before):
+        size = PAGE_SIZE * sum(1 for _ in same)
+        if (wanted := _changed(perms, mask_set, mask_clr)) != perms:
+            kernel.memory.protect(start, size, wanted)
+        start += size
     return 0
 
 
-def _change(kernel: KernelCore, place: int, mask_set: int, mask_clr: int) -> None:
-    try:
-        arena = kernel.memory.arena_of(place)
-    except LookupError:
-        return
-    if arena.base == PAGE_OFFSET:
-        return
-    perms = before = arena.perms[(place - arena.base) >> PAGE_SHIFT]
+def _changed(perms: int, mask_set: int, mask_clr: int) -> int:
+    """Permissions after bits of a page table entry have changed."""
     if mask_clr & _PAGE_RW:
         perms &= ~WRITE
     if mask_set & _PAGE_RW:
@@ -234,8 +240,7 @@ def _change(kernel: KernelCore, place: int, mask_set: int, mask_clr: int) -> Non
         perms |= EXEC
     if mask_set & _PAGE_NX:
         perms &= ~EXEC
-    if perms != before:
-        kernel.memory.protect(place, PAGE_SIZE, perms)
+    return perms
 
 
 # --- per-CPU memory -----------------------------------------------------------------------------------
