@@ -13,6 +13,12 @@ def test_its_file_systems_are_mounted(real):
         assert {"null", "zero", "kmsg", "console"} <= set(process.listdir("/dev"))
 
 
+def test_statistics_of_memory_can_be_read(real):
+    """Nothing looks at them every second, and 7.2 warned of the workqueue that this machine made itself."""
+    assert real.cat("/proc/vmstat").startswith(b"nr_free_pages 32768\n")
+    assert real.cat("/proc/zoneinfo").startswith(b"Node 0, zone ")
+
+
 def test_a_process_is_one_of_the_kernels(real):
     with real.process(uid=1000, comm="someone") as process:
         status = process.read_file("/proc/self/status").decode()

@@ -25,7 +25,6 @@ _PERCPU = "the per-CPU area is one block of the machine's"
 _PAGE_RW, _PAGE_NX = 2, 1 << 63
 _ARRAYS = 6  # CPA_ARRAY, CPA_PAGES_ARRAY: not these pages, but those that an array names
 _HASH_BITS = 12
-_WQ_MEM_RECLAIM = 8
 
 frontier.shared(
     _HEAP,
@@ -268,16 +267,7 @@ def __is_kernel_percpu_address(kernel: KernelCore, addr: int, can_addr: int) -> 
 frontier.nothing(_PERCPU, "setup_per_cpu_areas setup_per_cpu_pageset percpu_enable_async")
 
 
-@frontier.replace(
-    "void init_mm_internals(void)", "nothing looks at statistics every second: all could sleep then"
-)
-async def init_mm_internals(kernel: KernelCore) -> None:
-    """The workqueue that drains what processors keep of pages (mm/vmstat.c)."""
-    name = kernel.heap.kmalloc(16)
-    kernel.memory.write(name, b"mm_percpu_wq\0")
-    queue = await kernel.call_guest(kernel.symbol("alloc_workqueue"), name, _WQ_MEM_RECLAIM, 0)
-    kernel.memory.write_u64(kernel.symbol("mm_percpu_wq"), queue)
-
+frontier.nothing("nothing looks at statistics every second: all could sleep then", "vmstat_shepherd")
 
 # --- before there is a heap ---------------------------------------------------------------------------
 
