@@ -2,7 +2,8 @@
 
 An entry is a folder: `memory`, a sparse file with all arenas behind each other, which is mapped privately, so
 that machines share what they do not write; `symbols`; `profile`, unless it is a shipped one; `tables`, the
-state of the subsystems. Its name is made of the kernel's bytes and of the code that booted it. Few are kept.
+state of the subsystems, the large ones among them in `columns`. Its name is made of the kernel's bytes and of
+the code that booted it. Few are kept.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import mmap
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+import time
+from array import array
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu import home
+from kmod_emu import atomic, home
 from kmod_emu.kernel.plain import to_json
 from kmod_emu.kernel.state import fingerprint
 from kmod_emu.machine.memory import PAGE_SIZE
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 KEPT = 4  # entries; the one that was used longest ago goes
 _CHUNK = 64 * PAGE_SIZE
+_NUMBER, _MANY = 8, 1000  # bytes of a number in a column; entries of a table that is worth columns
+_DIGESTS_FILE, _DIGESTS, _ROW = ".digests", 16, 5  # what is known of files, of so many, in rows of so much
+_SETTLED_NS = 2_000_000_000
 _NOT_CODE = {"__pycache__", "samples", "cli", "observe", "sweep"}  # folders that boot nothing
 
 
@@ -43,6 +49,35 @@ def digest(image: bytes) -> str:
     return hashlib.blake2b(image, digest_size=16).hexdigest()
 
 
+def digest_of(path: str) -> str:
+    """That of a file, which is read only when it is not the one that was read last time.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    status = os.stat(path)
+    now = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    known = _digests()
+    row = known.pop(os.path.realpath(path), None)
+    if row is None or row[1:] != now:
+        row = [digest(Path(path).read_bytes()), *now]
+        if time.time_ns() - status.st_ctime_ns < _SETTLED_NS:  # it may change again within the same tick
+            return str(row[0])
+        kept = dict([*known.items(), (os.path.realpath(path), row)][-_DIGESTS:])
+        with suppress(OSError):
+            directory().mkdir(parents=True, exist_ok=True)
+            atomic.write(directory() / _DIGESTS_FILE, json.dumps(kept).encode())
+    return str(row[0])
+
+
+def _digests() -> dict[str, list[Any]]:
+    try:
+        known = json.loads((directory() / _DIGESTS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return {path: row for path, row in known.items() if len(row) == _ROW} if isinstance(known, dict) else {}
+
+
 def key(image: str) -> str:
     """The name of the entry of a kernel with some digest."""
     name = hashlib.blake2b((fingerprint() + image).encode(), digest_size=16)
@@ -54,6 +89,42 @@ def key(image: str) -> str:
     return name.hexdigest()
 
 
+class Columns:
+    """A large table of numbers: all keys, then all values; it is read when it is asked for.
+
+    Args:
+        file: Where it is.
+        place: Offset of its first byte.
+        count: How many entries it has.
+    """
+
+    def __init__(self, file: Path, place: int, count: int) -> None:
+        self._file, self._place, self._count = file, place, count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        with open(self._file, "rb") as file:
+            file.seek(self._place)
+            numbers = array("Q", file.read(_NUMBER * 2 * self._count))
+        return zip(numbers[: self._count], numbers[self._count :], strict=True)
+
+
+class _Writer:
+    """What json.dumps() is to write; large tables go into columns instead."""
+
+    def __init__(self) -> None:
+        self.columns = array("Q")
+
+    def plain(self, value: object) -> Any:
+        """For `default`."""
+        found = to_json(value)
+        if isinstance(value, set) or len(found) < _MANY:
+            return found
+        place = _NUMBER * len(self.columns)
+        for column in zip(*found, strict=True):
+            self.columns.extend(column)
+        return {"columns": [place, len(found)]}
+
+
 class Entry:
     """A booted machine.
 
@@ -63,7 +134,15 @@ class Entry:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.facts: dict[str, Any] = json.loads((folder / "tables").read_bytes())
+        contents = (folder / "tables").read_bytes()
+        self.facts: dict[str, Any] = json.loads(contents, object_hook=self._whole)
+        for file, size in self.facts["sizes"].items():
+            if os.stat(folder / file).st_size != size:
+                raise ValueError(f"{folder / file} is cut off")
+
+    def _whole(self, part: dict[str, Any]) -> Any:
+        """A part of the tables, in the place of which there may be where it is."""
+        return Columns(self.folder / "columns", *part["columns"]) if part.keys() == {"columns"} else part
 
     def symbols(self) -> ImageSymbols:
         """The kernel's symbols."""
@@ -93,7 +172,7 @@ def find(name: str) -> Entry | None:
     try:
         entry = Entry(folder)
         os.utime(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, LookupError):
         return None
     return entry
 
@@ -113,6 +192,7 @@ def store(
         folder = Path(tempfile.mkdtemp(prefix=".new-", dir=place))
     except OSError:
         return
+    writer = _Writer()
     try:
         with open(folder / "memory", "wb") as file:
             for arena in memory.arenas:
@@ -121,8 +201,13 @@ def store(
         (folder / "symbols").write_bytes(symbols.packed)
         if profile is not None:
             (folder / "profile").write_bytes(profile)
-        (folder / "tables").write_text(json.dumps(facts, separators=(",", ":"), default=to_json))
+        tables = json.dumps(facts, separators=(",", ":"), default=writer.plain)
+        (folder / "columns").write_bytes(writer.columns.tobytes())
+        sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
+        (folder / "tables").write_text(f'{{"sizes":{json.dumps(sizes)},{tables[1:]}')
         folder.chmod(0o755)
+        if find(name) is None:  # what is there is damaged
+            shutil.rmtree(place / name, ignore_errors=True)
         os.rename(folder, place / name)
     except OSError:  # also where somebody else was faster
         shutil.rmtree(folder, ignore_errors=True)
@@ -131,7 +216,8 @@ def store(
 
 def prune(keep: int = KEPT) -> None:
     """Remove all entries but the latest."""
-    folders = sorted(directory().glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    found = (folder for folder in directory().glob("*") if folder.is_dir())
+    folders = sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders[keep:]:
         shutil.rmtree(folder, ignore_errors=True)
 

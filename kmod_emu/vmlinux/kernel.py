@@ -45,7 +45,7 @@ from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.printk import VmlinuxPrintk
 from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.symbols import VmlinuxSymbols
-from kmod_emu.vmlinux.syscalls import system_calls
+from kmod_emu.vmlinux.syscalls import functions, system_calls
 from kmod_emu.vmlinux.systemmap import beside
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
@@ -117,12 +117,14 @@ class VmlinuxKernel(Kernel):
         kept: bool = True,
     ) -> None:
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
-        blob = image if isinstance(image, bytes) else Path(image).read_bytes()
-        self._digest = cache.digest(blob)
+        self._digest = cache.digest(image) if isinstance(image, bytes) else cache.digest_of(self._path)
         self._name = cache.key(" ".join((self._digest, *sorted(skip)))) if kept else ""
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
-        profile = self._from_cache(self._entry) if self._entry is not None else self._from_image(blob)
+        if self._entry is not None:
+            profile = self._from_cache(self._entry)
+        else:
+            profile = self._from_image(image if isinstance(image, bytes) else Path(image).read_bytes())
         profile = copy(profile)
         profile.structs = Structures(profile.structs, lambda: self.types)
         self.loader = loader
@@ -296,7 +298,8 @@ class VmlinuxKernel(Kernel):
         self._install_beside_modules(modules)
         install_board(self)
         procfs = mount_none(self)
-        self.own_syscalls.update(system_calls(self, own_loader=self.loader is Loader.KERNEL))
+        self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
+        self.own_syscalls.update(system_calls(self._functions, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:
             mount_all(self)
             self._prepare_programs()
@@ -322,6 +325,7 @@ class VmlinuxKernel(Kernel):
                 "kernel_size": self.kernel_size,
                 "clock_bases": self.hrtimers.bases,
                 "initcalls": self.boot.initcalls,
+                "system_calls": self._functions,
                 "tables": tables,
             }
             cache.store(self._name, self.memory, self._kallsyms, self._made, found)

@@ -10,6 +10,8 @@ from kmod_emu.module.load import Copy
 from kmod_emu.module.syscalls import check_flags, load_copy, may_init_module
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -21,20 +23,26 @@ _MOST = 512  # entries of the table
 _ARITY = 6
 
 
-def system_calls(kernel: VmlinuxKernel, *, own_loader: bool) -> dict[int, Entry]:
-    """What is in the kernel's sys_call_table, by number.
-
-    Args:
-        kernel: The machine.
-        own_loader: Whether the kernel's own code loads and removes modules, too.
-    """
-    table, found = kernel.symbol("sys_call_table"), {}
+def functions(kernel: VmlinuxKernel) -> list[tuple[int, str]]:
+    """What is in the kernel's sys_call_table: numbers and symbols."""
+    table, found = kernel.symbol("sys_call_table"), []
     for number in range(_MOST):
         location = kernel.symbols.locate(kernel.memory.read_u64(table + 8 * number))
         if location is None or location.offset or not location.name.startswith(_PREFIX):
             break
         if location.name != f"{_PREFIX}ni_syscall":
-            found[number] = _entry(number, location.name)
+            found.append((number, location.name))
+    return found
+
+
+def system_calls(functions: Iterable[tuple[int, str]], *, own_loader: bool) -> dict[int, Entry]:
+    """System calls by number.
+
+    Args:
+        functions: As above.
+        own_loader: Whether the kernel's own code loads and removes modules, too.
+    """
+    found = {number: _entry(number, name) for number, name in functions}
     if not own_loader:
         del found[_INIT_MODULE], found[_DELETE_MODULE]
         found[_FINIT_MODULE] = make_entry(sys_finit_module)

@@ -55,5 +55,29 @@ def test_an_entry_that_cannot_be_read_is_none(place):
     assert cache.find("absent") is None
 
 
+def test_an_entry_that_was_cut_off_is_replaced(place, real):
+    keep(real, "name")
+    assert cache.find("name") is not None
+    for file in ("memory", "columns", "symbols"):
+        with open(place / "name" / file, "r+b") as cut:
+            cut.truncate(4096)
+        assert cache.find("name") is None
+        keep(real, "name")
+        assert cache.find("name") is not None
+
+
+def test_a_file_that_did_not_change_is_not_read_again(place, tmp_path, monkeypatch):
+    file = tmp_path / "vmlinuz"
+    file.write_bytes(b"one")
+    monkeypatch.setattr(cache, "_SETTLED_NS", 0)
+    assert cache.digest_of(str(file)) == cache.digest(b"one")
+    monkeypatch.setattr(cache, "digest", lambda image: "read")
+    assert cache.digest_of(str(file)) != "read"
+    file.write_bytes(b"two")
+    assert cache.digest_of(str(file)) == "read"
+    (place / ".digests").write_text("{")
+    assert cache.digest_of(str(file)) == "read"
+
+
 def test_the_name_depends_on_the_kernel():
     assert cache.key(cache.digest(b"one")) != cache.key(cache.digest(b"two"))
