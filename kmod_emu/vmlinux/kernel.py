@@ -43,13 +43,14 @@ from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.printk import VmlinuxPrintk
+from kmod_emu.vmlinux.probes import VmlinuxProbes
 from kmod_emu.vmlinux.streams import HostStreams
 from kmod_emu.vmlinux.symbols import VmlinuxSymbols
 from kmod_emu.vmlinux.syscalls import functions, system_calls
 from kmod_emu.vmlinux.systemmap import beside
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
-from kmod_emu.vmlinux.thunks import take_out_thunks
+from kmod_emu.vmlinux.text import Text
 from kmod_emu.vmlinux.types import Structures
 from kmod_emu.vmlinux.usermode import UserMode
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -63,7 +64,6 @@ if TYPE_CHECKING:
     from kmod_emu.user.userland import Userland
     from kmod_emu.vmlinux.frontier.table import Replaced
 
-_JUMP = 0xE9
 _PERCPU = ".data..percpu"
 _SIGCHLD, _SIG_IGN = 17, 1
 _GET_TIME = 48  # in struct hrtimer_clock_base
@@ -169,8 +169,6 @@ class VmlinuxKernel(Kernel):
         if self._entry is None:
             map_sections(self.vmlinux, self.memory)
         self.symbols = VmlinuxSymbols(self.profile, self._kallsyms)
-        if self._entry is None:
-            take_out_thunks(self)
         self._show_modules_jiffies()
         self.traps = Dispatcher(self, load_image().traps)
         # Where allocations can be profiled, the function is behind a macro of the old name.
@@ -181,10 +179,11 @@ class VmlinuxKernel(Kernel):
             if symbol in self._kallsyms
         ]
         slots = self.traps.bind_all([row.handler for row in self.frontier])
-        for row, slot in zip(self.frontier, slots, strict=True):
-            entry = self.symbol(row.name)
-            distance = slot - (entry + 5)
-            self.memory.write(entry, bytes([_JUMP]) + distance.to_bytes(4, "little", signed=True))
+        if self._entry is None:
+            text = Text(self, self._kallsyms)
+            text.settle()
+            for row, slot in zip(self.frontier, slots, strict=True):
+                text.lead(self.symbol(row.name), slot)
         hardware = methods()
         self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
@@ -215,6 +214,7 @@ class VmlinuxKernel(Kernel):
 
     def _start_base(self) -> None:
         self.taint = VmlinuxTaint(self)
+        self.probes = VmlinuxProbes(self)
         self.areas = Areas(self)
         self.jiffies = Jiffies(self)
         self.user_mode = UserMode(self)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError
 from kmod_emu.module.host import ModuleHost
+from kmod_emu.module.memory import is_init
 from kmod_emu.module.modules import Module, Modules, ModuleState
 from kmod_emu.vmlinux.modtree import insert, remove, remove_init
 
@@ -77,7 +78,8 @@ class VmlinuxHost(ModuleHost):
             await own(self._kernel, module.address)
 
     async def formed(self, info: LoadInfo, module: Module) -> None:
-        """The kernel finds modules by address in a tree."""
+        """Tracers learn of its functions, and the kernel finds modules by address in a tree."""
+        await self._call("ftrace_module_init", module.address)
         await self._tree("mod_tree_insert", module, insert)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
@@ -86,6 +88,7 @@ class VmlinuxHost(ModuleHost):
         Raises:
             KernelError: What live patching or a notifier returned.
         """
+        await self._call("ftrace_module_enable", module.address)
         kernel, view = self._kernel, module.view
         lists.add(kernel.memory, view.addressof("bug_list"), kernel.symbol("module_bug_list"))
         types = info.image.sections[info.image.find_last(".BTF")]
@@ -177,6 +180,9 @@ class VmlinuxHost(ModuleHost):
 
     async def init_freed(self, module: Module) -> None:
         """Addresses in its init belong to nobody from here on."""
+        for name, region in module.regions.items():
+            if is_init(name):
+                await self._call("ftrace_free_mem", module.address, region.base, region.base + region.size)
         await self._tree("mod_tree_remove_init", module, remove_init)
         for member in ("btf_data", "btf_base_data"):  # the temporary copy is gone
             if module.view.has(member):
@@ -184,6 +190,7 @@ class VmlinuxHost(ModuleHost):
 
     async def freed(self, module: Module) -> None:
         """Its addresses belong to nobody from here on."""
+        await self._call("ftrace_release_mod", module.address)
         for attribute in self._attributes("free"):
             await self._kernel.call_guest(attribute.get("free"), module.address)
         await self._tree("mod_tree_remove", module, remove)

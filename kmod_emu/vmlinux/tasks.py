@@ -155,7 +155,7 @@ class VmlinuxTasks(Tasks):
         task.dead = True
         kernel.user_mode.ended(task)
         kernel.sched.forget(task)
-        self.use_tables(0)  # its own may be gone
+        self._use_tables(0)  # its own may be gone
         kernel.sched.agenda.post(kernel.clock.now_ns, "task_dead", task.address)
 
     async def put(self, address: int) -> None:
@@ -180,10 +180,15 @@ class VmlinuxTasks(Tasks):
         kernel.percpu.write("current_task", task.address, 8)
         mm = kernel.memory.read_u64(task.address + kernel.mm_offset)
         if mm:  # a kernel thread leaves the tables that are there, as Linux does
-            self.use_tables(kernel.memory.read_u64(mm + kernel.pgd_offset))
+            self.use_mm(mm)
 
-    def use_tables(self, pgd: int) -> None:
-        """The processor walks these page tables from here on; 0: none."""
+    def use_mm(self, mm: int) -> None:
+        """The processor walks the page tables of an mm_struct from here on, as the kernel is told, too."""
+        kernel = self._kernel
+        kernel.percpu.write("cpu_tlbstate", mm, 8)  # its first member is loaded_mm
+        self._use_tables(kernel.memory.read_u64(mm + kernel.pgd_offset))
+
+    def _use_tables(self, pgd: int) -> None:
         kernel, user = self._kernel, self._kernel.memory.user
         if (user.pgd if isinstance(user, PageTables) else 0) != pgd:
             kernel.memory.user = PageTables(kernel, pgd) if pgd else None
@@ -196,7 +201,7 @@ class VmlinuxTasks(Tasks):
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.use_tables(0)
+        self._use_tables(0)
         self._last = None  # what is in the count now is that of the task that ran last when it was saved
         super().load(state)
         self._preempt = dict(state["preempt"])

@@ -4,19 +4,20 @@
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 
 static bool inside;
 
-static int hooked(const char *text, unsigned int base, int *result)
+static int hooked(const char *text, const struct kernel_param *kp)
 {
 	int err;
 
 	inside = true; /* our own call is to reach the true function */
-	err = kstrtoint(text, base, result);
+	err = param_set_int(text, kp);
 	inside = false;
-	pr_info("ftrace_hook: kstrtoint(\"%s\") = %d\n", text, err);
+	pr_info("ftrace_hook: param_set_int(\"%s\") = %d\n", text, err);
 	if (!err)
-		*result += 1000;
+		*(int *)kp->arg += 1000;
 	return err;
 }
 
@@ -36,7 +37,9 @@ static struct ftrace_ops ops = {
 
 static void parse(void)
 {
-	int value = -1, err = kstrtoint("42", 10, &value);
+	int value = -1;
+	struct kernel_param param = { .name = "value", .arg = &value };
+	int err = param_set_int("42", &param);
 
 	pr_info("ftrace_hook: 42 is %d (err %d)\n", value, err);
 }
@@ -46,7 +49,7 @@ static int __init ftrace_hook_init(void)
 	int err;
 
 	parse();
-	err = ftrace_set_filter(&ops, "kstrtoint", strlen("kstrtoint"), 1);
+	err = ftrace_set_filter(&ops, "param_set_int", strlen("param_set_int"), 1);
 	if (err)
 		return err;
 	err = register_ftrace_function(&ops);

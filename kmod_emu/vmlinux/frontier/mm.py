@@ -18,7 +18,7 @@ _FPU = "registers of ring 3 are in the machine's context of the program while th
 @frontier.replace("void switch_mm_irqs_off(void *prev, void *next, void *tsk)", _MMU)
 def switch_mm_irqs_off(kernel: VmlinuxKernel, prev: int, next: int, tsk: int) -> None:
     """The processor walks other page tables (arch/x86/mm/tlb.c)."""
-    kernel.tasks.use_tables(kernel.memory.read_u64(next + kernel.pgd_offset))
+    kernel.tasks.use_mm(next)
 
 
 def _define_flushes() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
-from kmod_emu.module.finalize import mcount
+from kmod_emu.module.finalize import nops
 from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
@@ -12,17 +13,23 @@ if TYPE_CHECKING:
 
 frontier = Frontier(__name__)
 
-_TRACED = "functions are not traced: the calls at their entries become nothing"
+_CALL_LENGTH = 5
 _POKE = "code is read-only to the machine, and the processor has to forget what it translated"
+_ALONE = "no other processor executes the code meanwhile, so that it needs no int3 in its place"
+_POKES = struct.Struct(
+    "<iiBB5sB"
+)  # struct text_poke_loc: place from _stext, target, length, opcode, code, old byte
 
 
-@frontier.replace("void ftrace_module_init(struct module *mod)", _TRACED)
-def ftrace_module_init(kernel: KernelCore, mod: int) -> None:
-    """Take out the calls of a module that is being loaded (kernel/trace/ftrace.c)."""
-    view = kernel.view("module", mod)
-    size = view.num_ftrace_callsites * 8
-    for patch in mcount(kernel.memory, view.ftrace_callsites, size):
-        kernel.memory.write(patch.address, patch.code)
+@frontier.replace(
+    "int ftrace_make_nop(struct module *mod, struct dyn_ftrace *rec, unsigned long addr)",
+    "whoever mapped the code has taken out the calls at the entries of functions",
+)
+def ftrace_make_nop(kernel: KernelCore, mod: int, rec: int, addr: int) -> int:
+    """Take out a call of a module that the kernel's own loader loads (arch/x86/kernel/ftrace.c)."""
+    if mod:
+        kernel.memory.write(kernel.memory.read_u64(rec), nops(_CALL_LENGTH))
+    return 0
 
 
 @frontier.replace("void text_poke_early(void *addr, const void *opcode, size_t len)", _POKE)
@@ -43,10 +50,29 @@ def __text_poke(kernel: KernelCore, poke: int, addr: int, src: int, len: int) ->
     return addr
 
 
+def _poke_all(kernel: KernelCore, vector: int, count: int) -> None:
+    start = kernel.symbol("_stext")
+    for place, _, length, _, code, _ in _POKES.iter_unpack(kernel.memory.read(vector, count * _POKES.size)):
+        kernel.memory.write(start + place, code[:length])
+
+
+@frontier.replace("void text_poke_bp_batch(struct text_poke_loc *tp, unsigned int nr_entries)", _ALONE)
+def text_poke_bp_batch(kernel: KernelCore, tp: int, nr_entries: int) -> None:
+    """Write many instructions (arch/x86/kernel/alternative.c)."""
+    _poke_all(kernel, tp, nr_entries)
+
+
+@frontier.replace("void smp_text_poke_batch_finish(void)", _ALONE)
+def smp_text_poke_batch_finish(kernel: KernelCore) -> None:
+    """The same in later kernels, where there is one list of what is to be written."""
+    vector = kernel.symbol("text_poke_array")
+    count = vector + kernel.profile.offset("smp_text_poke_array", "nr_entries")
+    _poke_all(kernel, vector, kernel.memory.read_u32(count))
+    kernel.memory.write_u32(count, 0)
+
+
+frontier.nothing(_POKE, "text_poke_sync do_sync_core")
 frontier.nothing(
-    _TRACED,
-    "ftrace_init ftrace_module_enable ftrace_release_mod ftrace_free_mem ftrace_free_init_mem",
-)
-frontier.nothing(
-    _POKE, "text_poke_sync do_sync_core alternative_instructions arch_cpu_finalize_init check_bugs"
+    "whoever mapped the code has patched it (vmlinux/text.py), by what every x86-64 processor has",
+    "alternative_instructions arch_cpu_finalize_init check_bugs",
 )
