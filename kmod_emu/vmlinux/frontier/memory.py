@@ -185,7 +185,9 @@ for _name in ("vmalloc", "vzalloc", "vmalloc_node", "vzalloc_node", "vmalloc_use
 @frontier.replace("void *execmem_cache_alloc_locked(struct execmem_range *range, size_t size)", _AREAS)
 def execmem_cache_alloc_locked(kernel: KernelCore, range: int, size: int) -> int:
     """Memory for code: an area of its own, and no part of a large page that many share (mm/execmem.c)."""
-    return kernel.module_area.allocate(size, READ | WRITE, PAGE_SIZE)
+    protection = kernel.memory.read_u64(range + kernel.profile.offset("execmem_range", "pgprot"))
+    perms = READ | (WRITE if protection & _PAGE_RW else 0) | (0 if protection & _PAGE_NX else EXEC)
+    return kernel.module_area.allocate(size, perms, PAGE_SIZE)
 
 
 @frontier.replace("struct vm_struct *find_vm_area(const void *addr)", _AREAS)
