@@ -22,6 +22,7 @@ from kmod_emu.kernel.faults import Tables
 from kmod_emu.kernel.image import load_image
 from kmod_emu.kernel.jiffies import Jiffies
 from kmod_emu.kernel.symbols import Origin
+from kmod_emu.kernel.tasks import PT_REGS_SIZE
 from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
@@ -204,6 +205,9 @@ class VmlinuxKernel(Kernel):
     def _make_tasks(self) -> VmlinuxTasks:
         self.mm_offset = self.profile.offset("task_struct", "mm")
         self.pgd_offset = self.profile.offset("mm_struct", "pgd")
+        self.stack_room = layout.THREAD_SIZE - PT_REGS_SIZE
+        if self.symbols.internal("__top_init_kernel_stack"):
+            self.stack_room = self.symbol("__top_init_kernel_stack") - self.symbol("init_stack")
         return VmlinuxTasks(self)
 
     def _make_printk(self) -> VmlinuxPrintk:

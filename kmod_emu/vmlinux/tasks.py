@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _FRAME_R12, _FRAME_BX = 24, 32  # in struct inactive_task_frame: copy_thread() leaves argument and function
 _HELPER = "call_usermodehelper_exec_async"  # the one function of a thread that returns, as a program
 _SIGCHLD = 17
+_PF_KTHREAD = 0x200000
 
 
 class VmlinuxTask(Task):
@@ -32,6 +33,11 @@ class VmlinuxTask(Task):
     kernel: VmlinuxKernel
     exit_code = 0
     _mm: VmlinuxMemory | None = None
+
+    @property
+    def stack_top(self) -> int:
+        """Stack pointer when the kernel is entered; some kernels leave room above the registers."""
+        return self.stack + self.kernel.stack_room
 
     @property
     def mm(self) -> MemoryMap | None:
@@ -135,6 +141,7 @@ class VmlinuxTasks(Tasks):
         for name, number in (("__sys_setresgid", gid), ("__sys_setresuid", uid)):
             if number:
                 await kernel.call_guest(kernel.symbol(name), number, number, number)
+        view.flags &= ~_PF_KTHREAD  # before there was user_mode_thread() it had that of its parent
         view.mm = view.active_mm = await kernel.call_guest(kernel.symbol("mm_alloc"))
         await kernel.call_guest(kernel.symbol("arch_pick_mmap_layout"), view.mm, view.signal)
         self.switched(task)

@@ -22,6 +22,7 @@ from kmod_emu.uapi import errno
 from kmod_emu.user.entry import TICK_NS, Run, let_others_run
 from kmod_emu.user.faults import exact_address
 from kmod_emu.user.programs import Programs
+from kmod_emu.vmlinux.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -39,8 +40,6 @@ _ORDER = ("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "r
 _ARGUMENTS = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 _USER_CS, _USER_DS, _FIXED_FLAGS, _IF = 0x33, 0x2B, 2, 0x200
 _AX = 80  # in struct pt_regs
-_NEED_FPU_LOAD = 1 << 14
-_EXIT_WORK = 1 << 1 | 1 << 2 | 1 << 11 | 1 << 12 | 1 << 17  # TIF_*: what is done on the way to ring 3
 _PRESENT, _WRITING, _FROM_USER, _FETCHING = 1, 2, 4, 16  # bits of a page fault's error code
 _ACCESS = {Access.READ: 0, Access.WRITE: _WRITING, Access.FETCH: _FETCHING}
 _EXECVE, _EXECVEAT = 59, 322
@@ -91,6 +90,7 @@ class UserMode:
             thread + inside["fpu"].offset if "fpu" in inside else task.size
         )  # it lies behind the task in 7.x
         self._last_cpu = fpu + offset("fpu", "last_cpu")
+        self._entry = Entry(kernel)
         self._expected: frozenset[int] | None = None
         kernel.faults.user_page = self.kernel_fault
 
@@ -111,6 +111,9 @@ class UserMode:
 
     def forked(self, task: Task) -> None:
         """copy_process() has made a task that goes on in ring 3, where its parent is."""
+        view = self._kernel.view("task_struct", task.address)
+        if view.has("mm_cid_active"):  # context_switch() numbers the threads of a process that run: only one
+            view.mm_cid = view.last_mm_cid = 0
         thread = self.begin(task, self.threads.get(self._kernel.sched.current.pid))
         self._kernel.sched.start(task, self._child(thread))
 
@@ -153,13 +156,7 @@ class UserMode:
         clock = kernel.clock
         slice_end = clock.now_ns + TICK_NS
         while True:
-            flags, syscall_work = struct.unpack("<QQ", kernel.memory.read(task.address, 16))
-            while flags & _EXIT_WORK or syscall_work:
-                name = "syscall_exit_to_user_mode" if syscall_work else "irqentry_exit_to_user_mode"
-                await self._call(name, task.stack_top)
-                syscall_work = 0
-                flags = kernel.memory.read_u64(task.address)
-            self._load(thread, flags)
+            self._load(thread, await self._entry.leave(task.address, task.stack_top))
             others = kernel.sched.contended or kernel.sched.agenda.next_ns is not None
             # Counting instructions, as on the stub kernel, would cost all translations at each switch.
             stop = await Run(kernel, thread, 0, _SLICE if others else _PATIENCE)
@@ -204,7 +201,7 @@ class UserMode:
             if base != getattr(thread, name):
                 setattr(thread, name, base)
                 context[name] = base
-        if not flags & _NEED_FPU_LOAD:  # the kernel has changed them: a signal's handler begins or ends
+        if not flags & self._entry.floating:  # the kernel has changed them: a signal's handler begins or ends
             self._programs.ring3.take_floating(context)
             self._keep_floating(task)
         kernel.cpu.write("eflags", kernel.cpu.read("eflags") | _IF)
@@ -212,7 +209,7 @@ class UserMode:
     def _keep_floating(self, task: Task) -> None:
         """Tell the kernel that the program's x87 and SSE registers are not in the processor."""
         memory = self._kernel.memory
-        memory.write_u64(task.address, memory.read_u64(task.address) | _NEED_FPU_LOAD)
+        memory.write_u64(task.address, memory.read_u64(task.address) | self._entry.floating)
         memory.write_u32(task.address + self._last_cpu, 0xFFFF_FFFF)
 
     def give_floating(self) -> None:
@@ -233,26 +230,27 @@ class UserMode:
         context["rcx"], context["r11"] = context["rip"], context["eflags"]
         context["rax"] = -errno.ENOSYS
         regs = self._store(thread, number)
-        arguments = tuple(context[name] for name in _ARGUMENTS)
-        if kernel.memory.read_u64(task.address + 8):  # somebody watches: ptrace, seccomp
-            entered = await self._call("syscall_enter_from_user_mode", regs, number)
-            if entered >> 63:
-                return
-            values = _REGS.unpack(kernel.memory.read(regs, _REGS.size))
-            number, arguments = entered & 0xFFFF_FFFF, tuple(values[_ORDER.index(n)] for n in _ARGUMENTS)
-        try:
-            result = await do_syscall(kernel, number, arguments)
-        except Killed:
-            raise
-        except KernelError as error:
-            if error.errno == errno.ENOSYS and number not in kernel.own_syscalls:
-                kernel.events.emit("unknown_syscall", number=number, comm=task.comm)
-            result = -error.errno
+        if self._entry.watched(task.address):
+            result = await self._entry.watched_call(regs, number, self._do_syscall)
+        else:
+            result = await self._do_syscall(number, tuple(context[name] for name in _ARGUMENTS))
+            kernel.memory.write_u64(regs + _AX, result)
         if number in (_EXECVE, _EXECVEAT) and not result:
             context.assign(self._programs.ring3.context())
             thread.fs_base = thread.gs_base = 0
             thread.stored = b""
-        kernel.memory.write_u64(regs + _AX, result)
+
+    async def _do_syscall(self, number: int, arguments: tuple[int, ...]) -> int:
+        """The result of a system call, or a negative errno."""
+        kernel = self._kernel
+        try:
+            return await do_syscall(kernel, number, arguments)
+        except Killed:
+            raise
+        except KernelError as error:
+            if error.errno == errno.ENOSYS and number not in kernel.own_syscalls:
+                kernel.events.emit("unknown_syscall", number=number, comm=kernel.sched.current.comm)
+            return -error.errno
 
     async def _exception(self, thread: UserThread, stop: Stop) -> None:
         """What the processor refused is told to the kernel's own handlers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kmod_emu.kernel import hrtimer
 from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
@@ -41,6 +42,18 @@ frontier.shared(
 def tick_nohz_tick_stopped(kernel: KernelCore) -> bool:
     """Always: lazy irq_work is done at once (kernel/time/tick-sched.c)."""
     return True
+
+
+@frontier.replace(
+    "bool hrtimer_start_range_ns_user(struct hrtimer *timer, ktime_t tim, u64 delta_ns, int mode)", _TIMERS
+)
+def hrtimer_start_range_ns_user(kernel: KernelCore, timer: int, tim: int, delta_ns: int, mode: int) -> int:
+    """Arm a timer for a program; false if that time is over, and it is not armed (kernel/time/hrtimer.c)."""
+    hrtimer.hrtimer_start_range_ns(kernel, timer, tim, delta_ns, mode)
+    hrtimers = kernel.hrtimers
+    ahead = hrtimers.offset(hrtimers.clock(kernel.view("hrtimer", timer)))
+    over = hrtimers.expires(timer) <= kernel.clock.now_ns + ahead
+    return int(not (over and hrtimers.disarm(timer)))
 
 
 @frontier.replace(
