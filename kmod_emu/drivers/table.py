@@ -48,7 +48,7 @@ def dev_func_i_table(kernel: KernelCore, *, everything: bool = False) -> list[Dr
                 rows.append(Driver(number, first, first + probe.range - 1, name, operations_in(kernel, fops)))
             elif everything:
                 rows.append(Driver(number, first, first + probe.range - 1, name, {}))
-    for misc in kernel[Misc].list:
+    for misc in kernel[Misc].list if kernel.has(Misc) else ():  # a distribution's kernel has its own
         view = kernel[Misc].view(misc)
         text = kernel.memory.read_text(view.get("name"))
         rows.append(Driver(MISC_MAJOR, view.minor, view.minor, text, operations_in(kernel, view.fops)))

@@ -8,6 +8,7 @@ from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.syscalls import Entry, call_function, make_entry
 from kmod_emu.module.load import Copy
 from kmod_emu.module.syscalls import check_flags, load_copy, may_init_module
+from kmod_emu.vmlinux.own_loader import load, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,20 @@ def system_calls(functions: Iterable[tuple[int, str]], *, own_loader: bool) -> d
     if not own_loader:
         del found[_INIT_MODULE], found[_DELETE_MODULE]
         found[_FINIT_MODULE] = make_entry(sys_finit_module)
+        return found
+    for number in (_INIT_MODULE, _FINIT_MODULE, _DELETE_MODULE):
+        found[number] = _told(found[number], removes=number == _DELETE_MODULE)
     return found
+
+
+def _told(entry: Entry, *, removes: bool) -> Entry:
+    """An entry that tells of modules what it does with them."""
+
+    async def enter(kernel: KernelCore, *arguments: int) -> int:
+        call = entry.function(kernel, *arguments)
+        return await (remove(kernel, call, *arguments[:2]) if removes else load(kernel, call))
+
+    return entry._replace(function=enter)
 
 
 def _entry(number: int, symbol: str) -> Entry:

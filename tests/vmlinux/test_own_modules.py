@@ -3,9 +3,14 @@
 import pytest
 
 from kmod_emu import samples
-from kmod_emu.errors import Killed
+from kmod_emu.errors import KernelError, Killed
+from kmod_emu.module.modules import Modules
+from kmod_emu.observe.record import Recorder
+from kmod_emu.observe.run import Run
+from kmod_emu.sweep.one import Setup
+from kmod_emu.sweep.tree import Target
 from kmod_emu.vmlinux.own_modules import OwnModules
-from kmod_emu.vmlinux.syscalls import system_calls
+from kmod_emu.vmlinux.syscalls import functions, system_calls
 
 
 @pytest.fixture
@@ -15,8 +20,10 @@ def own(real, monkeypatch):
         monkeypatch.setattr(real, name, [])
     for name in ("modules_text", "try_module_get", "module_put"):
         monkeypatch.setattr(real, name, getattr(real, name))
-    monkeypatch.setattr(real, "own_syscalls", system_calls(real, own_loader=True))
-    return OwnModules(real)
+    monkeypatch.setattr(real, "own_syscalls", system_calls(functions(real), own_loader=True))
+    modules = OwnModules(real)
+    monkeypatch.setitem(real._subsystems, Modules, modules)
+    return modules
 
 
 def load(kernel, path):
@@ -46,3 +53,41 @@ def test_the_list_is_that_of_proc_modules(real, own):
     real.rmmod("hello")
     assert own.find("hello") is None
     assert own.locate(address) is None
+
+
+def test_insmod_gives_the_module(real, own, distribution_module):
+    hello = real.insmod(samples.path("hello"))
+    assert (hello.name, hello.init_rc, hello.refcnt) == ("hello", 0, 0)
+    without_init = real.insmod(distribution_module("lib/crc-itu-t"))
+    assert (without_init.name, without_init.init_rc) == ("crc_itu_t", None)
+
+
+def test_why_it_was_refused(real, own):
+    with pytest.raises(KernelError) as refused:
+        real.insmod(samples.path("ret_enodev"))
+    assert refused.value.explanation == "init returned -19: it did run, and refused"
+    with pytest.raises(KernelError) as refused:
+        real.insmod(samples.path("hello").read_bytes().replace(b" SMP preempt ", b" UP_ preempt "))
+    assert "refused it: hello: version magic '6.1.0-56-amd64 UP_ " in refused.value.explanation
+
+
+def test_a_run_tells_what_init_and_rmmod_did(real, own):
+    recorder = Recorder()
+    stop = real.events.listen(recorder)
+    run = Run(real, str(samples.path("hello")), "", 0)
+    run.look()
+    run.remove()
+    stop()
+    told = run.to_json(recorder)
+    assert (told["rc"], told["init_rc"], told["rmmod_rc"]) == (0, 0, 0)
+    names = [step["name"] for step in told["steps"]]
+    assert names[-5:] == ["initcall_result", "module_live", "syscall", "sys_delete_module", "free_module"]
+    refused = Run(real, str(samples.path("ret_enodev")), "", 0)
+    assert (refused.to_json(Recorder())["init_rc"], refused.name) == (-19, "ret_enodev")
+
+
+def test_a_sweep_may_be_done_by_the_kernels_own_loader(vmlinuz):
+    machine = Setup(None, "", 20.0, vmlinuz, loader="kernel").machine()
+    row = machine.sweep(Target("hello.ko", str(samples.path("hello")), []))
+    assert (row["outcome"], row["init_rc"], row["rmmod_rc"]) == ("loaded", 0, 0)
+    assert not {step["name"] for step in row["steps"]} & {"elf_validity_check", "layout_and_allocate"}

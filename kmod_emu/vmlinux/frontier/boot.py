@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.activation import Away
 from kmod_emu.kernel.vsprintf import vsnprintf
-from kmod_emu.module.init import do_one_initcall as module_init
+from kmod_emu.vmlinux import own_loader
 from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def setup_arch(kernel: VmlinuxKernel, cmdline_p: int) -> None:
 @frontier.replace("int do_one_initcall(void *fn)", _INITCALLS)
 async def do_one_initcall(kernel: VmlinuxKernel, fn: int) -> int:
     """One initcall, or the init of a module that the kernel's own code loads (init/main.c)."""
-    return await (module_init(kernel, fn) if kernel.boot.finished else kernel.boot.initcall(fn))
+    return await (own_loader.init(kernel, fn) if kernel.boot.finished else kernel.boot.initcall(fn))
 
 
 @frontier.replace("int run_init_process(const char *init_filename)", _END)
