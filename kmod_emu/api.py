@@ -271,8 +271,9 @@ class Kernel(KernelCore):
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
-        It has `read(offset, size)` and `write(offset, size, value)`, both for 1, 2 and 4 bytes. What it
-        keeps is not part of saved files; with `save()` and `load(state)`, of plain data, it is of snapshots.
+        It has `read(offset, size)` and `write(offset, size, value)`, both for 1, 2 and 4 bytes. With `save()`
+        and `load(state)`, of plain data, what it keeps is part of snapshots and saved machines; in one that
+        was loaded, the device that is plugged in with the same arguments is the one that was there.
 
         Args:
             ports: Its first port.

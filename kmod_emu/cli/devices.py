@@ -35,17 +35,26 @@ MODPROBE = click.option(
 )
 
 
-def furnish(kernel: Kernel) -> None:
+def furnish(kernel: Kernel, *, kept: bool = False) -> None:
     """Plug in and load what the command that runs was told.
+
+    Args:
+        kernel: The machine.
+        kept: It will be saved: nobody's own class can be part of it.
 
     Raises:
         ToolError: There is no such device or module, or no place for it.
     """
     for text in given("device") or ():
-        from kmod_emu.drivers import catalog
+        from kmod_emu.drivers import catalog, models
 
         try:
-            catalog.parse(text).plug(kernel)
+            spec = catalog.parse(text)
+            if kept and not models.kind_of(spec.model):
+                raise ValueError(
+                    f"a kept machine can have {', '.join(models.SHIPPED)}, and no class of a file"
+                )
+            spec.plug(kernel)
         except ValueError as error:
             raise ToolError(f"kmod-emu: --device {text}: {tame(str(error))}", USAGE_ERROR) from None
     for name in given("modprobe") or ():

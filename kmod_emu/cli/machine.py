@@ -163,13 +163,18 @@ def boot(
 
     Raises:
         LookupError: There is no profile of that release.
+        ToolError: A device or module that was asked for is not there.
     """
     from kmod_emu.api import Kernel
+    from kmod_emu.cli.devices import furnish
     from kmod_emu.cli.limits import given_limits
 
     if base == STUB:
-        return keep(given, Kernel(release, modules=modules, sanitize=sanitize, limits=given_limits()))
-    return keep(given, boot_base(base, loader=loader, modules=modules, sanitize=sanitize))
+        kernel = Kernel(release, modules=modules, sanitize=sanitize, limits=given_limits())
+    else:
+        kernel = boot_base(base, loader=loader, modules=modules, sanitize=sanitize)
+    furnish(kernel, kept=True)
+    return keep(given, kernel)
 
 
 def keep(given: str | None, kernel: Kernel) -> Kernel:

@@ -8,6 +8,7 @@ import click
 
 from kmod_emu.cli.base import BASE, LOADER
 from kmod_emu.cli.command import complete_path, reports_errors
+from kmod_emu.cli.devices import DEVICES, MODPROBE
 from kmod_emu.cli.limits import LIMITS
 from kmod_emu.cli.main import SANITIZE, UID, USAGE_ERROR
 from kmod_emu.errors import KernelError, Killed
@@ -22,6 +23,8 @@ from kmod_emu.text import escape
     metavar="DIR",
     help="Where its modules are, with modules.dep: for modprobe, and for modules that ask for others.",
 )
+@DEVICES
+@MODPROBE
 @SANITIZE
 @BASE
 @LOADER

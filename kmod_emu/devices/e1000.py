@@ -118,6 +118,7 @@ class E1000:
             "context": self._context.hex(),
             "eeprom": self.eeprom.save(),
             "frames": len(self.frames),
+            "peer": str(self._peer) if self._peer else "",
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -128,6 +129,7 @@ class E1000:
         self._parts, self._context = (bytes.fromhex(state[name]) for name in ("parts", "context"))
         self.eeprom.load(state["eeprom"])
         del self.frames[state["frames"] :]
+        self._peer = Peer(state["peer"]) if state["peer"] else None
 
     # --- registers ------------------------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ class Peer:
         except ValueError:
             raise ValueError(f"an address of a peer is written as 10.0.0.1, not {address!r}") from None
 
+    def __str__(self) -> str:
+        return str(ipaddress.IPv4Address(self._address))
+
     def answer(self, frame: bytes) -> bytes | None:
         """The frame that comes back for one, if any does."""
         kind, body = int.from_bytes(frame[12:14], "big"), frame[14:]

@@ -25,7 +25,10 @@ class Wires(Protocol):
         """DMA: write the machine's RAM."""
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Have `action` called when so much virtual time has passed."""
+        """Have `action` called when so much virtual time has passed.
+
+        A method of the model, or partial() of one with numbers, texts and bytes, is part of saved machines.
+        """
 
     def now(self) -> float:
         """What the machine's clock on the wall says: seconds since 1970."""

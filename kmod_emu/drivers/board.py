@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kmod_emu.drivers.guarded import Guarded
 from kmod_emu.drivers.i2c_model import I2cModels
+from kmod_emu.drivers.models import kind_of, make
 from kmod_emu.drivers.platform_device import IO, IRQ, MEM, create_device
 from kmod_emu.drivers.spi import announce
 from kmod_emu.drivers.spi_model import SpiModels
@@ -15,6 +20,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.kernel import KernelCore
 
+DEVICE = "device"  # the kind of events of models: [which model, method, arguments]
 _LAST_LINE = 255
 _MEMORY_END, _PORTS_END = 1 << 40, 1 << 16
 
@@ -41,13 +47,19 @@ class Wiring(NamedTuple):
 class Wires:
     """What leads from a model to this machine (devices/wires.py).
 
+    Args:
+        kernel: The machine.
+        irq: The device's interrupt line.
+        model: The device.
+        key: By what the machine knows it; see `DEVICE`.
+
     Attributes:
         masters: Whether the device may reach RAM by itself.
         signal: What raising the device's line is, where it has none.
     """
 
-    def __init__(self, kernel: KernelCore, irq: int | None) -> None:
-        self._kernel, self._irq = kernel, irq
+    def __init__(self, kernel: KernelCore, irq: int | None, model: Any, key: int | str) -> None:
+        self._kernel, self._irq, self._model, self._key = kernel, irq, model, key
         self.masters: Callable[[], bool] = lambda: True
         self.signal: Callable[[], None] | None = None
 
@@ -75,14 +87,59 @@ class Wires:
         return self.masters() and paddr >= 0 and paddr + size <= self._kernel.memory.ram_end
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Have `action` called when so much virtual time has passed."""
+        """Have `action` called when so much virtual time has passed.
+
+        A method of the model, or partial() of one with numbers, texts and bytes, is part of snapshots and
+        saved machines.
+        """
         kernel = self._kernel
         due = kernel.clock.now_ns + round(seconds * NSEC_PER_SEC)
-        kernel.sched.at(due, action)
+        function, arguments = (action.func, action.args) if isinstance(action, partial) else (action, ())
+        if getattr(function, "__self__", None) is self._model:
+            written = [{"hex": each.hex()} if isinstance(each, bytes) else each for each in arguments]
+            kernel.sched.agenda.post(due, DEVICE, [self._key, function.__name__, written])
+        else:
+            kernel.sched.at(due, action)
 
     def now(self) -> float:
         """What the machine's clock on the wall says: seconds since 1970. Looking takes time."""
         return (EPOCH_AT_BOOT_NS + self._kernel.clock.look()) / NSEC_PER_SEC
+
+
+class Plugged:
+    """A device that is in its place, or was when the machine was saved.
+
+    Attributes:
+        model: It; None where nobody has plugged it in again.
+        wiring: Where it is.
+        state: What the model last said of itself.
+        place: The slot or port that its bus has given it.
+    """
+
+    def __init__(self, model: Any, wiring: Wiring, state: Any = None, place: int = 0) -> None:
+        self.model, self.wiring, self.state, self.place = model, wiring, state, place
+
+    @property
+    def bare(self) -> Any:
+        """The model itself, where it is guarded."""
+        return self.model.model if isinstance(self.model, Guarded) else self.model
+
+    def save(self) -> Any:
+        """As plain data."""
+        if self.model is not None:
+            self.state = self.model.save() if hasattr(self.model, "save") else None
+        wiring = {
+            name: value
+            for name, value in self.wiring._asdict().items()
+            if value != Wiring._field_defaults[name]
+        }
+        return {"model": kind_of(self.bare), "wiring": wiring, "state": self.state, "place": self.place}
+
+    def load(self, state: Any) -> None:
+        """The model is what it was."""
+        self.state = state
+        if state is not None and hasattr(self.model, "load"):
+            self.model.load(state)
 
 
 class Board:
@@ -90,15 +147,24 @@ class Board:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
-        self._models: list[Any] = []  # in the order in which they came
+        self._plugged: dict[int, Plugged] = {}  # in the order in which they came
+        self._known: dict[int, Any] = {}  # models that have been there, for going back to where they were
+        self._next = 0
+        kernel.sched.on(DEVICE, self._happen)
 
     def plug(self, model: Any, wiring: Wiring) -> None:
         """Put a model in its place; drivers that are there are probed.
+
+        On a machine that was saved with a device just there, which is not a shipped one, it is that device.
 
         Raises:
             ValueError: Another device is there, RAM, or the machine has no such place.
             KernelError: The kernel does not take it.
         """
+        for key, there in self._plugged.items():
+            if there.model is None and _same(there.wiring, wiring):
+                self._return(key, there, model)
+                return
         kernel, irq = self._kernel, wiring.irq
         if wiring.mmio is not None and wiring.mmio < kernel.memory.ram_end:
             raise ValueError(f"{wiring.mmio:#x} is RAM: devices begin at {kernel.memory.ram_end:#x}")
@@ -109,20 +175,21 @@ class Board:
             if not 0 < irq <= _LAST_LINE:
                 raise ValueError(f"interrupt lines have the numbers 1 to {_LAST_LINE}")
             kernel.irqs.ensure(irq)
-        self._models.append(model)
-        wires = Wires(kernel, irq)
-        if hasattr(model, "connect"):
-            model.connect(wires)
-        for space, base in ((kernel.cpu.ports, wiring.ports), (kernel.cpu.mmio, wiring.mmio)):
-            if base is not None:
-                space.attach(base, wiring.size, model)
-        if wiring.platform is not None:
-            self._platform(wiring.platform, _resources(wiring))
-        if wiring.pci is not None:
-            self._pci(model, wiring, wires)
-        if wiring.usb is not None:
-            self._usb(model, wiring, wires)
-        self._plug_serial(model, wiring, irq or 0)
+        key, self._next = self._next, self._next + 1
+        plugged = self._plugged[key] = Plugged(model, wiring)
+        self._known[key] = model
+        try:
+            wires = self._connect(key, plugged)
+            if wiring.platform is not None:
+                self._platform(plugged, wiring.platform, _resources(wiring))
+            if wiring.pci is not None:
+                self._pci(plugged, wires)
+            if wiring.usb is not None:
+                self._usb(plugged, wires)
+            self._plug_serial(model, wiring, irq or 0)
+        except BaseException:
+            self._disconnect(key)
+            raise
 
     def unplug(self, model: Any) -> None:
         """Take a device out while the machine runs; its driver is told.
@@ -131,6 +198,34 @@ class Board:
             ValueError: It is not there, or nothing can be taken out there.
         """
         raise ValueError("the stub kernel has nothing that can be taken out")
+
+    def _connect(self, key: int, plugged: Plugged) -> Wires:
+        """Lead a model's wires, and ports and addresses to it."""
+        kernel, model, wiring = self._kernel, plugged.model, plugged.wiring
+        wires = Wires(kernel, wiring.irq, plugged.bare, key)
+        if hasattr(model, "connect"):
+            model.connect(wires)
+        for space, base in ((kernel.cpu.ports, wiring.ports), (kernel.cpu.mmio, wiring.mmio)):
+            if base is not None:
+                space.attach(base, wiring.size, model)
+        return wires
+
+    def _disconnect(self, key: int) -> None:
+        """Nothing leads to a model any more."""
+        model = self._plugged.pop(key).model
+        for space in (self._kernel.cpu.ports, self._kernel.cpu.mmio):
+            space.detach(model)
+
+    def _return(self, key: int, plugged: Plugged, model: Any) -> None:
+        """A device is there again that the kernel knows."""
+        plugged.model = self._known[key] = model
+        wires, wiring = self._connect(key, plugged), plugged.wiring
+        self._seat(plugged, wires)
+        if wiring.i2c is not None:
+            self._kernel[I2cModels].seat(wiring.bus, wiring.i2c, model)
+        if wiring.spi is not None:
+            self._kernel[SpiModels].seat(wiring.bus, wiring.spi, model)
+        plugged.load(plugged.state)
 
     def _plug_serial(self, model: Any, wiring: Wiring, irq: int) -> None:
         """What is on an I2C or SPI bus."""
@@ -144,27 +239,63 @@ class Board:
             if wiring.name is not None:
                 self._spi(wiring.bus, wiring.spi, wiring.name, irq)
 
-    def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> None:
+    # --- what differs from one base kernel to the other -----------------------------------------------
+
+    def _platform(self, plugged: Plugged, name: str, resources: list[tuple[int, int, int]]) -> None:
         self._kernel.run(create_device(self._kernel, name, resources))
 
     def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
         self._kernel.run(announce(self._kernel, bus, select, name, irq))
 
-    def _pci(self, model: Any, wiring: Wiring, wires: Wires) -> None:
+    def _pci(self, plugged: Plugged, wires: Wires) -> None:
         raise ValueError("the stub kernel has no PCI bus: a distribution's has (--kernel VMLINUZ)")
 
-    def _usb(self, model: Any, wiring: Wiring, wires: Wires) -> None:
+    def _usb(self, plugged: Plugged, wires: Wires) -> None:
         raise ValueError("the stub kernel has no USB: a distribution's has (--kernel VMLINUZ)")
+
+    def _seat(self, plugged: Plugged, wires: Wires) -> None:
+        """Put a model into the slot or port in which the kernel knows it."""
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    def _device(self, key: int | str) -> Any:
+        """A model by what it is known by; None if it is not there."""
+        return self._plugged[key].model if isinstance(key, int) and key in self._plugged else None
+
+    async def _happen(self, payload: list[Any]) -> None:
+        """What a model has asked for by `Wires.after`."""
+        key, method, arguments = payload
+        model = self._device(key)
+        bare = model.model if isinstance(model, Guarded) else model
+        if isinstance(getattr(type(bare), method, None), FunctionType):
+            values = (bytes.fromhex(each["hex"]) if isinstance(each, dict) else each for each in arguments)
+            getattr(model, method)(*values)
+
+    # --- state ----------------------------------------------------------------------------------------
 
     def save(self) -> Any:
         """State for a snapshot or file: what models say of themselves, if they do."""
-        return [model.save() if hasattr(model, "save") else None for model in self._models]
+        return [[key, plugged.save()] for key, plugged in self._plugged.items()]
 
     def load(self, state: Any) -> None:
-        """Put saved state back, to the models that are there."""
-        for model, saved in zip(self._models, state, strict=False):
-            if saved is not None and hasattr(model, "load"):
-                model.load(saved)
+        """Put saved state back, to the models that are there; shipped ones are made anew."""
+        for key, saved in state:
+            plugged = self._plugged.get(key)
+            if plugged is not None:
+                plugged.load(saved["state"])
+                continue
+            plugged = self._plugged[key] = Plugged(
+                None, Wiring(**saved["wiring"]), saved["state"], saved["place"]
+            )
+            model = self._known.get(key) or make(saved["model"])
+            if model is not None:
+                self._return(key, plugged, model)
+        self._next = max([self._next, *(key + 1 for key, _ in state)])
+
+
+def _same(one: Wiring, other: Wiring) -> bool:
+    """Whether they say the same; a list from a file is as good as a tuple."""
+    return json.dumps(one) == json.dumps(other)
 
 
 def _resources(wiring: Wiring) -> list[tuple[int, int, int]]:

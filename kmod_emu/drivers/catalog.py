@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.drivers.board import Board, Wiring
 from kmod_emu.drivers.guarded import Guarded, summary
+from kmod_emu.drivers.models import SHIPPED, find
 from kmod_emu.errors import KernelError
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-BUILT_IN = {
-    "e1000": ("kmod_emu.devices.e1000", "E1000"),
-    "lm75": ("kmod_emu.devices.lm75", "Lm75"),
-    "mouse": ("kmod_emu.devices.mouse", "Mouse"),
-}
 _NUMBERS = ("ports", "mmio", "size", "irq", "i2c", "spi", "bus", "class_code")
 
 
@@ -115,12 +111,11 @@ def _number(key: str, value: str) -> int:
 
 
 def _find(name: str) -> Any:
-    if name in BUILT_IN:
-        place, attribute = BUILT_IN[name]
-        return getattr(importlib.import_module(place), attribute)
+    if name in SHIPPED:
+        return find(name)
     file, colon, attribute = name.rpartition(":")
     if not colon or not file.endswith(".py"):
-        raise ValueError(f"there is no device {name!r}; there are {', '.join(BUILT_IN)}, and FILE.py:CLASS")
+        raise ValueError(f"there is no device {name!r}; there are {', '.join(SHIPPED)}, and FILE.py:CLASS")
     if not os.path.isfile(file):
         raise ValueError(f"there is no file {file}")
     spec = importlib.util.spec_from_file_location(f"device_{os.path.basename(file)[:-3]}", file)

@@ -25,16 +25,19 @@ class Guarded:
         name: What the model is called in them.
         model: It.
         wiring: Where it is: a bus has a way to say that something went wrong, registers have not.
+
+    Attributes:
+        model: It.
     """
 
     def __init__(self, kernel: KernelCore, name: str, model: Any, wiring: Wiring) -> None:
-        self._kernel, self._name, self._model = kernel, name, model
+        self._kernel, self._name, self.model = kernel, name, model
         self._usb = wiring.usb is not None
         self._bus = wiring.i2c is not None or wiring.spi is not None or self._usb
         self._told: set[str] = set()
 
     def __getattr__(self, attribute: str) -> Any:
-        it = getattr(self._model, attribute)  # the AttributeError is the one that is expected
+        it = getattr(self.model, attribute)  # the AttributeError is the one that is expected
         return self._guard(attribute, it) if callable(it) else it
 
     def _guard(self, method: str, function: Callable[..., Any]) -> Callable[..., Any]:

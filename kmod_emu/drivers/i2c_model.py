@@ -20,7 +20,7 @@ _FUNCTIONALITY = 0x1 | 0x0EFF0008 | 0x0100_0000
 
 
 class I2cModels:
-    """Who answers at which address of which bus. Not part of saved machines, though the buses are."""
+    """Who answers at which address of which bus."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
@@ -31,6 +31,10 @@ class I2cModels:
         if (bus, address) in self._chips:
             raise ValueError(f"there is a device at {address:#x} of I2C bus {bus} already")
         self.make_bus(bus)
+        self.seat(bus, address, model)
+
+    def seat(self, bus: int, address: int, model: Any) -> None:
+        """Let a model answer on a bus that is there."""
         self._chips[bus, address] = _Chip(model)
 
     def make_bus(self, number: int) -> int:
@@ -74,10 +78,10 @@ class I2cModels:
         return self._chips[bus, address]
 
     def save(self) -> None:
-        """Models are not saved."""
+        """Buses are the kernel's, models the board's."""
 
     def load(self, state: None) -> None:
-        """They stay."""
+        """Nothing."""
 
 
 class _Chip:

@@ -14,7 +14,7 @@ SELECTS = 8  # lines of a controller
 
 
 class SpiModels:
-    """The controllers by number, and who is selected by which line. Models are not part of saved machines."""
+    """The controllers by number, and who is selected by which line."""
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
@@ -31,8 +31,12 @@ class SpiModels:
             raise ValueError(f"there is a device at chip select {select} of SPI bus {bus} already")
         if not 0 <= select < SELECTS:
             raise ValueError(f"an SPI bus has the chip selects 0 to {SELECTS - 1}")
-        self._models[bus, select] = model
+        self.seat(bus, select, model)
         self.controller(bus)
+
+    def seat(self, bus: int, select: int, model: Any) -> None:
+        """Let a model answer on a bus that is there."""
+        self._models[bus, select] = model
 
     def controller(self, number: int) -> StructView:
         """The controller of that number, which is made if there is none."""

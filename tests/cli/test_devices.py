@@ -98,3 +98,11 @@ def test_what_cannot_be_plugged_in_is_one_sentence(cli, timer, device, said):
     assert result.stderr.startswith(f"kmod-emu: --device {text}: ")
     assert said in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_kept_machine_has_shipped_models_only(cli, timer):
+    """Nobody brings the code of a class along when the next command loads the machine."""
+    assert cli("boot", "--device", "lm75,celsius=21.5").exit_code == 0
+    result = cli("boot", "--device", f"{timer}:Timer")
+    assert result.exit_code == 2
+    assert "a kept machine can have e1000, " in result.stderr

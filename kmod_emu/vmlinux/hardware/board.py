@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.drivers.board import Board, Wires, Wiring
+from kmod_emu.drivers.board import Board, Plugged, Wires
 from kmod_emu.drivers.gpio import Gpios
 from kmod_emu.drivers.i2c_model import I2cModels
 from kmod_emu.drivers.spi_model import SpiModels
@@ -39,30 +39,45 @@ class VmlinuxBoard(Board):
         Raises:
             ValueError: It is in none of their places.
         """
-        for bus in (self._pci_bus, self._usb_bus):
-            if bus.unplug(model):
+        for key, plugged in self._plugged.items():
+            if plugged.model is model or plugged.bare is model:
+                if plugged.wiring.pci is not None:
+                    self._pci_bus.unplug(plugged.place)
+                elif plugged.wiring.usb is not None:
+                    self._usb_bus.unplug(plugged.place)
+                else:
+                    break
+                self._disconnect(key)
                 return
         raise ValueError("no such device is in a PCI slot or USB port")
 
-    def _pci(self, model: Any, wiring: Wiring, wires: Wires) -> None:
-        self._pci_bus.plug(model, wiring, wires)
+    def _pci(self, plugged: Plugged, wires: Wires) -> None:
+        plugged.place = self._pci_bus.plug(plugged.model, plugged.wiring, wires)
 
-    def _usb(self, model: Any, wiring: Wiring, wires: Wires) -> None:
-        self._usb_bus.plug(model, wiring, wires)
+    def _usb(self, plugged: Plugged, wires: Wires) -> None:
+        plugged.place = self._usb_bus.plug(plugged.model, plugged.wiring, wires)
 
-    def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> None:
+    def _platform(self, plugged: Plugged, name: str, resources: list[tuple[int, int, int]]) -> None:
         make_platform_device(self._kernel, name, _ID_NONE, resources)
 
     def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
         self._spi_buses.announce(bus, select, name, irq)
 
+    def _seat(self, plugged: Plugged, wires: Wires) -> None:
+        if plugged.wiring.pci is not None:
+            self._pci_bus.seat(plugged.place, plugged.model, plugged.wiring, wires)
+        if plugged.wiring.usb is not None:
+            self._usb_bus.seat(plugged.place, plugged.model, plugged.wiring, wires)
+
+    def _device(self, key: int | str) -> Any:
+        return getattr(self._kernel.pc, key, None) if isinstance(key, str) else super()._device(key)
+
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
+        there = {key for key, _ in state}
+        for key in [key for key in self._plugged if key not in there]:
+            self._disconnect(key)
         super().load(state)
-        for model in self._models[len(state) :]:
-            for space in (self._kernel.cpu.ports, self._kernel.cpu.mmio):
-                space.detach(model)
-        del self._models[len(state) :]
 
 
 def install_board(kernel: VmlinuxKernel) -> None:

@@ -40,12 +40,14 @@ class Pc:
         self._kernel = kernel
         self.serial, self.clock, self.floppy = Uart(), Cmos(), FloppyController()
         self.power, self.keyboard = PowerManagement(), I8042()
-        for model in (self.serial, self.clock, self.floppy, self.power):
-            model.connect(Wires(kernel, model.wiring["irq"]))
+        for name in ("serial", "clock", "floppy", "power"):
+            model = getattr(self, name)
+            model.connect(Wires(kernel, model.wiring["irq"], model, name))
             kernel.cpu.ports.attach(model.wiring["ports"], model.wiring["size"], model)
         self._triggers = Triggers()
         kernel.cpu.ports.attach(self._triggers.first, self._triggers.size, self._triggers)
-        self.keyboard.connect(Wires(kernel, KEYBOARD_IRQ), Wires(kernel, MOUSE_IRQ))
+        lines = (KEYBOARD_IRQ, MOUSE_IRQ)
+        self.keyboard.connect(*(Wires(kernel, line, self.keyboard, "keyboard") for line in lines))
         for port, window in self.keyboard.ports.items():
             kernel.cpu.ports.attach(port, 1, window)
 

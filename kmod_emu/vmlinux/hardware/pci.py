@@ -28,44 +28,55 @@ _CHOICES = {
 
 
 class PciBus:
-    """Bus 0 and what is in its slots. Models are not part of saved machines."""
+    """Bus 0 and what is in its slots."""
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
         self._kernel = kernel
         self._bridge = HostBridge()
         self._root = 0  # struct pci_bus
         self._free = {False: _FIRST_MEMORY, True: _FIRST_PORT}  # the next addresses; whether of ports
-        self._taken: set[int] = set()  # slots; of a machine that was saved, nothing is in them
+        self._empty: dict[int, str] = {}  # slots whose cards nobody plays: what their configuration was
         self._attached = False
 
-    def plug(self, model: Any, wiring: Wiring, wires: Wires) -> None:
-        """Put a model in the next free slot.
+    def plug(self, model: Any, wiring: Wiring, wires: Wires) -> int:
+        """Put a model in the next free slot, and say which that is.
 
         Raises:
             ValueError: It does not say what it is, or there is no slot, or no port, left.
             KernelError: The kernel does not find it.
         """
         kernel = self._kernel
-        identity = Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars)
-        slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in self._taken), None)
+        identity = _identity(wiring)
+        taken = {*self._bridge.functions, *self._empty}
+        slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in taken), None)
         if slot is None:
             raise ValueError("no PCI slot is left")
         kernel.run(self._make_root())
         bases = [self._place(bar.size, ports=bar.ports) for bar in identity.bars]
-        function = Function(model, identity, bases, wiring.irq or 0, kernel.cpu.mmio, kernel.cpu.ports)
+        self._insert(slot, model, identity, bases, wiring, wires)
+        kernel.run(self._found(slot))
+        return slot
+
+    def seat(self, slot: int, model: Any, wiring: Wiring, wires: Wires) -> None:
+        """Put a model back into a slot, which is as it was."""
+        self._attach()
+        identity = _identity(wiring)
+        function = self._insert(slot, model, identity, [0] * len(identity.bars), wiring, wires)
+        function.load(self._empty.pop(slot))
+
+    def _insert(
+        self, slot: int, model: Any, identity: Identity, bases: list[int], wiring: Wiring, wires: Wires
+    ) -> Function:
+        cpu = self._kernel.cpu
+        function = Function(model, identity, bases, wiring.irq or 0, cpu.mmio, cpu.ports)
         wires.masters = lambda: function.masters
         self._bridge.functions[slot] = function
-        self._taken.add(slot)
-        kernel.run(self._found(slot))
+        return function
 
-    def unplug(self, model: Any) -> bool:
-        """Take a model out; False if it is in no slot."""
-        found = [slot for slot, function in self._bridge.functions.items() if function.model is model]
-        for slot in found:
-            self._kernel.run(self._gone(slot))
-            self._bridge.functions.pop(slot).unplug()
-            self._taken.remove(slot)
-        return bool(found)
+    def unplug(self, slot: int) -> None:
+        """Take a card out."""
+        self._kernel.run(self._gone(slot))
+        self._bridge.functions.pop(slot).unplug()
 
     async def _gone(self, slot: int) -> None:
         kernel = self._kernel
@@ -92,31 +103,36 @@ class PciBus:
     async def _make_root(self) -> None:
         """The root bus, which the kernel finds when the first device is plugged in."""
         kernel = self._kernel
-        if not self._attached:
-            kernel.cpu.ports.attach(CONFIG_PORTS, CONFIG_SIZE, self._bridge)
-            self._attached = True
+        self._attach()
         if not self._root:
             for variable, value in _CHOICES.items():
                 kernel.memory.write_u64(kernel.symbol(variable), kernel.symbol(value))
             await kernel.call_guest(kernel.symbol("pcibios_scan_root"), 0)
             self._root = await kernel.call_guest(kernel.symbol("pci_find_bus"), 0, 0)
 
+    def _attach(self) -> None:
+        if not self._attached:
+            self._kernel.cpu.ports.attach(CONFIG_PORTS, CONFIG_SIZE, self._bridge)
+            self._attached = True
+
     def save(self) -> Any:
         """State for a snapshot or file."""
-        functions = self._bridge.functions
-        slots = [[slot, functions[slot].save() if slot in functions else ""] for slot in sorted(self._taken)]
+        slots = {slot: function.save() for slot, function in self._bridge.functions.items()} | self._empty
         return {
             "root": self._root,
-            "slots": slots,
+            "slots": [list(each) for each in sorted(slots.items())],
             "free": list(self._free.values()),
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
         self._root, self._free = state["root"], dict(zip((False, True), state["free"], strict=True))
-        functions, self._taken = self._bridge.functions, {slot for slot, _ in state["slots"]}
-        for slot in set(functions) - self._taken:
+        functions, self._empty = self._bridge.functions, dict(state["slots"])
+        for slot in set(functions) - set(self._empty):
             functions.pop(slot).unplug()
-        for slot, saved in state["slots"]:
-            if slot in functions and saved:
-                functions[slot].load(saved)
+        for slot, function in functions.items():
+            function.load(self._empty.pop(slot))
+
+
+def _identity(wiring: Wiring) -> Identity:
+    return Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars)

@@ -43,7 +43,7 @@ _DONE, _POLL = "usb_done", "usb_poll"
 
 
 class UsbBus:
-    """The controller and what is in its ports. Models are not part of saved machines."""
+    """The controller and what is in its ports."""
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
         self._kernel = kernel
@@ -51,42 +51,44 @@ class UsbBus:
         self.hub = RootHub(_PORTS)
         self._hcd = 0  # struct usb_hcd
         self._functions: dict[int, UsbFunction] = {}  # by port, from 1
-        self._taken: set[int] = set()  # ports; of a machine that was saved, nothing is in them
+        self._taken: set[int] = set()  # ports; nobody plays what is in some of them
         self._waiting: list[int] = []  # struct urb, of those for which there is no data
         kernel.sched.on(_DONE, self._finish)
         kernel.sched.on(_POLL, self._poll)
 
     # --- ports ----------------------------------------------------------------------------------------
 
-    def plug(self, model: Any, wiring: Wiring, wires: Wires) -> None:
-        """Put a model into the next free port.
+    def plug(self, model: Any, wiring: Wiring, wires: Wires) -> int:
+        """Put a model into the next free port, and say which that is.
 
         Raises:
             ValueError: It does not say what it is, there is no port left, or usbcore is not there.
             KernelError: The kernel does not take the controller.
         """
-        function = UsbFunction(model, ids(wiring.usb or "", "USB"))
+        ids(wiring.usb or "", "USB")
         port = next((port for port in range(1, _PORTS + 1) if port not in self._taken), None)
         if port is None:
             raise ValueError("no USB port is left")
         self.types.load()
         if not self._hcd:
             self._make_controller()
-        self._functions[port] = function
+        self.seat(port, model, wiring, wires)
+        self.hub.connect(port, low_speed=self._functions[port].speed == LOW)
+        self._changed()
+        return port
+
+    def seat(self, port: int, model: Any, wiring: Wiring, wires: Wires) -> None:
+        """Put a model into a port."""
+        self._functions[port] = UsbFunction(model, ids(wiring.usb or "", "USB"))
         self._taken.add(port)
         wires.signal = self._attention
-        self.hub.connect(port, low_speed=function.speed == LOW)
-        self._changed()
 
-    def unplug(self, model: Any) -> bool:
-        """Take a model out; False if it is in no port."""
-        found = [port for port, function in self._functions.items() if function.model is model]
-        for port in found:
-            del self._functions[port]
-            self._taken.remove(port)
-            self.hub.disconnect(port)
-            self._changed()
-        return bool(found)
+    def unplug(self, port: int) -> None:
+        """Take a device out."""
+        del self._functions[port]
+        self._taken.remove(port)
+        self.hub.disconnect(port)
+        self._changed()
 
     def _changed(self) -> None:
         """The hub's thread resets ports, asks for descriptors, and looks for drivers."""
