@@ -35,7 +35,7 @@ run: $(RUN_STAMP)
 
 # A system without compiler or kernel headers cannot rebuild the shipped binaries: the tests that
 # compare them with their sources are then left out, with a line that says so.
-test: $(DEV_STAMP) deps
+test: $(DEV_STAMP) deps other-kernel
 	@ignored=; \
 	for tests in $$($(MISSING_TESTS)); do \
 		echo "left out, see above: $$tests"; \
@@ -139,6 +139,19 @@ deps:
 DEBIAN_PACKAGES = groff-base linux-headers-amd64 gcc make kmod linux-image-amd64 busybox-static gdb chromium e2fsprogs xfsprogs
 APT_INSTALL = { apt-get -qq update; DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $(1) >/dev/null; }
 
+# A kernel of another series, which is unpacked and not installed: tests boot it beside 6.1, from build/kernels.
+OTHER_KERNEL := linux-image-6.12-cloud-amd64
+HAVE_OTHER = ls build/kernels/boot/vmlinuz-* >/dev/null 2>&1
+
+other-kernel:
+	@if ! $(HAVE_OTHER) && [ "$$(id -u)" = 0 ] && [ -e /etc/debian_version ]; then \
+		echo "downloading by apt-get, for the tests: $(OTHER_KERNEL)"; \
+		rm -rf build/kernels && mkdir -p build/kernels && cd build/kernels && \
+		apt-get -qq download "$$(apt-cache depends $(OTHER_KERNEL) | sed -n 's/.*Depends: //p')" 2>/dev/null && \
+		for package in *.deb; do dpkg-deb -x "$$package" . && rm "$$package"; done; \
+	fi; \
+	cd $(CURDIR) && $(HAVE_OTHER) || echo "missing: $(OTHER_KERNEL); the tests that boot a kernel besides 6.1 are skipped"
+
 # The lock: exact versions and hashes, and no place where they were found.
 lock: $(RUN_STAMP)
 	@$(PIP) install pip-tools
@@ -182,4 +195,4 @@ $(DEV_STAMP): requirements-dev.txt $(RUN_STAMP)
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-.PHONY: help run test coverage check conform bench fuzz soak samples stubs wheel docs clean deps lock
+.PHONY: help run test coverage check conform bench fuzz soak samples stubs wheel docs clean deps lock other-kernel
