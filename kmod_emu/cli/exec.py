@@ -16,7 +16,7 @@ from kmod_emu.cli.base import BASE, STUB, boot_base
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.devices import DEVICES, MODPROBE, furnish
 from kmod_emu.cli.limits import LIMITS, obey_limits
-from kmod_emu.cli.main import UID, USAGE_ERROR
+from kmod_emu.cli.main import CLASSIC_SUFFIX, UID, USAGE_ERROR
 from kmod_emu.errors import InternalError, KernelError, Killed
 from kmod_emu.kernel.internal import failed
 from kmod_emu.kmod.errors import ToolError
@@ -45,6 +45,8 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.option("--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable.")
 @click.option("--uid", type=UID, default=0, help="Who runs it.")
 @click.option("--time-limit", type=click.FloatRange(min=0), help="Processor seconds, then it is killed.")
+@click.option("--modules", "directory", type=click.Path(exists=True, file_okay=False), metavar="DIR",
+              help="Where request_module() finds modules: a directory with modules.dep.")  # fmt: skip
 @DEVICES
 @MODPROBE
 @LIMITS
@@ -64,6 +66,7 @@ def exec_(
     environment: tuple[str, ...],
     uid: int,
     time_limit: float | None,
+    directory: str | None,
     program: str,
     arguments: tuple[str, ...],
 ) -> None:
@@ -76,7 +79,7 @@ def exec_(
 
     if bad := next((word for word in environment if "=" not in word), None):
         raise click.UsageError(f"--env {bad}: NAME=VALUE is expected")
-    with _machine(state, release, base, kept=kept) as kernel:
+    with _machine(state, release, base, directory, kept=kept) as kernel:
         furnish(kernel)
         _furnish(kernel, binds, sysroot, busybox)
         for module in modules:
@@ -94,11 +97,16 @@ def exec_(
 
 
 @contextmanager
-def _machine(state: str | None, release: str | None, base: str, *, kept: bool) -> Iterator[Kernel]:
-    from kmod_emu.api import Kernel
-    from kmod_emu.cli.machine import kernel_class, machine, state_path
+def _machine(
+    state: str | None, release: str | None, base: str, modules: str | None, *, kept: bool
+) -> Iterator[Kernel]:
+    from kmod_emu.cli.machine import machine
 
     if kept:
+        if modules is not None:
+            raise click.UsageError(
+                "--modules is for a fresh machine; `boot --modules` says it for a kept one"
+            )
         with machine(state, change=True) as kernel:
             obey_limits(kernel)
             yield kernel
@@ -106,17 +114,29 @@ def _machine(state: str | None, release: str | None, base: str, *, kept: bool) -
     if base != STUB:
         if release is not None:
             raise click.UsageError("--release is for the stub kernel")
-        real = boot_base(base)
+        real = boot_base(base, modules=modules)
         obey_limits(real)
         yield real
         return
     try:
-        kernel = Kernel(release) if release else kernel_class(state_path(state))()
+        kernel = _stub(state, release, modules)
     except LookupError as error:
         click.echo(f"kmod-emu: {error.args[0]}", err=True)
         sys.exit(USAGE_ERROR)
     obey_limits(kernel)
     yield kernel
+
+
+def _stub(state: str | None, release: str | None, modules: str | None) -> Kernel:
+    """A fresh machine with the stub kernel, or the personality of 2.4."""
+    from kmod_emu.api import Kernel
+    from kmod_emu.cli.machine import state_path
+
+    if release is None and state_path(state).name.endswith(CLASSIC_SUFFIX):
+        from kmod_emu.classic.kernel import ClassicKernel
+
+        return ClassicKernel(modules=modules)
+    return Kernel(release, modules=modules)
 
 
 def _furnish(kernel: Kernel, binds: tuple[str, ...], sysroot: str | None, busybox: str) -> None:

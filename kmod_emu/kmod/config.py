@@ -62,6 +62,19 @@ class Config:
             lines += (f"{kind} {name} {value}" for name, value in pairs)
         return "".join(f"{line}\n" for line in lines)
 
+    def take(self, path: str, text: bytes, error: Callable[[str], object]) -> None:
+        """Take a file; `error` is told of what is passed over."""
+        for number, line in logical_lines(text):
+            command = _word(line)[0]
+            if line.startswith("#") or not command:
+                continue
+            if command in ("include", "config"):
+                said = f"{path}: command {command} is deprecated and not parsed anymore"
+                error(f"{_LIBRARY}:708 kmod_config_parse: {said}")
+            elif not self.add(line, weakdeps=os.path.basename(path) == WEAKDEPS):
+                said = f"{path} line {number}: ignoring bad line starting with '{command}'"
+                error(f"{_LIBRARY}:712 kmod_config_parse: {said}")
+
     def add(self, line: str, *, weakdeps: bool = False) -> bool:
         """Take a line; False if it makes no sense. kmod 30 knows no weakdep, so it may only be `weakdeps`."""
         command, rest = _word(line)
@@ -111,16 +124,7 @@ def read_config(directory: str, paths: Sequence[str], cmdline: str, error: Calla
                 text = stream.read()
         except OSError:
             continue
-        for number, line in logical_lines(text):
-            command = _word(line)[0]
-            if line.startswith("#") or not command:
-                continue
-            if command in ("include", "config"):
-                said = f"{files[name]}: command {command} is deprecated and not parsed anymore"
-                error(f"{_LIBRARY}:708 kmod_config_parse: {said}")
-            elif not config.add(line, weakdeps=name == WEAKDEPS):
-                said = f"{files[name]} line {number}: ignoring bad line starting with '{command}'"
-                error(f"{_LIBRARY}:712 kmod_config_parse: {said}")
+        config.take(files[name], text, error)
     _read_cmdline(config, cmdline, error)
     return config
 

@@ -26,14 +26,19 @@ from kmod_emu.user.process import Process
 from kmod_emu.user.syscalls_file import memfd
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.tasks import Task
+    from kmod_emu.kmod.config import Config
     from kmod_emu.kmod.files import ModuleFile
+
+    Load = Callable[[ModuleFile, str, int], Awaitable[int]]
 
 _EXIT_STATUS = 8  # bits below the exit status in what wait(2) gives
 
 
-class _Quiet(Console):
+class Quiet(Console):
     """A console that nobody sees, on the machine that it runs on."""
 
     def __init__(self) -> None:
@@ -67,28 +72,35 @@ async def _modprobe(kernel: KernelCore, process: Process, name: str) -> int:
     async def load(file: ModuleFile, params: str, flags: int) -> int:
         text = process.put(params.encode("utf-8", "surrogateescape") + b"\0")
         if file.compressed:
-            call, first, second = "init_module", process.put(file.image), len(file.image)
-            arguments = first, second, text
-        else:
-            fd = await memfd(kernel, "", O_RDONLY, file.image)
-            call, arguments = "finit_module", (fd, text, flags)
-        try:
-            await do_syscall(kernel, number_of(call), arguments)
-        except Killed:
-            raise
-        except KernelError as error:
-            return error.errno
-        return 0
+            return await load_by(kernel, "init_module", process.put(file.image), len(file.image), text)
+        fd = await memfd(kernel, "", O_RDONLY, file.image)
+        return await load_by(kernel, "finit_module", fd, text, flags)
 
     directory = kernel[Kmod].directory or ""
-    config = read_config(directory, (), "", lambda text: None)
-    options = probe.Options(level=0)
-    console = _Quiet()
-    log = probe.Log(console, options, kernel)
-    prober = probe.Prober(console, kernel, Context(directory, config, log.library), options, log, load)
-    try:
-        error = await prober.insert(name)
-    except ToolError:  # a damaged index: its message has nobody to read it
-        error = errno.EINVAL
+    error = await insert(kernel, read_config(directory, (), "", lambda text: None), Quiet(), name, load)
     await exit_files(kernel, process.task)
     return bool(error) << _EXIT_STATUS
+
+
+async def insert(
+    kernel: KernelCore, config: Config, console: Console, name: str, load: Load, params: str = ""
+) -> int:
+    """Load what a name means from the machine's module directory; 0 or an errno."""
+    options = probe.Options(level=0)
+    log = probe.Log(console, options, kernel)
+    context = Context(kernel[Kmod].directory or "", config, log.library)
+    try:
+        return await probe.Prober(console, kernel, context, options, log, load).insert(name, params)
+    except ToolError:  # a damaged index: its message has nobody to read it
+        return errno.EINVAL
+
+
+async def load_by(kernel: KernelCore, call: str, *arguments: int) -> int:
+    """A system call that loads a module: 0 or an errno."""
+    try:
+        await do_syscall(kernel, number_of(call, kernel), arguments)
+    except Killed:
+        raise
+    except KernelError as error:
+        return error.errno
+    return 0

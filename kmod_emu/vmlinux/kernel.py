@@ -27,7 +27,7 @@ from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
-from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab
+from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab, modprobe
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
 from kmod_emu.vmlinux.build import from_image
@@ -323,7 +323,8 @@ class VmlinuxKernel(Kernel):
             self.boot.load(self._entry.facts["initcalls"])
         elif self._name:
             tables = self.save_tables()
-            del tables["Sanitizer"]  # which may check more or less the next time
+            for name in ("Sanitizer", "Kmod"):  # which are made with other options the next time
+                del tables[name]
             found = {
                 "release": self.profile.release,
                 "kernel_size": self.kernel_size,
@@ -335,6 +336,7 @@ class VmlinuxKernel(Kernel):
             cache.store(self._name, self.memory, self._kallsyms, self._made, found)
         self.sched.on_death = self.user_mode.last_steps
         super()._settle()
+        modprobe.install(self)
 
     @property
     def userland(self) -> Userland:
