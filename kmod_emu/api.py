@@ -320,13 +320,13 @@ class Kernel(KernelCore):
         return attach
 
     def unplug(self, model: Any) -> None:
-        """Take a PCI or USB device out while the machine runs; its driver is told.
+        """Take a device out while the machine runs: its driver's remove() runs.
 
         Args:
             model: As `device` was given it.
 
         Raises:
-            ValueError: It cannot be taken out.
+            ValueError: It is not there.
         """
         self[Board].unplug(model)
 

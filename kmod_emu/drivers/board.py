@@ -114,10 +114,14 @@ class Plugged:
         wiring: Where it is.
         state: What the model last said of itself.
         place: The slot or port that its bus has given it.
+        known: What the kernel has made of it: the function that unregisters it, its address.
     """
 
-    def __init__(self, model: Any, wiring: Wiring, state: Any = None, place: int = 0) -> None:
-        self.model, self.wiring, self.state, self.place = model, wiring, state, place
+    def __init__(self, model: Any, wiring: Wiring) -> None:
+        self.model, self.wiring = model, wiring
+        self.state: Any = None
+        self.place = 0
+        self.known: list[list[Any]] = []
 
     @property
     def bare(self) -> Any:
@@ -133,7 +137,13 @@ class Plugged:
             for name, value in self.wiring._asdict().items()
             if value != Wiring._field_defaults[name]
         }
-        return {"model": kind_of(self.bare), "wiring": wiring, "state": self.state, "place": self.place}
+        return {
+            "model": kind_of(self.bare),
+            "wiring": wiring,
+            "state": self.state,
+            "place": self.place,
+            "known": self.known,
+        }
 
     def load(self, state: Any) -> None:
         """The model is what it was."""
@@ -181,12 +191,13 @@ class Board:
         try:
             wires = self._connect(key, plugged)
             if wiring.platform is not None:
-                self._platform(plugged, wiring.platform, _resources(wiring))
+                made = self._platform(wiring.platform, _resources(wiring))
+                plugged.known.append(["platform_device_unregister", made])
             if wiring.pci is not None:
                 self._pci(plugged, wires)
             if wiring.usb is not None:
                 self._usb(plugged, wires)
-            self._plug_serial(model, wiring, irq or 0)
+            self._plug_serial(plugged, irq or 0)
         except BaseException:
             self._disconnect(key)
             raise
@@ -195,9 +206,22 @@ class Board:
         """Take a device out while the machine runs; its driver is told.
 
         Raises:
-            ValueError: It is not there, or nothing can be taken out there.
+            ValueError: It is not there.
         """
-        raise ValueError("the stub kernel has nothing that can be taken out")
+        kernel = self._kernel
+        found = [key for key, it in self._plugged.items() if it.model is model or it.bare is model]
+        if model is None or not found:
+            raise ValueError("no such device is plugged in")
+        plugged = self._plugged[found[0]]
+        wiring = plugged.wiring
+        for function, address in reversed(plugged.known):
+            kernel.call(kernel.lookup_name(function), address)
+        self._pull(plugged)
+        if wiring.i2c is not None:
+            kernel[I2cModels].remove(wiring.bus, wiring.i2c)
+        if wiring.spi is not None:
+            kernel[SpiModels].remove(wiring.bus, wiring.spi)
+        self._disconnect(found[0])
 
     def _connect(self, key: int, plugged: Plugged) -> Wires:
         """Lead a model's wires, and ports and addresses to it."""
@@ -227,31 +251,36 @@ class Board:
             self._kernel[SpiModels].seat(wiring.bus, wiring.spi, model)
         plugged.load(plugged.state)
 
-    def _plug_serial(self, model: Any, wiring: Wiring, irq: int) -> None:
+    def _plug_serial(self, plugged: Plugged, irq: int) -> None:
         """What is on an I2C or SPI bus."""
-        kernel = self._kernel
+        kernel, model, wiring = self._kernel, plugged.model, plugged.wiring
         if wiring.i2c is not None:
             kernel[I2cModels].attach(wiring.bus, wiring.i2c, model)
             if wiring.name is not None:
-                kernel[I2cModels].announce(wiring.bus, wiring.i2c, wiring.name, irq)
+                client = kernel[I2cModels].announce(wiring.bus, wiring.i2c, wiring.name, irq)
+                plugged.known.append(["i2c_unregister_device", client])
         if wiring.spi is not None:
             kernel[SpiModels].attach(wiring.bus, wiring.spi, model)
             if wiring.name is not None:
-                self._spi(wiring.bus, wiring.spi, wiring.name, irq)
+                device = self._spi(wiring.bus, wiring.spi, wiring.name, irq)
+                plugged.known.append(["spi_unregister_device", device])
 
     # --- what differs from one base kernel to the other -----------------------------------------------
 
-    def _platform(self, plugged: Plugged, name: str, resources: list[tuple[int, int, int]]) -> None:
-        self._kernel.run(create_device(self._kernel, name, resources))
+    def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> int:
+        return int(self._kernel.run(create_device(self._kernel, name, resources)))
 
-    def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
-        self._kernel.run(announce(self._kernel, bus, select, name, irq))
+    def _spi(self, bus: int, select: int, name: str, irq: int) -> int:
+        return int(self._kernel.run(announce(self._kernel, bus, select, name, irq)))
 
     def _pci(self, plugged: Plugged, wires: Wires) -> None:
         raise ValueError("the stub kernel has no PCI bus: a distribution's has (--kernel VMLINUZ)")
 
     def _usb(self, plugged: Plugged, wires: Wires) -> None:
         raise ValueError("the stub kernel has no USB: a distribution's has (--kernel VMLINUZ)")
+
+    def _pull(self, plugged: Plugged) -> None:
+        """Take a model out of its slot or port."""
 
     def _seat(self, plugged: Plugged, wires: Wires) -> None:
         """Put a model into the slot or port in which the kernel knows it."""
@@ -284,9 +313,8 @@ class Board:
             if plugged is not None:
                 plugged.load(saved["state"])
                 continue
-            plugged = self._plugged[key] = Plugged(
-                None, Wiring(**saved["wiring"]), saved["state"], saved["place"]
-            )
+            plugged = self._plugged[key] = Plugged(None, Wiring(**saved["wiring"]))
+            plugged.state, plugged.place, plugged.known = saved["state"], saved["place"], saved["known"]
             model = self._known.get(key) or make(saved["model"])
             if model is not None:
                 self._return(key, plugged, model)

@@ -37,6 +37,10 @@ class I2cModels:
         """Let a model answer on a bus that is there."""
         self._chips[bus, address] = _Chip(model)
 
+    def remove(self, bus: int, address: int) -> None:
+        """Nobody answers there any more."""
+        del self._chips[bus, address]
+
     def make_bus(self, number: int) -> int:
         """The adapter of that number."""
         kernel = self._kernel
@@ -49,8 +53,8 @@ class I2cModels:
         kernel.run(kernel[I2c].add_adapter(adapter, number))
         return adapter.address
 
-    def announce(self, bus: int, address: int, name: str, irq: int) -> None:
-        """Make a client of a chip, as a board's description does.
+    def announce(self, bus: int, address: int, name: str, irq: int) -> int:
+        """Make a client of a chip, as a board's description does: where it is.
 
         Raises:
             KernelError: It cannot be made.
@@ -66,6 +70,7 @@ class I2cModels:
         kernel.heap.kfree(info.address)
         if client < 0:
             raise KernelError(-client, f"no client {name} can be made at {address:#x} of I2C bus {bus}")
+        return int(client)
 
     def chip(self, bus: int, address: int) -> _Chip:
         """Who answers there.

@@ -38,6 +38,10 @@ class SpiModels:
         """Let a model answer on a bus that is there."""
         self._models[bus, select] = model
 
+    def remove(self, bus: int, select: int) -> None:
+        """Nobody is selected by that line any more."""
+        del self._models[bus, select]
+
     def controller(self, number: int) -> StructView:
         """The controller of that number, which is made if there is none."""
         kernel = self._kernel

@@ -184,6 +184,31 @@ def test_platform():
     assert "hot-sensor" not in kernel.cat("/proc/interrupts").decode()[:400].split("20:")[0]
 
 
+def test_a_device_is_pulled_out():
+    """remove() of its driver runs; what is left is the driver, and the device may come again."""
+
+    class Sensor:
+        def read(self, offset, size):
+            return 250
+
+        def write(self, offset, size, value):
+            pass
+
+    kernel = Kernel()
+    kernel.insmod(samples.path("platform"))
+    held = []
+    for _ in range(3):
+        sensor = kernel.device(mmio=0xFED40000, size=8, irq=20, platform="hot-sensor")(Sensor)
+        kernel.unplug(sensor)
+        held.append(kernel.held())
+    assert held[1] == held[2]
+    assert kernel.dmesg().count("sensor hot-sensor: removed") == 3
+    with kernel.process() as process:
+        assert process.listdir("/sys/bus/platform/devices") == []
+    with pytest.raises(ValueError, match="no such device is plugged in"):
+        kernel.unplug(sensor)
+
+
 def test_gpio():
     kernel, seen = Kernel(), []
     kernel.gpio(count=32, changed=lambda line, level: seen.append((line, level)))

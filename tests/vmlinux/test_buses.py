@@ -67,6 +67,15 @@ def test_a_thermometer_on_spi(real, hwmon):
     assert hwmon("lm70")("temp1_input") == "25250\n"
 
 
+PLACES = ("/sys/class/hwmon", "/sys/bus/i2c/devices", "/sys/bus/spi/devices", "/sys/bus/platform/devices")
+
+
+def listing(kernel, place):
+    """Names in a directory, without those of buses that stay."""
+    with kernel.process() as process:
+        return [name for name in process.listdir(place) if not name.startswith(("i2c-", "kmod-emu-spi"))]
+
+
 def test_one_model_serves_both_kernels(real):
     """The driver and the model of tests/samples/test_hardware.py."""
 
@@ -93,6 +102,34 @@ def test_one_model_serves_both_kernels(real):
         "sensor hot-sensor: removed",
         "sensor hot-sensor: last of all, the first action",
     ]
+
+
+def test_devices_are_pulled_out(real, load):
+    """Their drivers' remove() runs, which stay; the devices come again."""
+
+    class Sensor:
+        def read(self, offset, size):
+            return 250
+
+        def write(self, offset, size, value):
+            pass
+
+    load("lm75", "lm70")
+    real.insmod(samples.path("platform"))
+    before = {place: sorted(listing(real, place)) for place in PLACES}
+    for _ in range(2):
+        chips = (
+            real.device(**Lm75.wiring)(Lm75()),
+            real.device(spi=0, name="lm70")(Lm70),
+            real.device(mmio=0xFED40000, size=8, irq=20, platform="hot-sensor")(Sensor),
+        )
+        assert len(listing(real, "/sys/class/hwmon")) == 2
+        for chip in chips:
+            real.unplug(chip)
+        assert {place: sorted(listing(real, place)) for place in PLACES} == before
+        assert "sensor hot-sensor: removed" in real.dmesg()
+    with pytest.raises(ValueError, match="no such device is plugged in"):
+        real.unplug(chips[0])
 
 
 def test_gpio(real):

@@ -33,23 +33,11 @@ class VmlinuxBoard(Board):
         kernel.add(self._usb_bus)
         kernel.add(self._spi_buses, SpiModels)
 
-    def unplug(self, model: Any) -> None:
-        """Take a PCI or USB device out while the machine runs; its driver is told.
-
-        Raises:
-            ValueError: It is in none of their places.
-        """
-        for key, plugged in self._plugged.items():
-            if plugged.model is model or plugged.bare is model:
-                if plugged.wiring.pci is not None:
-                    self._pci_bus.unplug(plugged.place)
-                elif plugged.wiring.usb is not None:
-                    self._usb_bus.unplug(plugged.place)
-                else:
-                    break
-                self._disconnect(key)
-                return
-        raise ValueError("no such device is in a PCI slot or USB port")
+    def _pull(self, plugged: Plugged) -> None:
+        if plugged.wiring.pci is not None:
+            self._pci_bus.unplug(plugged.place)
+        if plugged.wiring.usb is not None:
+            self._usb_bus.unplug(plugged.place)
 
     def _pci(self, plugged: Plugged, wires: Wires) -> None:
         plugged.place = self._pci_bus.plug(plugged.model, plugged.wiring, wires)
@@ -57,11 +45,11 @@ class VmlinuxBoard(Board):
     def _usb(self, plugged: Plugged, wires: Wires) -> None:
         plugged.place = self._usb_bus.plug(plugged.model, plugged.wiring, wires)
 
-    def _platform(self, plugged: Plugged, name: str, resources: list[tuple[int, int, int]]) -> None:
-        make_platform_device(self._kernel, name, _ID_NONE, resources)
+    def _platform(self, name: str, resources: list[tuple[int, int, int]]) -> int:
+        return make_platform_device(self._kernel, name, _ID_NONE, resources)
 
-    def _spi(self, bus: int, select: int, name: str, irq: int) -> None:
-        self._spi_buses.announce(bus, select, name, irq)
+    def _spi(self, bus: int, select: int, name: str, irq: int) -> int:
+        return self._spi_buses.announce(bus, select, name, irq)
 
     def _seat(self, plugged: Plugged, wires: Wires) -> None:
         if plugged.wiring.pci is not None:

@@ -42,8 +42,8 @@ class VmlinuxI2c(I2cModels):
         self._adapters[number] = adapter.address
         return adapter.address
 
-    def announce(self, bus: int, address: int, name: str, irq: int) -> None:
-        """Make a client of a chip, as a board's description does.
+    def announce(self, bus: int, address: int, name: str, irq: int) -> int:
+        """Make a client of a chip, as a board's description does: where it is.
 
         Raises:
             KernelError: It cannot be made.
@@ -54,7 +54,7 @@ class VmlinuxI2c(I2cModels):
             info.set_bytes("type", name.encode())
             info.addr, info.irq = address, irq
             what = f"client {name} at {address:#x} of I2C bus {bus}"
-            make(kernel, "i2c_new_client_device", adapter, info.address, what=what)
+            return make(kernel, "i2c_new_client_device", adapter, info.address, what=what)
 
     def save(self) -> Any:
         """State for a snapshot or file."""

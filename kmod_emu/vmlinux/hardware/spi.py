@@ -45,8 +45,8 @@ class VmlinuxSpi(SpiModels):
             self.controllers[number] = address
         return kernel.view("spi_controller", self.controllers[number])
 
-    def announce(self, bus: int, select: int, name: str, irq: int) -> None:
-        """Make a device of a model, as a board's description does.
+    def announce(self, bus: int, select: int, name: str, irq: int) -> int:
+        """Make a device of a model, as a board's description does: where it is.
 
         Raises:
             KernelError: It cannot be made.
@@ -56,7 +56,7 @@ class VmlinuxSpi(SpiModels):
             info.set_bytes("modalias", name.encode())
             info.chip_select, info.irq, info.max_speed_hz, info.bus_num = select, irq, _SPEED_HZ, bus
             what = f"device {name} at chip select {select} of SPI bus {bus}"
-            make(kernel, "spi_new_device", controller, info.address, what=what)
+            return make(kernel, "spi_new_device", controller, info.address, what=what)
 
     def save(self) -> Any:
         """State for a snapshot or file."""
