@@ -118,7 +118,7 @@ class Cpu(Registers):
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._in, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._cpuid, None, 1, 0, x86.UC_X86_INS_CPUID)
-        memory.flush = self.flush_tlb
+        memory.flush_all = self.flush_tlb
         memory.drop_code = self._drop_code
         cr0 = x86.UC_X86_REG_CR0
         memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)

@@ -162,9 +162,11 @@ class Memory:
         self.aliases: dict[int, int] = {}  # page number -> physical address, of pages shown once more
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
+        self._given: set[int] = set()  # physical pages that the processor knows since the last flush
+        self._given_user = False  # whether it knows any by an address of ring 3
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
         self.write_protect: Callable[[], bool] = lambda: True  # set by the processor: is CR0.WP on
-        self.flush: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
+        self.flush_all: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
         self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
 
     @contextmanager
@@ -208,8 +210,25 @@ class Memory:
             raise LookupError(f"{address + size:#x} lies behind the window of {arena.name}")
         first, last = (address - arena.base) >> PAGE_SHIFT, (address + size - 1 - arena.base) >> PAGE_SHIFT
         self.forget_code(arena, first, last)
+        had = set(arena.perms[first : last + 1])
         arena.perms[first : last + 1] = bytes([perms]) * (last + 1 - first)
-        self.flush()
+        if any(before & ~perms for before in had):  # what becomes possible is asked for anew
+            frame = arena.paddr >> PAGE_SHIFT
+            if not self._given.isdisjoint(range(frame + first, frame + last + 1)):
+                self.flush()
+        if not perms & EXEC:
+            arena.executed[first : last + 1] = bytes(last + 1 - first)
+
+    def flush(self) -> None:
+        """Make the processor forget all translations of addresses: mappings or permissions have changed."""
+        self._given.clear()
+        self._given_user = False
+        self.flush_all()
+
+    def flush_user(self) -> None:
+        """Make it forget those of ring 3's addresses."""
+        if self._given_user:
+            self.flush()
 
     def arena_of(self, address: int) -> Arena:
         """The arena whose window holds `address`; LookupError where there is none."""
@@ -290,7 +309,11 @@ class Memory:
                 self._keep(arena, index, index)
             else:
                 perms &= ~WRITE
-        return arena.paddr + (index << PAGE_SHIFT), perms
+        page = arena.paddr + (index << PAGE_SHIFT)
+        self._given.add(page >> PAGE_SHIFT)
+        if address < _USER_END:
+            self._given_user = True
+        return page, perms
 
     def _held_back(self, page: int, address: int, access: Access, perms: int) -> int:
         """Permissions without those that a debugger holds back."""
@@ -305,14 +328,16 @@ class Memory:
         `write` and `protect` do this by themselves.
         """
         index = arena.executed.find(1, first, last + 1)
+        if index < 0:
+            return
         mode, self.user_mode = self.user_mode, False  # it asks for addresses of the kernel's
         while index >= 0:
             perms = arena.perms[index]
-            arena.perms[index] = READ | EXEC  # it only finds code at addresses that may be executed now
+            arena.perms[index] |= EXEC  # it only finds code at addresses that may be executed now
             self.drop_code(arena.base + (index << PAGE_SHIFT), PAGE_SIZE)
-            arena.perms[index] = perms
-            arena.executed[index] = 0
-            self.flush()  # so that the next fetch asks again
+            if not perms & EXEC:
+                arena.perms[index], arena.executed[index] = perms, 0
+                self.flush()  # so that it does not take it for code
             index = arena.executed.find(1, index + 1, last + 1)
         self.user_mode = mode
 

@@ -199,7 +199,7 @@ class VmlinuxTasks(Tasks):
         kernel, user = self._kernel, self._kernel.memory.user
         if (user.pgd if isinstance(user, PageTables) else 0) != pgd:
             kernel.memory.user = PageTables(kernel, pgd) if pgd else None
-            kernel.cpu.flush_tlb()
+            kernel.memory.flush_user()
 
     def save(self) -> Any:
         """State for a snapshot or file."""

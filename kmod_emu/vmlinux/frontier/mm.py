@@ -27,7 +27,7 @@ def _define_flushes() -> None:
         @frontier.replace(f"void {name}(void)", _MMU)
         def flush(kernel: VmlinuxKernel) -> None:
             """Pages changed that the processor may have seen (arch/x86/mm/tlb.c)."""
-            kernel.cpu.flush_tlb()
+            kernel.memory.flush_user()
 
 
 _define_flushes()
