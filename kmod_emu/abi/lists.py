@@ -7,7 +7,7 @@ releases.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,13 @@ LIST_POISON1 = 0xDEAD000000000100
 LIST_POISON2 = 0xDEAD000000000122
 
 _PREV = 8  # offset of prev, and of an hlist node's pprev
+
+
+class _Words(Protocol):
+    """Where lists are read: guest memory, or what notes what is read there."""
+
+    def read_u64(self, address: int) -> int:
+        """A word."""
 
 
 class ListCorruption(Exception):
@@ -88,7 +95,7 @@ def empty(memory: Memory, head: int) -> bool:
     return memory.read_u64(head) == head
 
 
-def walk(memory: Memory, head: int, limit: int = 1_000_000) -> Iterator[int]:
+def walk(memory: _Words, head: int, limit: int = 1_000_000) -> Iterator[int]:
     """The addresses of the entries' list_heads in order; the entry just given may be deleted.
 
     Args:
@@ -144,7 +151,7 @@ def hlist_delete(memory: Memory, node: int) -> None:
     memory.write_u64(node + _PREV, LIST_POISON2)
 
 
-def hlist_walk(memory: Memory, head: int, limit: int = 1_000_000) -> Iterator[int]:
+def hlist_walk(memory: _Words, head: int, limit: int = 1_000_000) -> Iterator[int]:
     """The addresses of an hlist's nodes in order; the node just given may be deleted.
 
     Raises:

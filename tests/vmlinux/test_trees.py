@@ -3,6 +3,7 @@
 import pytest
 
 from kmod_emu.sweep.added_real import Shows
+from kmod_emu.vmlinux.recall import Reader
 from kmod_emu.vmlinux.trees import Kernfs, dentries, proc_entries, root_of, sysctls
 
 
@@ -12,14 +13,14 @@ def listed(machine, path: str) -> set[str]:
 
 
 def test_directories_of_sysfs(real):
-    sys = Kernfs(real)
+    sys = Kernfs(Reader(real))
     for path in ("", "class", "class/misc", "bus/platform/drivers", "fs"):
         assert set(sys.find(path)) == listed(real, f"/sys/{path}")
     assert sys.find("bus/none/drivers") == {}
 
 
 def test_a_directory_that_changed_is_read_again(real, distribution_module):
-    sys = Kernfs(real)
+    sys = Kernfs(Reader(real))
     before = set(sys.find("module"))
     sys.settle()
     real.insmod(distribution_module("crypto/md4"))
@@ -29,14 +30,16 @@ def test_a_directory_that_changed_is_read_again(real, distribution_module):
 
 
 def test_directories_of_debugfs_and_proc(real):
-    assert {name for name, _ in dentries(real, root_of(real, "debugfs"))} == listed(real, "/sys/kernel/debug")
+    assert {name for name, _ in dentries(Reader(real), root_of(real, "debugfs"))} == listed(
+        real, "/sys/kernel/debug"
+    )
     assert root_of(real, "none") == 0
-    drivers = proc_entries(real, real.symbol("proc_root"))["driver"]
-    assert set(proc_entries(real, drivers)) == listed(real, "/proc/driver")
+    drivers = proc_entries(look, real.symbol("proc_root"))["driver"]
+    assert set(proc_entries(look, drivers)) == listed(real, "/proc/driver")
 
 
 def test_sysctls(real):
-    paths = set(sysctls(real, real.symbol("sysctl_table_root")))
+    paths = set(sysctls(Reader(real), real.symbol("sysctl_table_root")))
     kernel = {path.removeprefix("/kernel/") for path in paths if path.count("/") == 2 and "/kernel/" in path}
     assert kernel == listed(real, "/proc/sys/kernel")
 
