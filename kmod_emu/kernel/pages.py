@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export, export_data
 from kmod_emu.kernel.layout import PAGE_OFFSET, RAM_SIZE, STRUCT_PAGE_SIZE, VMEMMAP_START
+from kmod_emu.kernel.plain import Table
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class PageAllocator:
         self._memory, self._allocations, self._usage = kernel.memory, kernel.allocations, kernel.usage
         self._ram = kernel.memory.arena_of(PAGE_OFFSET)
         self._free: list[list[int]] = [[] for _ in range(MAX_ORDER + 1)]  # page numbers
-        self._orders: dict[int, int] = {}  # first page number -> order, of blocks in use
+        self._orders = Table()  # first page number -> order, of blocks in use
         self._left = self._ram.size - reserved
         page, end = reserved >> PAGE_SHIFT, self._ram.size >> PAGE_SHIFT
         while page < end:
@@ -103,12 +104,12 @@ class PageAllocator:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return {"free": [list(pages) for pages in self._free], "used": list(self._orders.items())}
+        return {"free": [list(pages) for pages in self._free], "used": self._orders.keep()}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
         self._free = [list(pages) for pages in state["free"]]
-        self._orders = dict(state["used"])
+        self._orders.put_back(state["used"])
         self._left = sum(len(pages) << PAGE_SHIFT + order for order, pages in enumerate(self._free))
 
 

@@ -29,6 +29,7 @@ class Rcu:
         self._readers: dict[int, int] = {}  # srcu_struct -> how many are inside
         layout = kernel.profile.struct("task_struct")
         self._nesting = layout.members.get("rcu_read_lock_nesting")
+        self._looked = (-1, False)  # at which turn, and whether a task that does not run was inside then
         kernel.sched.on("rcu", self._callback)
         kernel.sched.on("srcu", self._srcu_callback)
         kernel.sched.on("kfree_rcu", self._free)
@@ -54,9 +55,12 @@ class Rcu:
         """Whether a task is inside a section."""
         if self._nesting is None:
             return False
-        tasks = self._kernel.tasks.by_pid.values()
-        memory, offset = self._kernel.memory, self._nesting.offset
-        return any(memory.read_u32(task.address + offset) for task in tasks if not task.dead)
+        kernel, offset = self._kernel, self._nesting.offset
+        memory, running, turn = kernel.memory, kernel.sched.current, kernel.sched.turn
+        if self._looked[0] != turn:  # only the task that runs goes in and out
+            tasks = (task for task in kernel.tasks.by_pid.values() if task is not running and not task.dead)
+            self._looked = turn, any(memory.read_u32(task.address + offset) for task in tasks)
+        return self._looked[1] or bool(not running.dead and memory.read_u32(running.address + offset))
 
     def inside(self, task: Task) -> bool:
         """Whether a task is inside a read-side section."""

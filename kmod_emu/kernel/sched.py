@@ -110,6 +110,7 @@ class Scheduler:
         self.current: Task = kernel.tasks.init_task
         self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
+        self.turn = 0  # how often a task has got the processor
         self.running = False  # whether a task runs: Python code that asks was called by it
         self.run_guest = self._cpu.run  # a debugger stands in between
         kernel.clock.moved = self.poke
@@ -319,6 +320,7 @@ class Scheduler:
     def _resume(self, task: Task, value: Any) -> None:
         """Run one task until it blocks, ends or dies."""
         self._load(task)
+        self.turn += 1
         nested, self.in_guest, self.running = self.running, False, True
         turn = self._kernel.clock.now_ns + _TURN_NS
         self._slice_end = turn if self._until is None else min(turn, self._until)

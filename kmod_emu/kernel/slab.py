@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.kernel.exports import Fidelity, export, export_data
-from kmod_emu.kernel.plain import Pairs, read_pairs
+from kmod_emu.kernel.plain import Table
 from kmod_emu.kernel.slab_reports import not_from_a_cache, objects_remain, warn_of_order, wrong_cache
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, Access, PageFault
 
@@ -50,10 +50,15 @@ _ROOM_FOR_RED = 16 << 20  # bytes of RAM that may go into objects with a red zon
 
 
 class Cache:
-    """One kmem_cache: free objects of one size."""
+    """One kmem_cache: free objects of one size.
 
-    def __init__(self, name: str, size: int, align: int = 8) -> None:
-        self.name, self.size = name, size
+    Attributes:
+        key: What slabs know it by: the size of kmalloc's, negative for those with a red zone; the address of
+            another's struct.
+    """
+
+    def __init__(self, name: str, size: int, align: int = 8, *, key: int) -> None:
+        self.name, self.size, self.key = name, size, key
         self.user = (0, 0)  # offset and size of what may be copied from and to programs
         self.stride = max((size + align - 1) & -align, 8)
         self.free: list[int] = []
@@ -85,14 +90,14 @@ class Heap:
 
     def __init__(self, kernel: KernelCore) -> None:
         self._kernel = kernel
-        self.caches = {size: Cache(_bucket_name(size), size, size & -size) for size in _BY_SIZE}
+        self.caches = {size: Cache(_bucket_name(size), size, size & -size, key=size) for size in _BY_SIZE}
         for size, cache in self.caches.items():
             cache.user = (0, size)
-        self._slabs: dict[int, Cache] = {}  # block of pages -> the cache it belongs to
+        self._slabs = Table()  # block of pages -> key of the cache it belongs to
         self.named: dict[int, Cache] = {}  # by address of the guest's struct kmem_cache
         self.constructors: dict[int, int] = {}  # struct kmem_cache -> guest function
-        self.live: dict[int, int] = {}  # object -> requested size
-        self.owner: dict[int, int] = {}  # object of kmem_cache_alloc -> its struct kmem_cache
+        self.live = Table()  # object -> requested size
+        self.owner = Table()  # object of kmem_cache_alloc -> its struct kmem_cache
         # Set by checkers: told what memory of a module's is freed, and its size; asked for memory first;
         # whether objects that fill theirs are to have a red zone behind them.
         self.freeing: Callable[[int, Any, int], None] = lambda address, record, size: None
@@ -154,7 +159,7 @@ class Heap:
         return address
 
     def _space(self, size: int) -> Cache:
-        cache = self._spaced[size] = Cache(_bucket_name(size), size, 2 * (size & -size))
+        cache = self._spaced[size] = Cache(_bucket_name(size), size, 2 * (size & -size), key=-size)
         cache.user = (0, size)
         cache.fill(spaced=True)
         return cache
@@ -167,7 +172,7 @@ class Heap:
             if not block:
                 return 0
             self.slab_pages += 1 << cache.order
-            self._slabs[block] = cache
+            self._slabs[block] = cache.key
             count = (PAGE_SIZE << cache.order) // cache.stride
             cache.free = [block + index * cache.stride for index in range(count - 1, 0, -1)]
             address = block
@@ -239,7 +244,7 @@ class Heap:
         if self.guards is not None and (place := self.guards.object_at(address)) in self.live:
             return place
         block, _ = self._kernel.pages.block_of(address) or (0, 0)
-        cache = self._slabs.get(block)
+        cache = self.slab_of(block)
         place = address - (address - block) % cache.stride if cache else block
         return place if place in self.live else 0
 
@@ -262,7 +267,20 @@ class Heap:
 
     def slab_of(self, block: int) -> Cache | None:
         """The cache that a block of pages belongs to, None if it is no slab."""
-        return self._slabs.get(block)
+        key = self._slabs.get(block)
+        if key is None:
+            return None
+        if key < 0:
+            return self._spaced[-key]
+        return self.caches.get(key) or self.named.get(key) or _GONE
+
+    def destroy(self, cachep: int) -> None:
+        """Remove a cache that nobody has objects of; its slabs stay."""
+        del self.named[cachep]
+        for block in [block for block, key in self._slabs.items() if key == cachep]:
+            self._slabs[block] = 0
+        self.constructors.pop(cachep, None)
+        self.kfree(cachep)
 
     def _bucket(self, size: int) -> Cache:
         return next(self.caches[bucket] for bucket in _BY_SIZE if size <= bucket)
@@ -276,7 +294,6 @@ class Heap:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        keys = {id(cache): key for key, cache in self._by_key().items()}
         return {
             "free": [(size, list(cache.free)) for size, cache in self.caches.items()],
             "spaced": [(size, list(cache.free)) for size, cache in self._spaced.items()],
@@ -287,15 +304,11 @@ class Heap:
                 for address, cache in self.named.items()
                 if self.caches.get(cache.size) is not cache
             ],
-            "live": Pairs(self.live),
-            "owner": Pairs(self.owner),
+            "live": self.live.keep(),
+            "owner": self.owner.keep(),
             "slab_pages": self.slab_pages,
-            "slabs": [(block, keys.get(id(cache), 0)) for block, cache in self._slabs.items()],
+            "slabs": self._slabs.keep(),
         }
-
-    def _by_key(self) -> dict[int, Cache]:
-        """How a saved machine names caches: by the size of kmalloc's, or the address of another's struct."""
-        return {**self.named, **self.caches, **{-size: cache for size, cache in self._spaced.items()}}
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
@@ -307,15 +320,16 @@ class Heap:
         self.slots = set(state["slots"])
         self.named = {a: c for a, c in self.named.items() if self.caches.get(c.size) is c}
         for address, name, size, stride, free, user in state["named"]:
-            cache = self.named[address] = Cache(name, size)
+            cache = self.named[address] = Cache(name, size, key=address)
             cache.stride, cache.free, cache.user = stride, list(free), (user[0], user[1])
-        known = self._by_key()
-        self._slabs = {block: known[key] for block, key in state["slabs"] if key in known}
         self.constructors = dict(state["constructors"])
-        self.live = read_pairs(state["live"])
-        self.owner.clear()
-        self.owner.update(read_pairs(state["owner"]))
+        self.live.put_back(state["live"])
+        self.owner.put_back(state["owner"])
+        self._slabs.put_back(state["slabs"])
         self.slab_pages = state["slab_pages"]
+
+
+_GONE = Cache("", KMALLOC_SIZES[1], key=0)  # stands for all that were destroyed
 
 
 def _bucket_name(size: int) -> str:
@@ -495,7 +509,7 @@ def kmem_cache_create_usercopy(
             while size <= line // 2:
                 line //= 2
             align = max(align, line)
-        kernel.heap.named[address] = cache = Cache(name, size, max(align & -align, 8))
+        kernel.heap.named[address] = cache = Cache(name, size, max(align & -align, 8), key=address)
         cache.user = (useroffset, usersize)
         view = kernel.view("kmem_cache", address)
         view.size, view.object_size = cache.stride, size
@@ -536,9 +550,7 @@ def kmem_cache_destroy(kernel: KernelCore, s: int) -> None:
         objects_remain(kernel, heap.named[s], slabs, caller)
         return
     if s in kernel.heap.named:
-        del kernel.heap.named[s]
-        kernel.heap.constructors.pop(s, None)
-        kernel.heap.kfree(s)
+        heap.destroy(s)
 
 
 @export("unsigned int kmem_cache_size(struct kmem_cache *s)")

@@ -25,6 +25,7 @@ PAGE_SIZE = 1 << PAGE_SHIFT
 PAGE_MASK = ~(PAGE_SIZE - 1)
 
 READ, WRITE, EXEC = 1, 2, 4  # as in UC_PROT_*
+_NEEDS = (READ, WRITE, EXEC)  # by `Access`
 
 _OFFSET, _LAST_U64 = PAGE_SIZE - 1, PAGE_SIZE - 8  # within a page; where the last value begins
 _MAPPED = 1 << 16  # arenas consist of so many bytes: no host has pages that are larger
@@ -32,6 +33,7 @@ _WINDOW_SHIFT = 29  # windows are found by the half gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
 _USER_END = 1 << 47
+_EXECUTABLE = bytes(value >> 2 & 1 for value in range(256))  # of permissions: is EXEC among them
 
 
 class Access(IntEnum):
@@ -219,6 +221,17 @@ class Memory:
         if not perms & EXEC:
             arena.executed[first : last + 1] = bytes(last + 1 - first)
 
+    def put_perms(self, arena: Arena, perms: bytes) -> None:
+        """Set the permissions of all pages of an arena; a flush has to follow."""
+        executable = perms.translate(_EXECUTABLE)
+        index = arena.executed.find(1)
+        while index >= 0:
+            if not executable[index]:
+                self.forget_code(arena, index, index)
+                arena.executed[index] = 0
+            index = arena.executed.find(1, index + 1)
+        arena.perms[:] = perms
+
     def flush(self) -> None:
         """Make the processor forget all translations of addresses: mappings or permissions have changed."""
         self._given.clear()
@@ -291,17 +304,18 @@ class Memory:
                 raise PageFault(address, access, present=True)
             return page, READ | WRITE
         arena, offset, perms = self._resolve(address, access)
-        if not perms & (READ, WRITE, EXEC)[access]:
+        if not perms & _NEEDS[access]:
             if access is not Access.WRITE or self.user_mode or self.write_protect():
                 raise PageFault(address, access, present=True)
             perms |= WRITE
-        if access is Access.FETCH and self.smep and not self.user_mode and address < _USER_END:
-            raise PageFault(address, access, present=True)
-        if self.smap and address < _USER_END and not self.user_mode:
-            raise PageFault(address, access, present=True)
+        if address < _USER_END:
+            self._given_user = True
+            if not self.user_mode and (self.smap or (self.smep and access is Access.FETCH)):
+                raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
+        frame = arena.paddr + (index << PAGE_SHIFT)
         if self.guarded:
-            perms = self._held_back(arena.paddr + (index << PAGE_SHIFT), address, access, perms)
+            perms = self._held_back(frame, address, access, perms)
         if perms & EXEC:  # also of a page that is read now: the processor will not ask again to execute it
             arena.executed[index] = 1
         if not arena.fresh[index]:
@@ -309,11 +323,8 @@ class Memory:
                 self._keep(arena, index, index)
             else:
                 perms &= ~WRITE
-        page = arena.paddr + (index << PAGE_SHIFT)
-        self._given.add(page >> PAGE_SHIFT)
-        if address < _USER_END:
-            self._given_user = True
-        return page, perms
+        self._given.add(frame >> PAGE_SHIFT)
+        return frame, perms
 
     def _held_back(self, page: int, address: int, access: Access, perms: int) -> int:
         """Permissions without those that a debugger holds back."""

@@ -168,7 +168,7 @@ class Moments:
         Pieces are whole words; memory that is not mapped any more counts as nothing.
         """
         run: tuple[int, int] | None = None
-        for (number, index), before in sorted(snapshot.before.items()):
+        for (number, index), before in sorted(snapshot.pages.before.items()):
             arena = self._kernel.memory.arenas[number]
             if not arena.perms[index]:
                 continue
