@@ -22,6 +22,7 @@ from kmod_emu.machine.traps import (
     CALLER,
     FIRST_NUMBER,
     FORGET,
+    FORGOTTEN,
     OFFSET,
     REGISTERS,
     RESULT,
@@ -91,6 +92,7 @@ class Dispatcher:
         memory.protect(ARGUMENT_PAGE, PAGE_SIZE, READ | WRITE)
         memory.write(TRAP_BASE, tails)
         self._page = memory.writable(ARGUMENT_PAGE, PAGE_SIZE)
+        kernel.cpu.use_forgetter(self._area.forgetter, self._page[FORGOTTEN:])
         self.call: Callable[[], tuple[int, int]] = partial(_CALL.unpack_from, self._page)
         self.return_address = self._area.address(RETURN_NUMBER)
         self.spare_code = TRAP_BASE + TRAP_SPACE - SLOT_SIZE  # executable, used by no trap

@@ -100,8 +100,10 @@ class IoMappings:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._areas = {address: (first, size) for address, first, size in state}
-        self._publish()
+        areas = {address: (first, size) for address, first, size in state}
+        if areas != self._areas:
+            self._areas = areas
+            self._publish()
 
 
 def _define_maps() -> None:

@@ -51,8 +51,10 @@ class Vmaps:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self._areas = {address: list(pages) for address, pages in state}
-        self._publish()
+        areas = {address: list(pages) for address, pages in state}
+        if areas != self._areas:
+            self._areas = areas
+            self._publish()
 
 
 @export(

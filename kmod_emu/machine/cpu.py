@@ -7,6 +7,7 @@ a `Stop` saying why: a trap asked for it, a fault, an exception, an instruction 
 from __future__ import annotations
 
 import math
+import struct
 import time
 from contextlib import contextmanager
 from enum import Enum
@@ -24,7 +25,7 @@ from kmod_emu.machine.traps import PORT
 from kmod_emu.machine.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from kmod_emu.machine.memory import Memory
 
@@ -108,6 +109,9 @@ class Cpu(Registers):
         self._entered_kernel = False
         self._error: BaseException | None = None
         self._running = self._counting = False
+        self._forgetter, self._forgotten = 0, memoryview(b"")
+        self._to_forget: list[int] = []  # pages whose translations go before anything runs
+        self._observed = 0  # who wants to hear of each instruction
         self._dropped = 0  # pages whose translated code was dropped: it still takes memory
         self._about_to_run: int | None = None  # the instruction that a `follow` was told last, in this run
         self._announced: int | None = None  # one that it was told and that did not run
@@ -119,6 +123,7 @@ class Cpu(Registers):
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._cpuid, None, 1, 0, x86.UC_X86_INS_CPUID)
         memory.flush_all = self.flush_tlb
+        memory.forget_pages = self._forget_pages
         memory.drop_code = self._drop_code
         cr0 = x86.UC_X86_REG_CR0
         memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)
@@ -184,6 +189,8 @@ class Cpu(Registers):
         return ahead._replace(rip=end) if reached else stop
 
     def _run(self, rip: int, count: int, patience: float) -> Stop:
+        if self._to_forget:
+            self._run_forgetter()
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = self._entered_kernel = False
         if not count and self.counts_always:
@@ -378,7 +385,33 @@ class Cpu(Registers):
 
     def flush_tlb(self) -> None:
         """Forget cached translations of addresses, after permissions or mappings changed."""
+        self._to_forget = []
         self._uc.ctl(uc_const.UC_CTL_TLB_FLUSH, uc_const.UC_CTL_IO_WRITE)
+
+    def use_forgetter(self, address: int, places: memoryview) -> None:
+        """Guest code that forgets the translations of pages, and where it finds their addresses."""
+        self._forgetter, self._forgotten = address, places
+
+    def _forget_pages(self, addresses: Collection[int]) -> bool:
+        """Forget cached translations of some pages; False if that has to be all of them."""
+        many = (len(self._to_forget) + len(addresses)) * 8 > len(self._forgotten)
+        if many or self._running or self._counting or self._counted or self._observed:
+            return False
+        self._to_forget += addresses
+        return True
+
+    def _run_forgetter(self) -> None:
+        """Guest code alone can name a page to forget; it runs in the kernel, and nobody is to see it."""
+        if self.memory.user_mode or self._counting or self._counted or self._observed:
+            self.flush_tlb()
+            return
+        pages, self._to_forget = self._to_forget, []
+        struct.pack_into(f"<{len(pages)}Q", self._forgotten, 0, *pages)
+        context = self.save()
+        self.write("rcx", len(pages))
+        self._uc.emu_start(self._forgetter, 0)
+        self.restore(context)
+        self._forgotten[: 8 * len(pages)] = bytes(8 * len(pages))
 
     def _drop_code(self, address: int, size: int) -> None:
         """Forget translated code of a range of addresses; `_forget_code` then frees what it took."""
@@ -458,9 +491,11 @@ class Cpu(Registers):
             self.watchdog.forgive(time.process_time() - began)
 
         def remove() -> None:
+            self._observed -= 1
             self._uc.hook_del(hook)
             self._uc.ctl_flush_tb()
 
+        self._observed += 1
         hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, reached, None, begin, end)
         self._uc.ctl_flush_tb()  # translated blocks do not know the hook yet (unicorn issue 2200)
         return remove
@@ -477,11 +512,13 @@ class Cpu(Registers):
             nonlocal executed
             executed += 1
 
+        self._observed += 1
         hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, count)
         self._uc.ctl_flush_tb()  # translated blocks do not know the hook yet (unicorn issue 2200)
         try:
             yield lambda: executed
         finally:
+            self._observed -= 1
             self._uc.hook_del(hook)
             self._uc.ctl_flush_tb()
 

@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import BinaryIO
 
 PAGE_SHIFT = 12
@@ -33,6 +33,7 @@ _WINDOW_SHIFT = 29  # windows are found by the half gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
 _USER_END = 1 << 47
+_MOST_LOST = 800
 _EXECUTABLE = bytes(value >> 2 & 1 for value in range(256))  # of permissions: is EXEC among them
 
 
@@ -164,11 +165,19 @@ class Memory:
         self.aliases: dict[int, int] = {}  # page number -> physical address, of pages shown once more
         self.awaited_page = -1  # page number of an address, whose next TLB miss is noted
         self.page_arrived = False
-        self._given: set[int] = set()  # physical pages that the processor knows since the last flush
-        self._given_user = False  # whether it knows any by an address of ring 3
+        # What the processor may know since the last flush: physical pages, those of them that have addresses
+        # beside a window's and the direct map's; addresses of pages that it may write, and those of ring 3.
+        self._given: set[int] = set()
+        self._elsewhere: set[int] = set()
+        self._writable: set[int] = set()
+        self._given_user: set[int] = set()
+        self._lost = 0  # how often it asked again for one that it had been given
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
         self.write_protect: Callable[[], bool] = lambda: True  # set by the processor: is CR0.WP on
         self.flush_all: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
+        self.forget_pages: Callable[[Collection[int]], bool] = lambda pages: (
+            False
+        )  # likewise: of some pages, if it can
         self.drop_code: Callable[[int, int], None] = lambda address, size: None  # likewise: translated code
 
     @contextmanager
@@ -216,13 +225,12 @@ class Memory:
         arena.perms[first : last + 1] = bytes([perms]) * (last + 1 - first)
         if any(before & ~perms for before in had):  # what becomes possible is asked for anew
             frame = arena.paddr >> PAGE_SHIFT
-            if not self._given.isdisjoint(range(frame + first, frame + last + 1)):
-                self.flush()
+            self._forget(arena, self._given.intersection(range(frame + first, frame + last + 1)))
         if not perms & EXEC:
             arena.executed[first : last + 1] = bytes(last + 1 - first)
 
     def put_perms(self, arena: Arena, perms: bytes) -> None:
-        """Set the permissions of all pages of an arena; a flush has to follow."""
+        """Set the permissions of all pages of an arena."""
         executable = perms.translate(_EXECUTABLE)
         index = arena.executed.find(1)
         while index >= 0:
@@ -230,18 +238,50 @@ class Memory:
                 self.forget_code(arena, index, index)
                 arena.executed[index] = 0
             index = arena.executed.find(1, index + 1)
+        first, before = arena.paddr >> PAGE_SHIFT, bytes(arena.perms)
         arena.perms[:] = perms
+        frames = range(first, first + len(perms))
+        less = {
+            each for each in self._given.intersection(frames) if before[each - first] & ~perms[each - first]
+        }
+        self._forget(arena, less)
+
+    def _forget(self, arena: Arena, frames: set[int]) -> None:
+        """Make the processor forget all translations to some of an arena's pages."""
+        if not frames:
+            return
+        self._given -= frames
+        pages = [arena.base - arena.paddr + (frame << PAGE_SHIFT) for frame in frames]
+        if arena.base != self._direct[0]:
+            pages += [self._direct[0] + (frame << PAGE_SHIFT) for frame in frames]
+        self._writable.difference_update(page >> PAGE_SHIFT for page in pages)
+        if not self._elsewhere.isdisjoint(frames) or not self.forget_pages(pages):
+            self.flush()
+
+    def forget_writes(self) -> None:
+        """Nothing has been written from here on: make the processor ask at the first write to each page."""
+        for arena in self.arenas:
+            arena.fresh[:] = bytes(len(arena.fresh))
+        if self._lost > _MOST_LOST:  # it has too little room, which it makes larger when all goes
+            self.flush()
+        self._forget_addresses(self._writable)
+
+    def flush_user(self) -> None:
+        """Make the processor forget the translations of ring 3's addresses."""
+        self._writable -= self._given_user
+        self._forget_addresses(self._given_user)
+
+    def _forget_addresses(self, pages: set[int]) -> None:
+        if pages and not self.forget_pages([page << PAGE_SHIFT for page in pages]):
+            self.flush()
+        pages.clear()
 
     def flush(self) -> None:
         """Make the processor forget all translations of addresses: mappings or permissions have changed."""
-        self._given.clear()
-        self._given_user = False
+        for known in (self._given, self._elsewhere, self._writable, self._given_user):
+            known.clear()
+        self._lost = 0
         self.flush_all()
-
-    def flush_user(self) -> None:
-        """Make it forget those of ring 3's addresses."""
-        if self._given_user:
-            self.flush()
 
     def arena_of(self, address: int) -> Arena:
         """The arena whose window holds `address`; LookupError where there is none."""
@@ -308,9 +348,8 @@ class Memory:
             if access is not Access.WRITE or self.user_mode or self.write_protect():
                 raise PageFault(address, access, present=True)
             perms |= WRITE
-        if address < _USER_END:
-            self._given_user = True
-            if not self.user_mode and (self.smap or (self.smep and access is Access.FETCH)):
+        if address < _USER_END and not self.user_mode:
+            if self.smap or (self.smep and access is Access.FETCH):
                 raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
         frame = arena.paddr + (index << PAGE_SHIFT)
@@ -323,8 +362,21 @@ class Memory:
                 self._keep(arena, index, index)
             else:
                 perms &= ~WRITE
-        self._given.add(frame >> PAGE_SHIFT)
+        self._note(address >> PAGE_SHIFT, frame >> PAGE_SHIFT, access, perms)
         return frame, perms
+
+    def _note(self, page: int, frame: int, access: Access, perms: int) -> None:
+        """The processor gets to know a page."""
+        if access is not Access.WRITE and frame in self._given:
+            self._lost += 1
+        self._given.add(frame)
+        if perms & WRITE:
+            self._writable.add(page)
+        if page < _USER_END >> PAGE_SHIFT:
+            self._given_user.add(page)
+            self._elsewhere.add(frame)
+        elif page in self.aliases:
+            self._elsewhere.add(frame)
 
     def _held_back(self, page: int, address: int, access: Access, perms: int) -> int:
         """Permissions without those that a debugger holds back."""

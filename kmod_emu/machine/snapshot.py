@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kmod_emu.machine.history import History, Moment
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _Key = tuple[int, int]  # (arena's number, page number)
 
 
-class MemorySnapshot(NamedTuple):
+class MemorySnapshot:
     """One moment of guest RAM.
 
     Attributes:
@@ -21,8 +21,8 @@ class MemorySnapshot(NamedTuple):
         perms: Page permissions of each arena.
     """
 
-    pages: Moment[_Key, bytes]
-    perms: list[bytes]
+    def __init__(self, pages: Moment[_Key, bytes], perms: list[bytes]) -> None:
+        self.pages, self.perms = pages, perms
 
 
 class SnapshotTree:
@@ -39,7 +39,7 @@ class SnapshotTree:
         snapshot = MemorySnapshot(self._history.keep(), [bytes(arena.perms) for arena in memory.arenas])
         self._numbers = {id(arena): number for number, arena in enumerate(memory.arenas)}
         memory.keep_page = self._keep
-        self._forget_writes()
+        memory.forget_writes()
         return snapshot
 
     def restore(self, target: MemorySnapshot) -> None:
@@ -57,16 +57,11 @@ class SnapshotTree:
         for arena, perms in zip(memory.arenas, target.perms, strict=True):
             if arena.perms != perms:
                 memory.put_perms(arena, perms)
-        self._forget_writes()
+        memory.forget_writes()
 
     def written_since_root(self) -> set[_Key]:
         """(arena's number, page number) of every page written since the first snapshot."""
         return self._history.ever_written()
-
-    def _forget_writes(self) -> None:
-        for arena in self._memory.arenas:
-            arena.fresh[:] = bytes(len(arena.fresh))
-        self._memory.flush()
 
     def _keep(self, arena: Arena, index: int) -> None:
         self._history.written[self._numbers[id(arena)], index] = arena.page(index)

@@ -11,6 +11,8 @@ spills and reloads every general register.
 
 The way back, a C call that Python makes, begins at the *entry*: it takes RSP, the argument registers and
 the function's address from the same page, which costs less than writing seven registers through Unicorn.
+
+The *forgetter* makes the processor forget the translations of a list of pages: only guest code can name one.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ RESULT = OFFSET["rax"]
 TARGET = 8 * len(REGISTERS)  # behind them: the function that the entry jumps to
 CALLER = TARGET + 8  # where a C call returns to
 FORGET, FORGET_END = CALLER + 8, CALLER + 16  # pages whose translations go before a C call returns
+FORGOTTEN = 512  # from here on: a list of pages whose translations go when the forgetter runs
 
-_PLACES = struct.Struct("<II")  # of the entry and of the second tail
+_PLACES = struct.Struct("<III")  # of the entry, of the second tail and of the forgetter
 
 RETURN_NUMBER = 0  # the slot that functions called by Python return to
 FIRST_NUMBER = 1
@@ -69,6 +72,12 @@ def entry(page: int) -> list[str]:
     return [*load, f"mov r11, [@{page + TARGET:#x}]", "jmp r11"]
 
 
+def forgetter(page: int) -> list[str]:
+    """Assembly of what forgets the translations of as many pages of the list as RCX says, and stops."""
+    each = ["mov rax, [rsi]", "invlpg [rax]", "add rsi, 8", "dec rcx", "jnz @-13", "hlt"]
+    return [f"lea rsi, [@{page + FORGOTTEN:#x}]", *each]
+
+
 def return_slot(tail: int) -> list[str]:
     """Assembly of slot 0: the result of a function called by Python becomes the first argument."""
     return ["mov rdi, rax", f"mov eax, {RETURN_NUMBER}", f"jmp {tail:#x}"]
@@ -85,8 +94,9 @@ class TrapArea:
     def __init__(self, base: int, tails: bytes) -> None:
         self.base = base
         self.tails = tails
-        entry_at, second_at = _PLACES.unpack_from(tails, TAIL_SPACE - _PLACES.size)
+        entry_at, second_at, forgetter_at = _PLACES.unpack_from(tails, TAIL_SPACE - _PLACES.size)
         self.entry: int = base + entry_at
+        self.forgetter: int = base + forgetter_at
         self._register_tail: int = base + second_at
 
     def address(self, number: int) -> int:
@@ -108,16 +118,16 @@ class TrapArea:
 
 
 def build_tails(base: int, page: int) -> bytes:
-    """Assemble both tails, the entry and slot 0 with keystone: TAIL_SPACE bytes, then the slot.
+    """Assemble both tails, the entry, the forgetter and slot 0 with keystone: TAIL_SPACE bytes, then the slot.
 
-    The last two words of the space hold the offsets of the entry and of the second tail.
+    The last three words of the space hold the offsets of the entry, the second tail and the forgetter.
     """
     space, starts = b"", []
-    for lines in (c_tail(page), register_tail(page), entry(page)):
+    for lines in (c_tail(page), register_tail(page), entry(page), forgetter(page)):
         space += b"\xcc" * (-len(space) & 15)
         starts.append(len(space))
         space += _assemble_all(lines, base + len(space))
-    places = _PLACES.pack(starts[2], starts[1])
+    places = _PLACES.pack(starts[2], starts[1], starts[3])
     slot = _assemble_all(return_slot(base), base + TAIL_SPACE).ljust(SLOT_SIZE, b"\xcc")
     return space.ljust(TAIL_SPACE - len(places), b"\xcc") + places + slot
 
