@@ -118,7 +118,7 @@ class TrapArea:
 
 
 def build_tails(base: int, page: int) -> bytes:
-    """Assemble both tails, the entry, the forgetter and slot 0 with keystone: TAIL_SPACE bytes, then the slot.
+    """Assemble tails, entry, forgetter and slot 0 with keystone: TAIL_SPACE bytes, then the slot.
 
     The last three words of the space hold the offsets of the entry, the second tail and the forgetter.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -38,6 +39,7 @@ def blank(target: Target) -> dict[str, Any]:
 
 
 STUB = "stub"
+_SETTLE = 0.1  # seconds of virtual time
 
 
 class Setup(NamedTuple):
@@ -157,9 +159,12 @@ class Machine:
     def __init__(self, kernel: Kernel, base: str) -> None:
         self.kernel, self._base = kernel, base
         self._shows = _looks(self.kernel)
+        kernel.advance(_SETTLE)  # what is left of the boot would else be done for each module
         there = self._shows()
         self._booted = _Moment("", kernel.snapshot(), {}, there, [], set())
         self._needs: list[_Moment] = []  # after each of those that the last module needed
+        gc.collect()
+        gc.freeze()  # the machine stays: it is not to be looked through again and again
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""

@@ -8,6 +8,7 @@ import pytest
 from kmod_emu.kernel.layout import ARGUMENT_PAGE, TRAP_BASE
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE
+from kmod_emu.machine.snapshot import SnapshotTree
 from kmod_emu.machine.traps import OFFSET, REGISTERS, RESULT, SLOT_SIZE, TARGET, TrapArea, build_tails
 
 
@@ -175,9 +176,43 @@ def test_shipped_tails_are_what_keystone_builds():
 
 def test_tail_areas_do_not_overlap():
     tails = build_tails(TRAP_BASE, ARGUMENT_PAGE)
-    entry, second = struct.unpack_from("<II", tails, 0x200 - 8)
-    assert 0 < second < entry < 0x200 - 8
-    assert {tails[second - 1], tails[entry - 1]} <= {0xC3, 0xCC}
+    entry, second, forgetter = struct.unpack_from("<III", tails, 0x200 - 12)
+    assert 0 < second < entry < forgetter < 0x200 - 12 - 23
+    assert {tails[place - 1] for place in (second, entry, forgetter)} <= {0xC3, 0xCC}
+
+
+@pytest.fixture(params=["page by page", "all at once"])
+def forgetful(request, traps, machine):
+    """A machine whose processor forgets translations one way or the other."""
+    if request.param == "page by page":
+        machine.cpu.use_forgetter(traps.area.forgetter, machine.memory.writable(traps.page + 512, 512))
+    return machine
+
+
+@pytest.mark.parametrize("place", ["DATA", "DIRECT"])
+def test_the_processor_forgets_what_it_may_no_longer_do(forgetful, place):
+    memory, address = forgetful.memory, getattr(forgetful, place) + 0x3000
+    store = "mov rax, [rbx]; mov [rbx], rcx; hlt"
+    assert forgetful.run(store, rbx=address, rcx=1).reason is StopReason.HALT
+    memory.protect(forgetful.DATA + 0x3000, PAGE_SIZE, 0)
+    assert forgetful.run(store, rbx=address, rcx=2).fault.address == address
+    memory.protect(forgetful.DATA + 0x3000, PAGE_SIZE, READ | WRITE)
+    registers = forgetful.cpu.registers()
+    assert forgetful.run(store, rbx=address, rcx=3).reason is StopReason.HALT
+    assert memory.read_u64(address) == 3
+    assert forgetful.cpu.registers() == registers | {"rax": 1, "rcx": 3, "rip": forgetful.cpu.rip}
+
+
+def test_snapshots_see_writes_to_pages_that_the_processor_knows(forgetful):
+    snapshots, memory = SnapshotTree(forgetful.memory), forgetful.memory
+    moments = []
+    for value in range(4):
+        forgetful.run("mov [rbx], rcx; mov [rbx + 0x1000], rcx; hlt", rbx=forgetful.DATA, rcx=value)
+        moments.append(snapshots.take())
+    for value in (1, 3, 0, 2):
+        snapshots.restore(moments[value])
+        assert forgetful.run("mov rax, [rbx]; hlt", rbx=forgetful.DATA + 0x1000).reason is StopReason.HALT
+        assert forgetful.cpu.read("rax") == memory.read_u64(forgetful.DATA) == value
 
 
 def test_traps_are_not_writable_by_the_guest(traps, machine):
