@@ -189,6 +189,8 @@ class Cpu(Registers):
         return ahead._replace(rip=end) if reached else stop
 
     def _run(self, rip: int, count: int, patience: float) -> Stop:
+        if self.memory.crowded:
+            self.memory.make_room()
         if self._to_forget:
             self._run_forgetter()
         self._fault = self._vector = self._error = None

@@ -33,7 +33,7 @@ _WINDOW_SHIFT = 29  # windows are found by the half gigabyte they lie in
 _U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 _MASK64 = (1 << 64) - 1
 _USER_END = 1 << 47
-_MOST_LOST = 800
+_MOST_LOST = 256
 _EXECUTABLE = bytes(value >> 2 & 1 for value in range(256))  # of permissions: is EXEC among them
 
 
@@ -171,7 +171,8 @@ class Memory:
         self._elsewhere: set[int] = set()
         self._writable: set[int] = set()
         self._given_user: set[int] = set()
-        self._lost = 0  # how often it asked again for one that it had been given
+        self.lost = 0  # how often it asked again for one that it had been given
+        self._most_lost = _MOST_LOST
         self.keep_page: Callable[[Arena, int], None] | None = None  # set by the snapshot tree
         self.write_protect: Callable[[], bool] = lambda: True  # set by the processor: is CR0.WP on
         self.flush_all: Callable[[], None] = lambda: None  # set by the processor: forget cached translations
@@ -262,8 +263,6 @@ class Memory:
         """Nothing has been written from here on: make the processor ask at the first write to each page."""
         for arena in self.arenas:
             arena.fresh[:] = bytes(len(arena.fresh))
-        if self._lost > _MOST_LOST:  # it has too little room, which it makes larger when all goes
-            self.flush()
         self._forget_addresses(self._writable)
 
     def flush_user(self) -> None:
@@ -276,11 +275,21 @@ class Memory:
             self.flush()
         pages.clear()
 
+    def make_room(self) -> None:
+        """The processor has forgotten much for want of room, of which it takes more when it forgets all."""
+        self._most_lost *= 2  # if that did not help, it will not help soon
+        self.flush()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether it may be time to `make_room`."""
+        return self.lost > self._most_lost
+
     def flush(self) -> None:
         """Make the processor forget all translations of addresses: mappings or permissions have changed."""
         for known in (self._given, self._elsewhere, self._writable, self._given_user):
             known.clear()
-        self._lost = 0
+        self.lost = 0
         self.flush_all()
 
     def arena_of(self, address: int) -> Arena:
@@ -348,9 +357,9 @@ class Memory:
             if access is not Access.WRITE or self.user_mode or self.write_protect():
                 raise PageFault(address, access, present=True)
             perms |= WRITE
-        if address < _USER_END and not self.user_mode:
-            if self.smap or (self.smep and access is Access.FETCH):
-                raise PageFault(address, access, present=True)
+        kept_out = self.smap or (self.smep and access is Access.FETCH)
+        if kept_out and address < _USER_END and not self.user_mode:
+            raise PageFault(address, access, present=True)
         index = offset >> PAGE_SHIFT
         frame = arena.paddr + (index << PAGE_SHIFT)
         if self.guarded:
@@ -368,7 +377,7 @@ class Memory:
     def _note(self, page: int, frame: int, access: Access, perms: int) -> None:
         """The processor gets to know a page."""
         if access is not Access.WRITE and frame in self._given:
-            self._lost += 1
+            self.lost += 1
         self._given.add(frame)
         if perms & WRITE:
             self._writable.add(page)
