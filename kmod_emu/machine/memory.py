@@ -558,6 +558,11 @@ class Memory:
 
     def read_cstring(self, address: int, limit: int = PAGE_SIZE) -> bytes:
         """Read up to, and without, the NUL; at most `limit` bytes."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None and 0 <= (offset := address - arena.base) < arena.size:
+            end = min((offset | _OFFSET) + 1, offset + limit)  # most end where they begin: in that page
+            if arena.perms[offset >> PAGE_SHIFT] and (end := arena.raw.find(b"\0", offset, end)) >= 0:
+                return arena.raw[offset:end]
         text = bytearray()
         while len(text) < limit:
             length = min(limit - len(text), PAGE_SIZE - (address & (PAGE_SIZE - 1)))

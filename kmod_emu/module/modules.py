@@ -234,6 +234,14 @@ class Modules:
                 if module is not None:
                     yield module
 
+    def exporter(self, name: str, *, gplok: bool = True) -> Module | None:
+        """The first module that anybody may see and that exports a symbol, if need be to any licence."""
+        for module in self:
+            known = module.exports.get(name)
+            if known is not None and (gplok or not known[2]) and module.state is not ModuleState.UNFORMED:
+                return module
+        return None
+
     def formed(self) -> list[Module]:
         """Modules that anybody may see."""
         return [module for module in self if module.state is not ModuleState.UNFORMED]

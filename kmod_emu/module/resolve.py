@@ -40,11 +40,8 @@ def find_symbol(kernel: KernelCore, name: str, *, gplok: bool) -> Found | None:
     symbol = kernel.symbols.find(name)
     if symbol is not None and (gplok or not symbol.gpl):
         return Found(name, symbol.address, symbol.crc, symbol.gpl, symbol.namespace, None)
-    for module in kernel[Modules].formed():
-        known = module.exports.get(name)
-        if known is not None and (gplok or not known[2]):
-            return Found(name, *known, module)
-    return None
+    module = kernel[Modules].exporter(name, gplok=gplok)
+    return Found(name, *module.exports[name], module) if module is not None else None
 
 
 def inherit_taint(info: LoadInfo, found: Found, *, using_gpl: bool) -> bool:

@@ -185,4 +185,5 @@ def _owner(kernel: KernelCore, name: str) -> str:
     """Who exports a name: "kernel", a module, or ""."""
     if kernel.symbols.exports(name):
         return "kernel"
-    return next((module.name for module in kernel[Modules].formed() if name in module.exports), "")
+    module = kernel[Modules].exporter(name)
+    return module.name if module is not None else ""

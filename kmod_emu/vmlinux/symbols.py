@@ -82,6 +82,7 @@ class ImageSymbols(Mapping[str, "tuple[int, str]"]):
         self._addresses, self._places = columns[0].cast("Q"), columns[1].cast("Q")
         self._starts, self._named = columns[2].cast("I"), columns[3].cast("I")
         self._kinds, self._names = columns[4:]
+        self._found: dict[str, tuple[int, str] | None] = {}  # what was asked for
 
     def __len__(self) -> int:
         return len(self._addresses)
@@ -90,10 +91,17 @@ class ImageSymbols(Mapping[str, "tuple[int, str]"]):
         return iter(str(self._names, "utf-8", "backslashreplace").split("\n")[:-1])
 
     def __getitem__(self, name: str) -> tuple[int, str]:
-        wanted = name.encode()
-        index = bisect_left(range(len(self)), wanted, key=self._name)
-        if index == len(self) or self._name(index) != wanted:
+        if name not in self._found:
+            self._found[name] = self._find(name.encode())
+        found = self._found[name]
+        if found is None:
             raise KeyError(name)
+        return found
+
+    def _find(self, name: bytes) -> tuple[int, str] | None:
+        index = bisect_left(range(len(self)), name, key=self._name)
+        if index == len(self) or self._name(index) != name:
+            return None
         return self._addresses[index], chr(self._kinds[index])
 
     def _name(self, index: int) -> bytes:
