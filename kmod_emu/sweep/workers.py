@@ -58,7 +58,7 @@ def sweep(setup: Setup, targets: list[Target], jobs: int) -> Generator[dict[str,
     Raises:
         ToolError: A worker cannot even boot.
     """
-    waiting = deque(sorted(targets, key=lambda target: target.needs))  # a worker knows what the last needed
+    waiting = _Waiting(targets, jobs)
     workers: dict[Connection, _Worker] = {}
 
     def start() -> None:
@@ -76,16 +76,45 @@ def sweep(setup: Setup, targets: list[Target], jobs: int) -> Generator[dict[str,
                     yield row
                 if worker.target is not None:  # it died
                     del workers[worker.connection]
+                    waiting.give_up(worker)
                     if waiting:
                         start()
                 elif waiting:
-                    worker.give(waiting.popleft())
+                    worker.give(waiting.take(worker))
                 else:
                     del workers[worker.connection]
                     worker.end()
     finally:
         for worker in workers.values():
             worker.end()
+
+
+class _Waiting:
+    """Modules to try: a worker goes through those that need the same, and knows what the last needed."""
+
+    def __init__(self, targets: list[Target], jobs: int) -> None:
+        ordered = sorted(targets, key=lambda target: target.needs)
+        size = -(-len(ordered) // jobs) or 1
+        self._free = [deque(ordered[at : at + size]) for at in range(0, len(ordered), size)]
+        self._held: dict[_Worker, deque[Target]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._free) or any(self._held.values())
+
+    def take(self, worker: _Worker) -> Target:
+        """The next for a worker; one that has none left takes half of the most that another has."""
+        if not self._held.get(worker):
+            self._held[worker] = self._free.pop(0) if self._free else self._half()
+        return self._held[worker].popleft()
+
+    def _half(self) -> deque[Target]:
+        most = max(self._held.values(), key=len)
+        return deque([most.pop() for _ in range((len(most) + 1) // 2)][::-1])
+
+    def give_up(self, worker: _Worker) -> None:
+        """A worker is gone; others take what it had."""
+        if left := self._held.pop(worker, None):
+            self._free.append(left)
 
 
 class _Worker:
