@@ -108,7 +108,7 @@ class _Inside:
     async def map(self, data: bytes) -> int:
         """Fresh memory that holds `data`."""
         flags = _MAP_PRIVATE | _MAP_ANONYMOUS | _MAP_POPULATE
-        address = await self._call("mmap", 0, max(len(data), 1), _READ_WRITE, flags, -1, 0)
+        address = await self._system_call("mmap", 0, max(len(data), 1), _READ_WRITE, flags, -1, 0)
         self._kernel.user.write(address, data)
         return address
 
@@ -128,14 +128,14 @@ class _Inside:
         """Write to descriptor 2."""
         data = os.fsencode(text)[:_ROOM]
         self._kernel.user.write(self._room, data)
-        await self._call("write", 2, self._room, len(data))
+        await self._system_call("write", 2, self._room, len(data))
 
-    async def _call(self, name: str, *arguments: int) -> int:
+    async def _system_call(self, name: str, *arguments: int) -> int:
         return await do_syscall(self._kernel, number_of(name, self._kernel), arguments)
 
     async def _open(self, path: str) -> int:
         self._kernel.user.write(self._room, os.fsencode(path) + b"\0")
-        return await self._call("open", self._room, O_RDONLY, 0)
+        return await self._system_call("open", self._room, O_RDONLY, 0)
 
     async def _names(self, path: str) -> list[str]:
         """What is in a directory; nothing, where there is none."""
@@ -159,9 +159,9 @@ class _Inside:
         except KernelError:
             return pieces
         try:
-            while count := await self._call(call, fd, self._room, _ROOM):
+            while count := await self._system_call(call, fd, self._room, _ROOM):
                 pieces.append(self._kernel.user.read(self._room, count))
         except KernelError:  # a directory instead of a file, or the other way round
             pass
-        await self._call("close", fd)
+        await self._system_call("close", fd)
         return pieces

@@ -117,7 +117,7 @@ frontier.shared(
 )
 frontier.nothing(
     _AREAS,
-    "vmalloc_init flush_tlb_all flush_tlb_kernel_range flush_tlb_one_kernel vm_unmap_aliases kernel_map_pages"
+    "vmalloc_init flush_tlb_all flush_tlb_kernel_range flush_tlb_one_kernel vm_unmap_aliases"
     " early_memunmap init_espfix_bsp pti_init free_initmem",
 )
 
@@ -287,7 +287,7 @@ def memblock_alloc_internal(
 frontier.nothing(
     _PAGES,
     "memblock_free memblock_phys_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
-    " build_all_zonelists poking_init kfence_alloc_pool kfence_init"
+    " build_all_zonelists poking_init kfence_init"
     " page_ext_init stack_depot_early_init page_writeback_init memblock_free_all",
 )
 

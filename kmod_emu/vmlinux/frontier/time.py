@@ -30,7 +30,7 @@ frontier.nothing(
 )
 frontier.shared(
     _TIMERS,
-    "add_timer_on try_to_del_timer_sync del_timer del_timer_sync timer_delete timer_delete_sync"
+    "add_timer_on try_to_del_timer_sync del_timer timer_delete timer_delete_sync"
     " timer_shutdown timer_shutdown_sync hrtimer_start_range_ns hrtimer_try_to_cancel hrtimer_active"
     " __hrtimer_get_remaining",
 )
