@@ -19,6 +19,7 @@ from kmod_emu.kernel.panic import confused
 from kmod_emu.kernel.printf_spec import NotSupported
 from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.machine.traps import (
+    AFTER,
     CALLER,
     FIRST_NUMBER,
     FORGET,
@@ -177,9 +178,15 @@ class Dispatcher:
         else:
             self._kernel.memory.flush()
 
+    def then_call(self, function: int) -> None:
+        """From a plain handler: the guest calls a function with what it returns, for its effect."""
+        _U64.pack_into(self._page, AFTER, function)
+
     def save_page(self) -> bytes:
-        """What a call that was interrupted has on the argument page."""
-        return bytes(self._page[: 8 * len(REGISTERS)])
+        """What a call that was interrupted has on the argument page, where nobody else is to find it."""
+        contents = bytes(self._page[: AFTER + 8])
+        _U64.pack_into(self._page, AFTER, 0)
+        return contents
 
     def restore_page(self, contents: bytes) -> None:
         """Put it back."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.pages import __free_pages, alloc_pages
-from kmod_emu.kernel.slab import kmem_cache_alloc, kmem_cache_free
+from kmod_emu.kernel.slab import alloc_object, kmem_cache_free
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ async def mempool_destroy(kernel: KernelCore, pool: int) -> None:
 @export("void *mempool_alloc_slab(gfp_t gfp_mask, void *pool_data)")
 async def mempool_alloc_slab(kernel: KernelCore, gfp_mask: int, pool_data: int) -> int:
     """An element of a kmem_cache (mm/mempool.c)."""
-    return await kmem_cache_alloc(kernel, pool_data, gfp_mask)
+    return await alloc_object(kernel, pool_data)
 
 
 @export("void mempool_free_slab(void *element, void *pool_data)")

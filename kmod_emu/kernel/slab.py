@@ -519,8 +519,16 @@ def kmem_cache_create_usercopy(
 
 
 @export("void *kmem_cache_alloc(struct kmem_cache *cachep, gfp_t flags)")
-async def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
+def kmem_cache_alloc(kernel: KernelCore, cachep: int, flags: int) -> int:
     """Allocate an object, constructed if the cache has a constructor (mm/slub.c)."""
+    address = kernel.heap.cache_alloc(cachep)
+    if address and cachep in kernel.heap.constructors:
+        kernel.traps.then_call(kernel.heap.constructors[cachep])
+    return address
+
+
+async def alloc_object(kernel: KernelCore, cachep: int) -> int:
+    """The same for coroutines: it is constructed when this is over."""
     address = kernel.heap.cache_alloc(cachep)
     if address and cachep in kernel.heap.constructors:
         await kernel.call_guest(kernel.heap.constructors[cachep], address)
@@ -566,22 +574,22 @@ def kmem_cache_shrink(kernel: KernelCore, cachep: int) -> int:
 
 
 @export("void *kmem_cache_alloc_node(struct kmem_cache *s, gfp_t gfpflags, int node)")
-async def kmem_cache_alloc_node(kernel: KernelCore, s: int, gfpflags: int, node: int) -> int:
+def kmem_cache_alloc_node(kernel: KernelCore, s: int, gfpflags: int, node: int) -> int:
     """kmem_cache_alloc on a NUMA node; there is one (mm/slub.c)."""
-    return await kmem_cache_alloc(kernel, s, gfpflags)
+    return kmem_cache_alloc(kernel, s, gfpflags)
 
 
 @export("void *kmem_cache_alloc_lru(struct kmem_cache *s, struct list_lru *lru, gfp_t gfpflags)")
-async def kmem_cache_alloc_lru(kernel: KernelCore, s: int, lru: int, gfpflags: int) -> int:
+def kmem_cache_alloc_lru(kernel: KernelCore, s: int, lru: int, gfpflags: int) -> int:
     """kmem_cache_alloc of an object that will be on a list_lru (mm/slub.c)."""
-    return await kmem_cache_alloc(kernel, s, gfpflags)
+    return kmem_cache_alloc(kernel, s, gfpflags)
 
 
 @export("int kmem_cache_alloc_bulk(struct kmem_cache *s, gfp_t flags, size_t nr, void **p)")
 async def kmem_cache_alloc_bulk(kernel: KernelCore, s: int, flags: int, nr: int, p: int) -> int:
     """Many objects at once: all, or 0 (mm/slub.c)."""
     for index in range(nr):
-        address = await kmem_cache_alloc(kernel, s, flags)
+        address = await alloc_object(kernel, s)
         if not address:
             kmem_cache_free_bulk(kernel, s, index, p)
             return 0

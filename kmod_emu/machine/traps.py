@@ -2,9 +2,10 @@
 
 An export served by Python is a 16-byte slot of guest code that loads its number and jumps to a common
 tail. The tail of a C call spills the six argument registers and RSP to the *argument page*, executes
-`out`, and returns with RAX taken from that page. Reading the page with `struct` costs a fraction of
-reading registers through Unicorn, which is why it exists. The `out` is followed by a jump to the next
-instruction: that ends the translation block, so a handler that blocks can stop the processor there.
+`out`, and returns with RAX taken from that page, having called a function with it before if the handler
+named one. Reading the page with `struct` costs a fraction of reading registers through Unicorn, which is
+why it exists. The `out` is followed by a jump to the next instruction: that ends the translation block, so
+a handler that blocks can stop the processor there.
 
 Functions with a calling convention of their own (`__get_user_4`, `__put_user_4`) use the other tail, which
 spills and reloads every general register.
@@ -28,7 +29,8 @@ REGISTERS = ("rdi", "rsi", "rdx", "rcx", "r8", "r9", "rsp", "rax", "rbx", "rbp",
              "r14", "r15")  # fmt: skip
 OFFSET = {name: 8 * index for index, name in enumerate(REGISTERS)}
 RESULT = OFFSET["rax"]
-TARGET = 8 * len(REGISTERS)  # behind them: the function that the entry jumps to
+AFTER = 8 * len(REGISTERS)  # behind them: a function that is called with the result before a C call returns
+TARGET = AFTER + 8  # the function that the entry jumps to
 CALLER = TARGET + 8  # where a C call returns to
 FORGET, FORGET_END = CALLER + 8, CALLER + 16  # pages whose translations go before a C call returns
 FORGOTTEN = 512  # from here on: a list of pages whose translations go when the forgetter runs
@@ -53,8 +55,18 @@ def c_tail(page: int) -> list[str]:
         "jmp @-18",
         f"mov [@{page + FORGET:#x}], rax",
     ]
-    leave = [f"mov rax, [@{page + RESULT:#x}]", "ret"]
-    return [*spill, *caller, f"out {PORT:#x}, eax", "jmp @+2", *forget, *leave]
+    after, result = f"[@{page + AFTER:#x}]", f"[@{page + RESULT:#x}]"
+    leave = [f"mov rax, {after}", "test rax, rax", "jnz @+10", f"mov rax, {result}", "ret"]
+    call = [
+        "xor ecx, ecx",
+        f"mov {after}, rcx",
+        f"mov rdi, {result}",
+        "push rdi",
+        "call rax",
+        "pop rax",
+        "ret",
+    ]
+    return [*spill, *caller, f"out {PORT:#x}, eax", "jmp @+2", *forget, *leave, *call]
 
 
 def register_tail(page: int) -> list[str]:
