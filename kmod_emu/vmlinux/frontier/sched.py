@@ -67,8 +67,7 @@ def wait_task_inactive(kernel: KernelCore, p: int, match_state: int) -> int:
 
 frontier.nothing(
     _ONE_CPU,
-    "smp_init smp_call_function smp_call_function_many"
-    " native_smp_prepare_boot_cpu sched_init_smp",
+    "smp_init smp_call_function smp_call_function_many native_smp_prepare_boot_cpu sched_init_smp",
 )
 
 
