@@ -34,8 +34,8 @@ _1_EDX = _bits(
     *(0, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 22, 23, 24, 25, 26)
 )  # fpu to sse2
 _1_ECX = _bits(
-    0, 1, 9, 13, 19, 20, 22, 23, 25, 31
-)  # pni pclmulqdq ssse3 cx16 sse4 movbe popcnt aes hypervisor
+    0, 1, 3, 9, 13, 19, 20, 22, 23, 25, 31
+)  # pni pclmulqdq monitor ssse3 cx16 sse4 movbe popcnt aes hypervisor
 _7_EBX = _bits(0, 3, 7, 8, 9)  # fsgsbase bmi1 smep bmi2 erms
 _EXT_EDX = (_1_EDX & 0x0183_F3FF) | _bits(11, 20, 22, 26, 27, 29)  # syscall nx mmxext pdpe1gb rdtscp lm
 _EXT_ECX = _bits(0, 2, 4, 5, 6, 8)  # lahf_lm svm cr8_legacy abm sse4a 3dnowprefetch
@@ -53,6 +53,7 @@ def _leaves() -> dict[int, Registers]:
     leaves = {
         0: Registers(0xD, *_vendor(_VENDOR)),
         1: Registers(_FAMILY_15_MODEL_107_STEPPING_1, _CLFLUSH_8_QUADWORDS, _1_ECX, _1_EDX),
+        5: Registers(0, 0, _bits(0, 1)),  # mwait's extensions, no C-states deeper than the first
         6: Registers(_bits(2)),  # arat
         7: Registers(0, _7_EBX),
         0x4000_0000: Registers(0x4000_0001, *struct.unpack("<III", _HYPERVISOR)),

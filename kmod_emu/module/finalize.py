@@ -90,6 +90,8 @@ def alternatives(
 ) -> Iterator[Patch]:
     """Replace code by what suits the processor, entries in order (apply_alternatives).
 
+    Where the code stays, the NOPs of one byte behind it become longer ones.
+
     Args:
         memory: Guest memory.
         start: Address of .altinstructions.
@@ -105,18 +107,39 @@ def alternatives(
         if not flag:
             feature &= ~_FLAG_NOT
         if has(feature) is not wanted:
+            if (room := _room(memory.read(place, length))) > 1:
+                yield Patch(place + length - room, nops(room))
             continue
-        code = _moved(memory.read(replacement, new_length), replacement, place)
+        code = _moved(memory.read(replacement, new_length), replacement, place, new=bool(flag))
         if flags & _FLAG_DIRECT_CALL:
             code = _direct_call(memory, place, length, code)
         yield Patch(place, code + nops(length - new_length))
 
 
-def _moved(code: bytes, source: int, target: int) -> bytes:
-    """Keep the destination of a call or jump that is copied elsewhere."""
-    if len(code) == 5 and code[0] in (0xE8, 0xE9):
-        return _rel32(code[0], target, source + 5 + struct.unpack_from("<i", code, 1)[0])
-    return code
+def _room(code: bytes) -> int:
+    """How many NOPs of one byte are at the end of code (optimize_nops)."""
+    nop = _NOPS[1]
+    room = len(code) - len(code.rstrip(nop))
+    if room < 2 or room == len(code):
+        return room
+    from kmod_emu.machine.asm import disassemble
+
+    ends = (each.address + each.size for each in disassemble(code))  # such a byte may belong to an operand
+    return next((len(code) - end for end in ends if not code[end:].strip(nop)), 0)
+
+
+def _moved(code: bytes, source: int, target: int, *, new: bool) -> bytes:
+    """Keep the destination of a call or jump that is copied elsewhere; a near jump becomes a short one.
+
+    `new` kernels do so backwards too, and fill with int3 what is never reached.
+    """
+    if len(code) != 5 or code[0] not in (0xE8, 0xE9):
+        return code
+    destination = source + 5 + struct.unpack_from("<i", code, 1)[0]
+    distance = destination - (target + 2)
+    if code[0] == 0xE9 and (-128 if new else -2) <= distance <= 127:
+        return bytes((0xEB, distance & 0xFF)) + (b"\xcc" * 3 if new else nops(3))
+    return _rel32(code[0], target, destination)
 
 
 def _direct_call(memory: Memory, place: int, length: int, bug: bytes) -> bytes:

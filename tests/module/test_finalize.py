@@ -106,6 +106,25 @@ def test_alternative_is_padded_with_nops(memory: Memory) -> None:
     assert alternatives(memory, 12, 5) == [Patch(SITE, b"\xfa" + finalize.nops(4))]
 
 
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("909090", 0),
+        ("31c09090", 2),
+        ("b8909090909090", 5),  # mov $0x90909090, %eax, and two NOPs
+        ("b890909090", 5),
+        ("31c090", 3),
+    ],
+)
+def test_room_behind_code_that_stays_is_filled(memory: Memory, code: str, kept: int) -> None:
+    """What `conform` found in drm: clac and stac of processors without SMAP."""
+    old = bytes.fromhex(code)
+    alternative(memory, 5, len(old), b"")
+    memory.write(SITE, old)
+    rest = len(old) - kept
+    assert alternatives(memory, 12) == ([Patch(SITE + kept, finalize.nops(rest))] if rest else [])
+
+
 def test_alternative_may_remove_code(memory: Memory) -> None:
     alternative(memory, 5, 3, b"")
     assert alternatives(memory, 12, 5) == [Patch(SITE, finalize.nops(3))]
@@ -118,6 +137,24 @@ def test_call_and_jump_keep_their_destination(memory: Memory, opcode: int) -> No
     [patch] = alternatives(memory, 12, 5)
     assert patch.code[0] == opcode
     assert SITE + 5 + struct.unpack_from("<i", patch.code, 1)[0] == target
+
+
+@pytest.mark.parametrize(
+    ("size", "distance", "jump"),
+    [
+        (12, 0x20, "eb1e0f1f00"),
+        (14, 0x20, "eb1ecccccc"),
+        (12, 0x81, "eb7f0f1f00"),
+        (12, 0x82, "e97d000000"),
+        (14, -0x20, "ebdecccccc"),
+        (12, -0x20, "e9dbffffff"),
+    ],
+)
+def test_a_near_jump_becomes_a_short_one(memory: Memory, size: int, distance: int, jump: str) -> None:
+    """What `conform` found in kvm; kernels before 6.3 do so forwards only."""
+    alternative(memory, 5, 5, b"\xe9" + struct.pack("<i", SITE + distance - (REPLACEMENT + 5)), size=size)
+    [patch] = alternatives(memory, size, 5)
+    assert patch.code == bytes.fromhex(jump)
 
 
 def test_later_alternative_of_a_place_comes_later(memory: Memory) -> None:

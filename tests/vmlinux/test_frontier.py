@@ -12,6 +12,25 @@ def test_every_row_has_a_reason_and_a_subsystem():
                                  "hardware", "usermode", "mm", "pages", "sheaves"}  # fmt: skip
 
 
+def test_what_has_a_result_is_not_called_nothing(real):
+    """The kernel's own types know which functions have one; which of these were called is kept."""
+    rows = {
+        row.name: row.handler
+        for row in real.frontier
+        if row.handler.function.__name__ in ("_nothing", "answer")
+    }
+    known = {name: text for name in rows if (text := real.types.prototype(name))}
+    assert len(known) > 50
+    for name, text in known.items():
+        nothing = rows[name].function.__name__ == "_nothing"
+        assert text.startswith(f"void {name}(") is nothing, text
+    real.stand_ins.clear()
+    assert real.call(real.symbol("timekeeping_notify"), 0) == 0
+    real.call(real.symbol("rcu_note_context_switch"), 0)
+    assert real.stand_ins == {"timekeeping_notify"}
+    real.stand_ins.clear()
+
+
 def test_functions_enter_python_by_a_jump(real):
     place = real.symbol("__schedule")
     assert real.memory.read_u8(place) == 0xE9

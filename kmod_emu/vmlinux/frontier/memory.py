@@ -266,7 +266,8 @@ def __is_kernel_percpu_address(kernel: KernelCore, addr: int, can_addr: int) -> 
     return 1
 
 
-frontier.nothing(_PERCPU, "setup_per_cpu_areas setup_per_cpu_pageset percpu_enable_async")
+frontier.nothing(_PERCPU, "setup_per_cpu_areas setup_per_cpu_pageset")
+frontier.answers(_PERCPU, "percpu_enable_async")
 
 
 frontier.nothing("nothing looks at statistics every second: all could sleep then", "vmstat_shepherd")
@@ -284,11 +285,12 @@ def memblock_alloc_internal(
     return kernel.heap.kmalloc(size)
 
 
+frontier.answers(_PAGES, "memblock_phys_free stack_depot_early_init")
 frontier.nothing(
     _PAGES,
-    "memblock_free memblock_phys_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
+    "memblock_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
     " build_all_zonelists poking_init kfence_init"
-    " page_ext_init stack_depot_early_init page_writeback_init memblock_free_all",
+    " page_ext_init page_writeback_init memblock_free_all",
 )
 
 

@@ -15,7 +15,8 @@ frontier = Frontier(__name__)
 _GRACE = "a grace period is an event in the agenda; there is no tick that would see quiescent states"
 
 frontier.shared(_GRACE, "call_rcu call_rcu_hurry kvfree_call_rcu")
-frontier.nothing(_GRACE, "rcu_spawn_gp_kthread rcu_note_context_switch rcu_init_tasks_generic")
+frontier.answers(_GRACE, "rcu_spawn_gp_kthread")
+frontier.nothing(_GRACE, "rcu_note_context_switch rcu_init_tasks_generic")
 
 _ONE, _COMPLETED = 4, 1  # a grace period, in numbers of RCU; that which stands for any
 

@@ -1,11 +1,13 @@
 """The declared table: which functions of a distribution's kernel Python serves instead, and why.
 
 A declaration names functions by their symbols. A kernel that has no function of a name leaves the declaration
-out, so one table serves all releases. There are three kinds:
+out, so one table serves all releases. There are four kinds:
 
 - `shared`: the handler of the stub base kernel, under the same name, serves the function;
 - `replace`: a handler of its own does, declared as an export is (kernel/exports.py);
-- `nothing`: the function has nothing to do on this machine and returns 0 at once.
+- `nothing`: the function has nothing to do on this machine and returns at once;
+- `answers`: likewise one that has a result, which is 0. Who compares with a real kernel is told of such calls
+  (`KernelCore.stand_ins`), since what agrees then may do so by accident.
 """
 
 from __future__ import annotations
@@ -52,7 +54,12 @@ class Frontier:
     def nothing(self, reason: str, names: str) -> None:
         """Functions that have nothing to do here."""
         for name in names.split():
-            self._add(name, Handler(name, f"long {name}(void)", _nothing, Fidelity.APPROXIMATE), reason)
+            self._add(name, Handler(name, f"void {name}(void)", _nothing, Fidelity.APPROXIMATE), reason)
+
+    def answers(self, reason: str, names: str) -> None:
+        """Functions that have nothing to do here, and say 0."""
+        for name in names.split():
+            self._add(name, Handler(name, f"long {name}(void)", _answer(name), Fidelity.APPROXIMATE), reason)
 
     def replace(self, prototype: str, reason: str, fidelity: Fidelity = Fidelity.EXACT) -> Callable[[F], F]:
         """Decorator: the function serves the one that `prototype` declares."""
@@ -70,9 +77,17 @@ class Frontier:
         _table[name] = Replaced(name, handler, self._subsystem, reason)
 
 
-def _nothing(kernel: KernelCore) -> int:
+def _nothing(kernel: KernelCore) -> None:
     """Nothing to do."""
-    return 0
+
+
+def _answer(name: str) -> Callable[[KernelCore], int]:
+    def answer(kernel: KernelCore) -> int:
+        """Nothing to do, but the caller looks at the result."""
+        kernel.stand_ins.add(name)
+        return 0
+
+    return answer
 
 
 def declared() -> dict[str, Replaced]:

@@ -25,9 +25,9 @@ frontier.shared(
 )
 frontier.nothing(
     _CLOCK,
-    "time_init tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init"
-    " timekeeping_notify clocksource_done_booting tsc_init",
+    "time_init tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init tsc_init",
 )
+frontier.answers(_CLOCK, "timekeeping_notify clocksource_done_booting")
 frontier.shared(
     _TIMERS,
     "add_timer_on try_to_del_timer_sync del_timer timer_delete timer_delete_sync"
