@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from array import array
+from bisect import bisect_left
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ _MAGIC = 0xEB9F
 
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = range(1, 12)
 _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64 = range(12, 20)
-_COMPOUND = frozenset({_STRUCT, _UNION})
+_COMPOUNDS = (_STRUCT, _UNION)  # of two with one name the structure is meant
+_COMPOUND = frozenset(_COMPOUNDS)
 _ALIASES = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
 _SIZED = frozenset({_INT, _STRUCT, _UNION, _ENUM, _DATASEC, _FLOAT, _ENUM64})
 _QUALIFIERS = {_CONST: "const", _VOLATILE: "volatile", _RESTRICT: "restrict"}
@@ -33,6 +35,7 @@ _TAGS = {_STRUCT: "struct ", _UNION: "union ", _ENUM: "enum ", _ENUM64: "enum "}
 _FIXED = {_INT: 1, _ARRAY: 3, _VAR: 1, _DECL_TAG: 1}
 _EACH = {_STRUCT: 3, _UNION: 3, _ENUM: 2, _FUNC_PROTO: 2, _DATASEC: 3, _ENUM64: 3}
 _POINTER_SIZE = 8
+_FEW = 6  # searches cost as much as a table of all names
 _DEPTH = 64  # of types within types; more is a loop
 
 
@@ -67,9 +70,12 @@ class Btf:
         self._strings = data[header + strings : header + strings + strings_size]
         self._string_base: int = base.string_end if base else 0
         self.string_end: int = self._string_base + strings_size
-        self._words = array("I", data[header + types : header + types + types_size])
+        self._types = data[header + types : header + types + types_size]
+        self._words = array("I", self._types)
         self._first: int = base.count if base else 1
         self._starts = self._find_types()
+        self._tables: dict[tuple[int, ...], dict[str, int]] = {}  # by kinds: name -> number
+        self._asked = 0
         self.count: int = self._first + len(self._starts)
 
     def _find_types(self) -> list[int]:
@@ -154,17 +160,30 @@ class Btf:
 
     # ------------------------------------------------------------------ structures
 
-    @cached_property
-    def _compounds(self) -> dict[str, int]:
-        return self._named((_STRUCT, _UNION))
+    def _table(self, kinds: tuple[int, ...]) -> dict[str, int]:
+        if kinds not in self._tables:
+            self._tables[kinds] = self._named(kinds)
+        return self._tables[kinds]
 
-    @cached_property
-    def _functions(self) -> dict[str, int]:
-        return self._named((_FUNC,))
-
-    @cached_property
-    def _typedefs(self) -> dict[str, int]:
-        return self._named((_TYPEDEF,))
+    def _number(self, name: str, kinds: tuple[int, ...]) -> int | None:
+        """The number that `_table` gives a name; a few are looked for one by one, which costs less."""
+        self._asked += 1
+        if self._asked > _FEW or kinds in self._tables:
+            return self._table(kinds).get(name)
+        found, text = [], b"\0%b\0" % name.encode()
+        place = self._strings.find(text) if name else -1
+        while place >= 0:
+            wanted = (self._string_base + place + 1).to_bytes(4, "little")
+            at = self._types.find(wanted)
+            while at >= 0:
+                index = bisect_left(self._starts, at // 4)
+                if index < len(self._starts) and 4 * self._starts[index] == at:
+                    kind = self._words[at // 4 + 1] >> 24 & 0x1F
+                    if kind in kinds:
+                        found.append((kinds.index(kind), self._first + index))
+                at = self._types.find(wanted, at + 1)
+            place = self._strings.find(text, place + 1)
+        return min(found)[1] if found else None
 
     def _named(self, kinds: tuple[int, ...]) -> dict[str, int]:
         """Name -> number of the types of these kinds, of two with one name the first; kinds come in order."""
@@ -179,18 +198,18 @@ class Btf:
     @property
     def structs(self) -> Mapping[str, int]:
         """The tags of all structures and unions, without those of the base -> type numbers."""
-        return self._compounds
+        return self._table(_COMPOUNDS)
 
     @property
     def functions(self) -> Mapping[str, int]:
         """The names of all functions, without those of the base -> type numbers."""
-        return self._functions
+        return self._table((_FUNC,))
 
     def layout(self, name: str, release: str = "") -> StructLayout | None:
         """The layout of a structure or union, by its tag, else its typedef; None if there is none."""
-        number = self._compounds.get(name)
+        number = self._number(name, _COMPOUNDS)
         if number is None:
-            number = self._typedefs.get(name)
+            number = self._number(name, (_TYPEDEF,))
             if number is None or self._kind(number := self._resolve(number))[0] not in _COMPOUND:
                 return self._base.layout(name, release) if self._base else None
         members = {member: place for member, place, _ in self._members(number) if member}
@@ -198,12 +217,12 @@ class Btf:
 
     def member_types(self, name: str) -> dict[str, str]:
         """Member -> its C type, for the members that `layout` gives."""
-        number = self._compounds[name]
+        number = self._table(_COMPOUNDS)[name]
         return {member: self.declare(kind) for member, _, kind in self._members(number) if member}
 
     def typedef(self, name: str) -> str | None:
         """The C type that a typedef stands for; None if there is none of that name."""
-        number = self._typedefs.get(name)
+        number = self._number(name, (_TYPEDEF,))
         if number is None:
             return self._base.typedef(name) if self._base else None
         return self.declare(self._kind(number)[1])
@@ -259,7 +278,7 @@ class Btf:
 
     def prototype(self, name: str) -> str | None:
         """The C prototype of a function, "void kfree(const void *object)"; None if it is unknown."""
-        number = self._functions.get(name)
+        number = self._number(name, (_FUNC,))
         if number is None:
             return self._base.prototype(name) if self._base else None
         return self.declare(self._kind(number)[1], name)

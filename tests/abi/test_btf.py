@@ -149,3 +149,14 @@ def test_damage_raises_bad_btf(data):
         blob[data.draw(st.integers(0, len(blob) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(BadBtf):
         _use(Btf(bytes(blob[: data.draw(st.integers(0, len(blob)))])))
+
+
+def test_a_name_looked_for_alone_is_the_one_of_the_table():
+    data = kernel_types().bytes()
+    kernel = Btf(data)
+    for name in [*kernel.structs, "absent"]:
+        alone, table = Btf(data), kernel.structs.get(name)
+        assert (alone.layout(name) is None) is (table is None)
+        assert alone.layout(name) == kernel.layout(name)
+    for name in [*kernel.functions, "absent"]:
+        assert Btf(data).prototype(name) == kernel.prototype(name)
