@@ -216,8 +216,8 @@ def store(
 
 def prune(keep: int = KEPT) -> None:
     """Remove all entries but the latest."""
-    found = (folder for folder in directory().glob("*") if folder.is_dir())
-    folders = sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    home.remove_leftovers(directory())
+    folders = sorted(directory().glob("[!.]*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in folders[keep:]:
         shutil.rmtree(folder, ignore_errors=True)
 

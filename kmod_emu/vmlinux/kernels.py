@@ -55,7 +55,7 @@ def available() -> list[Installed]:
     for image in BOOT.glob("vmlinuz-*"):
         release = image.name.removeprefix("vmlinuz-")
         found[release] = Installed(release, image, _existing(MODULES / release), added=False)
-    for image in directory().glob(f"*/{_IMAGE}"):
+    for image in directory().glob(f"[!.]*/{_IMAGE}"):  # others are what an end in the middle has left
         release = image.parent.name
         found[release] = Installed(release, image, _existing(_modules(image.parent, release)), added=True)
     return sorted(found.values(), key=lambda kernel: _order(kernel.release))
@@ -199,6 +199,7 @@ def _added(release: str) -> Installed:
 def _place(release: str | None) -> Iterator[Path]:
     """A directory to fill; it becomes the kernel's when all is well, else nothing is left of it."""
     directory().mkdir(parents=True, exist_ok=True)
+    home.remove_leftovers(directory())
     folder = Path(tempfile.mkdtemp(prefix=".adding.", dir=directory()))
     try:
         yield folder

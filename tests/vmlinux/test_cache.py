@@ -1,5 +1,8 @@
 """Booted machines are kept, and the next start takes them from there."""
 
+import os
+import time
+
 import pytest
 
 from kmod_emu import samples
@@ -46,6 +49,16 @@ def test_few_machines_are_kept(place):
         (place / f"{number}").mkdir(parents=True)
     cache.prune()
     assert len(list(place.iterdir())) == cache.KEPT
+
+
+def test_what_an_end_in_the_middle_left_is_removed_after_a_while(place):
+    for name, seconds in (("old", 4000), ("new", 0)):
+        (place / f".new-{name}" / "in").mkdir(parents=True)
+        then = time.time() - seconds
+        os.utime(place / f".new-{name}", (then, then))
+    (place / "entry").mkdir()
+    cache.prune(keep=1)
+    assert sorted(path.name for path in place.iterdir()) == [".new-new", "entry"]
 
 
 def test_an_entry_that_cannot_be_read_is_none(place):
