@@ -43,12 +43,16 @@ class Registered:
     def filesystems(self) -> Iterator[str]:
         """Names, with a word behind those that need no device (fs/filesystems.c)."""
         reader = self._reader
-        name, flags, following = self._offsets("file_system_type", "name", "fs_flags", "next")
-        entry = reader.read_u64(self._kernel.symbol("file_systems"))
-        while entry:
+        single = "next" in self._kernel.profile.struct("file_system_type").members  # 7.x: an hlist
+        name, flags, following = self._offsets(
+            "file_system_type", "name", "fs_flags", "next" if single else "list"
+        )
+        link = self._kernel.symbol("file_systems")
+        while entry := reader.read_u64(link):
+            entry -= 0 if single else following
             text = reader.text(reader.read_u64(entry + name))
             yield text if reader.number(entry + flags, 4) & _FS_REQUIRES_DEV else f"{text} (nodev)"
-            entry = reader.read_u64(entry + following)
+            link = entry + following
 
     def algorithms(self) -> Iterator[str]:
         """Name and driver of each (crypto/proc.c)."""

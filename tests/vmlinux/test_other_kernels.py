@@ -9,6 +9,7 @@ import pytest
 from kmod_emu import KernelError
 from kmod_emu.kmod.files import read_module
 from kmod_emu.sweep.conform.seen import Conformity
+from tests.vmlinux import test_trees
 
 UNPACKED = Path(__file__).resolve().parents[2] / "build/kernels"
 OWN = Path(__file__).resolve().parents[1] / "modules/6.12.107+deb13-amd64"
@@ -61,6 +62,10 @@ def test_a_module_of_another_kernel_is_refused_in_its_words(other):
         other.insmod(OWN / "hello.ko")
     assert refused.value.errno == 8
     assert other.dmesg() == ["hello: disagrees about version of symbol module_layout"]
+
+
+def test_its_lists_are_those_of_proc(other):
+    test_trees.test_lists_are_those_of_proc(other)
 
 
 @pytest.mark.skipif(not os.access("/bin/busybox", os.X_OK), reason="busybox-static is not installed")
