@@ -7,10 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.timing import Effort, Row, best
 from kmod_emu import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 RUN = "from kmod_emu.cli.main import main; main()"
 IMPORTS = "import unicorn, elftools.elf.elffile, click"
@@ -18,17 +21,21 @@ _RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 class Run(NamedTuple):
-    """One process: how long, and the most memory it had."""
+    """One process: how long, how much of that a processor was busy, and the most memory it had."""
 
     seconds: float
+    cpu: float
     peak_mb: float
 
 
-def run(script: str, *arguments: str) -> Run:
+def run(script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> Run:
     """Run Python code in a process of its own; ChildProcessError if that fails."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-c", script, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment,
     )
     assert process.stderr is not None
     errors = process.stderr.read()
@@ -37,7 +44,8 @@ def run(script: str, *arguments: str) -> Run:
     process.stderr.close()
     if process.returncode:
         raise ChildProcessError(f"status {process.returncode}: {errors.decode(errors='replace')}")
-    return Run(time.perf_counter() - start, usage.ru_maxrss * _RSS_UNIT / 1e6)
+    cpu = usage.ru_utime + usage.ru_stime
+    return Run(time.perf_counter() - start, cpu, usage.ru_maxrss * _RSS_UNIT / 1e6)
 
 
 def measure(effort: Effort) -> list[Row]:
