@@ -106,6 +106,7 @@ class Usage:
         self._kernel = kernel
         self._memory = self._printed = 0
         self._told: set[str] = set()
+        self.emergency = False  # reserves may be used: what is done makes room
         self._limits = Limits(None, None, None, None, None, None, None)  # while it boots
         self.instructions: int | None = None
         self.end_ns = math.inf
@@ -131,7 +132,7 @@ class Usage:
     def for_module(self) -> bool:
         """Whether a module asks, not the kernel for a system call: that may use reserves (PF_MEMALLOC)."""
         sched = self._kernel.sched
-        return sched.running and sched.in_guest
+        return sched.running and sched.in_guest and not self.emergency
 
     def take_memory(self, size: int, left: int, *, for_module: bool = False) -> bool:
         """Somebody wants so many bytes of as many as are left; whether they may be had."""

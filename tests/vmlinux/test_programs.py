@@ -8,6 +8,7 @@ import pytest
 
 from kmod_emu import KernelError
 from kmod_emu.devices.e1000 import E1000
+from kmod_emu.kernel.limits import Limits
 from kmod_emu.user.execute import STDOUT
 from tests.conftest import RECORDINGS
 from tests.module.replay import comparable
@@ -94,6 +95,11 @@ int main(void) {
     printf("%d stops, call %lld, exit %d\\n", stops, regs.orig_rax, WEXITSTATUS(status));
     return 0;
 }
+"""
+HOG = """
+#include <stdlib.h>
+#include <string.h>
+int main(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
 """
 pytestmark = needs_busybox
 
@@ -215,6 +221,22 @@ def test_a_program_that_computes_for_ever_is_ended_and_leaves_nothing(sh):
     )
     assert (result.status, result.timed_out) == (128 + 9, True)
     assert not machine.user_mode.threads
+
+
+@needs_gcc
+def test_when_memory_is_used_up_the_kernel_ends_who_has_most(sh, tmp_path):
+    source, program = tmp_path / "hog.c", tmp_path / "hog"
+    source.write_text(HOG)
+    subprocess.run(["gcc", "-static", "-O1", "-o", program, source], check=True)
+    sh.machine.userland.put_file("/hog", program.read_bytes())
+    before = sh.machine.usage.limits
+    sh.machine.usage.limits = Limits(memory=6 << 20)
+    try:
+        assert sh("/hog; echo $?; sleep 1; echo still here") == (0, "Killed\n137\nstill here\n")
+    finally:
+        sh.machine.usage.limits = before
+    assert any("Out of memory: Killed process" in line and "(hog)" in line for line in sh.machine.dmesg())
+    assert [report["kind"] for report in sh.machine.findings.reports] == ["limit"]
 
 
 def test_what_is_no_program_is_refused_in_the_kernels_words(sh):

@@ -27,6 +27,8 @@ async def vprintk_emit(
     call, memory = kernel.call_guest_int, kernel.memory
     await kernel.printk.catch_up()
     buffer = kernel.heap.kmalloc(_LONGEST)
+    if not buffer:  # memory is used up: it is lost
+        return 0
     copy = buffer + _LONGEST - _VA_LIST
     memory.write(copy, memory.read(args, _VA_LIST))
     default = -1 if level == _LEVEL_SCHED else level

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from kmod_emu.kernel import pages
 from kmod_emu.kernel.layout import STRUCT_PAGE_SIZE
 from kmod_emu.vmlinux.frontier.table import Frontier
+from kmod_emu.vmlinux.oom import make_room
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -22,7 +23,9 @@ _MAPCOUNT, _REFCOUNT = 48, 52  # in struct page, on all releases
 _NODEMASK = "gfp_t gfp, unsigned int order, int preferred_nid, void *nodemask"
 
 
-async def __alloc_pages(kernel: KernelCore, gfp: int, order: int, preferred_nid: int, nodemask: int) -> int:
+async def __alloc_pages(
+    kernel: VmlinuxKernel, gfp: int, order: int, preferred_nid: int, nodemask: int
+) -> int:
     """2^order pages with one reference (mm/page_alloc.c)."""
     page = await __alloc_frozen_pages(kernel, gfp, order, preferred_nid, nodemask)
     if page:
@@ -36,10 +39,10 @@ frontier.replace(f"struct page *__alloc_pages_nodemask({_NODEMASK})", _PAGES)(__
 
 @frontier.replace(f"struct page *__alloc_frozen_pages({_NODEMASK})", _PAGES)
 async def __alloc_frozen_pages(
-    kernel: KernelCore, gfp: int, order: int, preferred_nid: int, nodemask: int
+    kernel: VmlinuxKernel, gfp: int, order: int, preferred_nid: int, nodemask: int
 ) -> int:
     """2^order pages without a reference (mm/page_alloc.c)."""
-    address = kernel.pages.allocate(order)
+    address = kernel.pages.allocate(order) or await make_room(kernel, gfp, order)
     if not address:
         return 0
     page = pages.virt_to_page(address)
@@ -95,7 +98,7 @@ def free_unref_page_list(kernel: KernelCore, list: int) -> None:
     _PAGES,
 )
 async def __alloc_pages_bulk(
-    kernel: KernelCore, gfp: int, nid: int, mask: int, nr: int, list: int, array: int
+    kernel: VmlinuxKernel, gfp: int, nid: int, mask: int, nr: int, list: int, array: int
 ) -> int:
     """Many single pages: as with memory short, one, and the caller asks again (mm/page_alloc.c)."""
     if list or not array:
