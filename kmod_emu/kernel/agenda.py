@@ -45,6 +45,10 @@ class Agenda:
         """The payloads of a kind's events."""
         return [entry.payload for entry in self._live.values() if entry.kind == kind]
 
+    def payloads(self) -> list[Any]:
+        """Those of all events."""
+        return [entry.payload for entry in self._live.values()]
+
     @property
     def next_ns(self) -> int | None:
         """When the next event is due, None if there is none."""

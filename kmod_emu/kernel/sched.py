@@ -63,6 +63,10 @@ _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a syste
 _LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 _TURN_NS = NSEC_PER_SEC // 250  # how long a task goes on that offers the processor and that nobody wants
 _RESTLESS = "sleeps and wakes again and again"
+_FORGOTTEN_NS = 300 * NSEC_PER_SEC  # after so long a sleep without a timer nobody is believed to come
+_SPIN_NS = 22 * NSEC_PER_SEC  # how long code may wait in a loop: the real kernel says then that it is stuck
+_NEAR = 1009  # instructions after which code that holds off others is looked at again
+_NEAR_LOOKS = 64  # how often, until it has used up its patience again
 _FRAME_SIZE = 192  # struct pt_regs, and some
 
 
@@ -222,6 +226,11 @@ class Scheduler:
                 hung_task.check(self._kernel)
                 late = (self.agenda.next_ns or 0) > self._kernel.usage.end_ns
                 raise SleepsForever(task.comm, self._kernel.usage.hint("virtual") if late else "")
+            if task.asleep and self._kernel.clock.now_ns - task.slept_ns > _FORGOTTEN_NS:
+                if not self._has_timer(task):
+                    minutes = _FORGOTTEN_NS // NSEC_PER_SEC // 60
+                    raise SleepsForever(task.comm, f"{task.comm} has slept for {minutes} minutes")
+                task.slept_ns = self._kernel.clock.now_ns
             if limit is not None and not task.finished:  # most work is done in one step
                 now = self._cpu.watchdog.now()
                 end = min(end, now + limit)
@@ -234,6 +243,11 @@ class Scheduler:
         if self._ready or self._spinning or self._event_due():
             self.advance(_SETTLE_NS, idle=False)
         return task.take_result()
+
+    def _has_timer(self, task: Task) -> bool:
+        """Whether a timer on its own stack is to wake a task, as schedule_timeout() puts one there."""
+        stack = range(task.stack, task.stack_top)
+        return any(isinstance(payload, int) and payload in stack for payload in self.agenda.payloads())
 
     def advance(self, duration_ns: int, *, idle: bool = True) -> None:
         """Let all tasks run and events happen for some virtual time.
@@ -349,6 +363,7 @@ class Scheduler:
     def about_to_sleep(self, task: Task) -> None:
         """Tell those who want to know."""
         self._turns = 0
+        task.slept_ns = self._kernel.clock.now_ns
         task.begin_turn()
         for listener in self.sleeping:
             listener(task)
@@ -402,17 +417,22 @@ class Scheduler:
             rip = self._continue(task, request)
         self._nothing_yet()
         count, patience = self._allowance(task, _GLANCE_INSTRUCTIONS if task.spin else 0)
+        near = 0
         while True:
             stop = self.run_guest(rip, count, patience)
             self._account(task, stop, count)
             if stop.reason in _LONG_RUN:
-                stop = self._ran_long(task, stop)
-                count, patience = self._allowance(task)
+                looks_near = near > 0 and stop.reason is StopReason.COUNT
+                stop = self._held_off(stop) if looks_near else self._ran_long(task, stop)
+                near = near - 1 if looks_near else _NEAR_LOOKS
+                if not (self._event_due() or self._ready):
+                    near = 0
+                count, patience = self._allowance(task, _NEAR if near else 0)
             if stop.reason is StopReason.TRAP and self.handler_fault is None:
                 if self._away is not None:
                     return self._leave(task, stop)
                 if self._returned is not None or self._request is not None:
-                    task.busy, task.spin = 0.0, None
+                    task.busy, task.spin, task.spin_ns = 0.0, None, None
                     return self._take_request(task, stop.rip)
             elif stop.reason not in _LONG_RUN:
                 answer = self._kernel.faults.handle(task, stop)
@@ -491,20 +511,34 @@ class Scheduler:
         if (limit is not None and task.busy >= limit) or (most is not None and task.instructions >= most):
             clock.advance(int((limit or 0) * NSEC_PER_SEC))
             return stop._replace(reason=StopReason.LOCKUP)
+        if task.spin_ns is not None and clock.now_ns - task.spin_ns > _SPIN_NS:
+            return stop._replace(reason=StopReason.LOCKUP)
         spin, stop = examine(self._kernel, stop)
         if stop.reason is not StopReason.COUNT:
             return stop
         task.spin, task.looks = spin, task.looks + 1
+        if spin is None:
+            task.spin_ns = None
+        elif task.spin_ns is None:
+            task.spin_ns = clock.now_ns
         if spin is Spin.CLOCK:
             return stop
         if (spin or self._ready) and self._preemptible():
             self._away = Away.SPINNING if spin else Away.READY
             return stop._replace(reason=StopReason.TRAP)
         due = self.agenda.next_ns
-        if due is not None and (spin or task.looks >= _COMPUTING_PATIENCE) and self._interruptible():
+        waits = spin or task.looks >= _COMPUTING_PATIENCE
+        if due is not None and due > clock.now_ns and waits and self._cpu.read("eflags") & EFLAGS_IF:
             clock.jump(due)
             task.looks, task.busy = 0, 0.0
         return stop
+
+    def _held_off(self, stop: Stop) -> Stop:
+        """Others wait for code that ran long: they come as soon as they may."""
+        if self._event_due() or not self._preemptible():
+            return stop
+        self._away = Away.READY
+        return stop._replace(reason=StopReason.TRAP)
 
     def _preemptible(self) -> bool:
         """Whether the processor may be taken from the task that runs."""
@@ -561,7 +595,7 @@ class Scheduler:
         if away is Away.SPINNING:
             self._spinning.append(task)
             return away
-        task.spin, task.looks, task.busy = None, 0, 0.0
+        task.spin, task.spin_ns, task.looks, task.busy = None, None, 0, 0.0
         if away is Away.READY:
             task.since = None
             self._ready.append((task, None))

@@ -58,6 +58,8 @@ class Task:
         since: Processor time when that was last looked at, None for not yet.
         instructions: That it ran meanwhile, if they are counted.
         spin: What it was found waiting for in a loop.
+        spin_ns: Virtual time since when it has been.
+        slept_ns: Virtual time since when it sleeps.
         ignored: Signals that it does not get.
         former_cred: Who it was, when it is freed.
         watchers: Called once when its work has ended, however that came.
@@ -75,6 +77,8 @@ class Task:
         self.page: bytes | None = None
         self.blocked = self.asleep = self.interruptible = False
         self.busy, self.looks = 0.0, 0
+        self.slept_ns = 0
+        self.spin_ns: int | None = None
         self.rounds, self.instructions = 0, 0
         self.since: float | None = None
         self.spin: Spin | None = None
@@ -173,7 +177,7 @@ class Task:
 
     def begin_turn(self) -> None:
         """It has slept, or begins: what it uses the processor for is counted anew."""
-        self.busy, self.looks = 0.0, 0
+        self.busy, self.looks, self.spin_ns = 0.0, 0, None
         self.rounds = self.instructions = 0
         self.since = None
 

@@ -3,6 +3,7 @@
 import pytest
 
 from kmod_emu import Kernel, KernelError, samples
+from kmod_emu.errors import Killed, SleepsForever
 from kmod_emu.module.modules import ModuleState
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.kernel import VmlinuxKernel
@@ -114,3 +115,30 @@ def test_samples_say_what_they_say_on_the_stub_kernel(real, name):
         ]
 
     assert sorted(told(real)) == sorted(told(Kernel()))
+
+
+def test_timers_have_high_resolution(real):
+    real.insmod(samples.path("hrtimer"))
+    said = [line for line in real.dmesg() if line.startswith("hrtimer: ")]
+    assert "hrtimer: 4 times during a busy wait of 1100 us, active: 1" in said
+    assert "hrtimer: 8 times in the end, all in interrupts: 1" in said
+
+
+def test_a_softirq_that_is_raised_again_and_again_lets_time_pass(real):
+    """ksoftirqd goes round while a tasklet is disabled; a task that sleeps is woken all the same."""
+    real.insmod(samples.path("tasklet"))
+    assert "tasklet: of the old style, with 42" in real.dmesg()
+    assert real.clock.now_ns < 10_000_000_000
+
+
+def test_code_that_spins_is_a_soft_lockup_though_timers_go_off(real):
+    with pytest.raises(Killed):
+        real.insmod(samples.path("spin"))
+    assert any("watchdog: BUG: soft lockup - CPU#0 stuck for" in line for line in real.dmesg())
+
+
+def test_a_sleep_that_nobody_ends_is_noticed_by_khungtaskd(real):
+    with pytest.raises(SleepsForever) as sleeps:
+        real.insmod(samples.path("selfdeadlock"))
+    assert sleeps.value.explanation == "insmod has slept for 5 minutes"
+    assert any("INFO: task insmod:" in line and "blocked for more than" in line for line in real.dmesg())

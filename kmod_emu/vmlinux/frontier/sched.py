@@ -29,6 +29,8 @@ def __schedule(kernel: KernelCore, sched_mode: int) -> None:
     if state & _TASK_DEAD:
         sched.leave(Away.ENDED)
     elif state and not sched_mode and not schedule.signal_pending_state(kernel, state, task):
+        count = task.address + kernel.profile.offset("task_struct", "nvcsw")
+        kernel.memory.write_u64(count, kernel.memory.read_u64(count) + 1)  # khungtaskd looks at that
         kernel.clock.advance(schedule.SWITCH_NS)
         sched.leave(Away.ASLEEP)
     else:

@@ -25,9 +25,17 @@ frontier.shared(
 )
 frontier.nothing(
     _CLOCK,
-    "time_init tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init tsc_init",
+    "tick_init tick_irq_enter sched_clock_init calibrate_delay x86_late_time_init tsc_init",
 )
 frontier.answers(_CLOCK, "timekeeping_notify clocksource_done_booting")
+
+
+@frontier.replace("void time_init(void)", _CLOCK)
+def time_init(kernel: KernelCore) -> None:
+    """Timers of high resolution are there from the start (kernel/time/hrtimer.c: hrtimer_switch_to_hres)."""
+    kernel.memory.write_u32(kernel.symbol("hrtimer_resolution"), 1)
+
+
 frontier.shared(
     _TIMERS,
     "add_timer_on try_to_del_timer_sync del_timer timer_delete timer_delete_sync"
