@@ -184,7 +184,7 @@ class VmlinuxKernel(Kernel):
             text = Text(self, self._kallsyms)
             text.settle()
             for row, slot in zip(self.frontier, slots, strict=True):
-                text.lead(self.symbol(row.name), slot)
+                text.lead(self.symbol(row.name), slot, row.first)
         hardware = methods()
         self.methods = dict(zip((each.name for each in hardware), self.traps.bind_all(hardware), strict=True))
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))

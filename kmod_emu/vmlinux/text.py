@@ -100,21 +100,22 @@ class Text:
 
     # --- functions that Python serves -------------------------------------------------------------------
 
-    def lead(self, function: int, target: int) -> None:
-        """Make a function go on elsewhere as soon as it is entered.
+    def lead(self, function: int, target: int, first: bytes = b"") -> None:
+        """Make a function go on elsewhere as soon as it is entered, or after some code of ours.
 
         The jump stands behind the place of the call, so that tracers and kprobes find the function as they
         find any other.
         """
-        place = self._behind_call(function)
-        self._kernel.memory.write(place, _BRANCH.pack(_JUMP, target - (place + _LENGTH)))
+        place = self._behind_call(function, len(first) + _LENGTH)
+        jump = place + len(first)
+        self._kernel.memory.write(place, first + _BRANCH.pack(_JUMP, target - (jump + _LENGTH)))
 
-    def _behind_call(self, function: int) -> int:
-        """Where a jump has room: behind the call, or in its place in a function that is too short."""
+    def _behind_call(self, function: int, size: int) -> int:
+        """Where so much code has room: behind the call, or in its place in a function that is too short."""
         index = bisect_left(self._entries, function)
         if index < len(self._entries):
             place = self._entries[index] + _LENGTH
             end = self._symbols.around(function)[2]
-            if place <= function + _ENDBR_LENGTH + _LENGTH and place + _LENGTH <= end:
+            if place <= function + _ENDBR_LENGTH + _LENGTH and place + size <= end:
                 return place
         return function

@@ -25,12 +25,17 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Replaced(NamedTuple):
-    """One row: a function, what serves it, the file that says so, and why it is not the kernel's own."""
+    """One row: a function, what serves it, the file that says so, and why it is not the kernel's own.
+
+    Attributes:
+        first: Guest code that runs before, and returns by itself where there is nothing to serve.
+    """
 
     name: str
     handler: Handler
     subsystem: str
     reason: str
+    first: bytes = b""
 
 
 _table: dict[str, Replaced] = {}  # filled while modules are imported, constant afterwards
@@ -61,20 +66,22 @@ class Frontier:
         for name in names.split():
             self._add(name, Handler(name, f"long {name}(void)", _answer(name), Fidelity.APPROXIMATE), reason)
 
-    def replace(self, prototype: str, reason: str, fidelity: Fidelity = Fidelity.EXACT) -> Callable[[F], F]:
-        """Decorator: the function serves the one that `prototype` declares."""
+    def replace(
+        self, prototype: str, reason: str, fidelity: Fidelity = Fidelity.EXACT, first: bytes = b""
+    ) -> Callable[[F], F]:
+        """Decorator: the function serves the one that `prototype` declares, after the guest code `first`."""
 
         def register(function: F) -> F:
             name = symbol_name(prototype)
-            self._add(name, Handler(name, prototype, function, fidelity), reason)
+            self._add(name, Handler(name, prototype, function, fidelity), reason, first)
             return function
 
         return register
 
-    def _add(self, name: str, handler: Handler, reason: str) -> None:
+    def _add(self, name: str, handler: Handler, reason: str, first: bytes = b"") -> None:
         if name in _table:
             raise ValueError(f"{name} is declared twice: in {_table[name].subsystem} and {self._subsystem}")
-        _table[name] = Replaced(name, handler, self._subsystem, reason)
+        _table[name] = Replaced(name, handler, self._subsystem, reason, first)
 
 
 def _nothing(kernel: KernelCore) -> None:

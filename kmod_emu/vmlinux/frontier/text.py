@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 frontier = Frontier(__name__)
 
 _CALL_LENGTH = 5
+_DONE_WITHOUT_MODULE = b"\x48\x85\xff\x75\x03\x31\xc0\xc3"  # test rdi, rdi; jnz; xor eax, eax; ret
 _POKE = "code is read-only to the machine, and the processor has to forget what it translated"
 _ALONE = "no other processor executes the code meanwhile, so that it needs no int3 in its place"
 _POKES = struct.Struct(
@@ -24,11 +25,11 @@ _POKES = struct.Struct(
 @frontier.replace(
     "int ftrace_make_nop(struct module *mod, struct dyn_ftrace *rec, unsigned long addr)",
     "whoever mapped the code has taken out the calls at the entries of functions",
+    first=_DONE_WITHOUT_MODULE,
 )
 def ftrace_make_nop(kernel: KernelCore, mod: int, rec: int, addr: int) -> int:
     """Take out a call of a module that the kernel's own loader loads (arch/x86/kernel/ftrace.c)."""
-    if mod:
-        kernel.memory.write(kernel.memory.read_u64(rec), nops(_CALL_LENGTH))
+    kernel.memory.write(kernel.memory.read_u64(rec), nops(_CALL_LENGTH))
     return 0
 
 
