@@ -10,7 +10,7 @@ import click
 
 from kmod_emu.cli.kept import given, keep
 from kmod_emu.cli.limits import obey_limits
-from kmod_emu.cli.main import USAGE_ERROR
+from kmod_emu.cli.main import USAGE_ERROR, nothing_collected
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
 
@@ -85,8 +85,9 @@ def boot_base(
     Raises:
         ToolError: It is none, or does not boot.
     """
-    from kmod_emu.vmlinux.errors import BadImage, BootFailed
-    from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
+    with nothing_collected():
+        from kmod_emu.vmlinux.errors import BadImage, BootFailed
+        from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 
     image, directory = find_kernel(image)
     modules = modules or directory
@@ -94,7 +95,7 @@ def boot_base(
         length=_INITCALLS, label="booting", file=sys.stderr, hidden=not sys.stderr.isatty()
     )
     try:
-        with bar:
+        with bar, nothing_collected():
             kernel = VmlinuxKernel(
                 image,
                 loader=Loader(loader),

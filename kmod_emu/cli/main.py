@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,7 @@ from kmod_emu import __version__
 from kmod_emu.errors import KernelError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
 CLASSIC_SUFFIX = ".classic"  # of the files of machines of the 2.4 personality
@@ -131,6 +132,18 @@ _HELP = {
 }
 
 
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """While a process starts there is no garbage; looking for it all the same takes a sixth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports the one that is called."""
 
@@ -149,15 +162,10 @@ class LazyGroup(click.Group):
             there = cmd_name in _BOTH
             place = CLASSIC.get(cmd_name, place if there else ("kmod_emu.cli.classic", "wrong_machine"))
         module, name = place
-        collecting = gc.isenabled()
-        gc.disable()  # imports leave no garbage; looking for it all the same takes a sixth of a start
-        try:
+        with nothing_collected():
             found: Any = getattr(import_module(module), name)
-        finally:
             if not gc.get_freeze_count():  # nor later: what the process began with stays
                 gc.freeze()
-            if collecting:
-                gc.enable()
         command: click.Command = found(cmd_name) if place in (_TOOL, _CLASSIC_TOOL) else found
         return command
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from array import array
 from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,13 +235,7 @@ def _write(file: int, arena: Arena) -> None:
 
 def _compress(perms: bytes) -> list[list[int]]:
     """Runs of equal bytes: [how many, which]."""
-    runs: list[list[int]] = []
-    for value in perms:
-        if runs and runs[-1][1] == value:
-            runs[-1][0] += 1
-        else:
-            runs.append([1, value])
-    return runs
+    return [[sum(1 for _ in same), value] for value, same in groupby(perms)]
 
 
 def _expand(runs: list[list[int]]) -> bytes:

@@ -33,9 +33,7 @@ def pack(addresses: Sequence[int], symbols: Sequence[bytes]) -> bytes:
     Of several symbols with one name the first is kept.
     """
     names = [symbol[1:] for symbol in symbols]
-    first: dict[bytes, int] = {}
-    for index in range(len(names) - 1, -1, -1):
-        first[names[index]] = index
+    first = dict(zip(reversed(names), reversed(range(len(names))), strict=True))
     in_order = sorted(first)
     rank = dict(zip(in_order, range(len(in_order)), strict=True))
     by_name = [first[name] for name in in_order]
