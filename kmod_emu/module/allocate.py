@@ -9,7 +9,7 @@ from kmod_emu.machine.memory import EXEC, PAGE_SIZE, READ, WRITE, PageFault
 from kmod_emu.module import elf
 from kmod_emu.module.errors import KernelWouldCrash, LoadError
 from kmod_emu.module.layout import lay_out
-from kmod_emu.module.memory import description, region_names
+from kmod_emu.module.memory import KINDS, description, region_names
 from kmod_emu.module.modules import Module, Region
 from kmod_emu.uapi import errno
 
@@ -85,6 +85,9 @@ def _fill_struct(info: LoadInfo, regions: dict[str, Region]) -> None:
         plan, place = info.layout.regions[name], description(profile, view, name)
         memory.write_u64(place.base, region.base)
         memory.write_u32(place.size, plan.size)
+        if profile.has("module_memory.is_rox") and KINDS.get(name, 0) & EXEC:  # code, once it is in its place
+            offset = profile.struct("module_memory").offset
+            memory.write_u8(place.base + offset("is_rox") - offset("base"), 1)
         if profile.has("module_layout.text_size"):
             for number, size in enumerate((plan.text_size, plan.ro_size, plan.ro_after_init_size)):
                 memory.write_u32(place.size + 4 + 4 * number, size)

@@ -23,6 +23,7 @@ _NOTIFY_STOP_MASK, _NOTIFY_OK = 0x8000, 1
 _KOBJ_ADD = 0
 _LOAD_INFO = struct.Struct("<QQQQQQQ")  # name, mod, hdr, len, sechdrs, secstrings, strtab
 _LOAD_INFO_SIZE = 256
+_TYPES = {".BTF": "btf_data", ".BTF.base": "btf_base_data"}  # the second, since 6.11, where built elsewhere
 _SHDR_SIZE, _SH_FLAGS, _E_SHOFF, _E_SHSTRNDX = 64, 8, 40, 62
 
 
@@ -91,9 +92,11 @@ class VmlinuxHost(ModuleHost):
         await self._call("ftrace_module_enable", module.address)
         kernel, view = self._kernel, module.view
         lists.add(kernel.memory, view.addressof("bug_list"), kernel.symbol("module_bug_list"))
-        types = info.image.sections[info.image.find_last(".BTF")]
-        if view.has("btf_data") and types.index:  # in the temporary copy: what counts is kept elsewhere
-            view.btf_data, view.btf_data_size = types.address, types.size
+        for section, member in _TYPES.items():
+            types = info.image.sections[info.image.find_last(section)]
+            if view.has(member) and types.index:  # in the temporary copy: what counts is kept elsewhere
+                view.set(member, types.address)
+                view.set(f"{member}_size", types.size)
         if (result := await self._live_patching("klp_module_coming", module)) < 0:
             raise KernelError(-result, f"live patches refused {module.name}")
         result = await self._call(
@@ -184,7 +187,7 @@ class VmlinuxHost(ModuleHost):
             if is_init(name):
                 await self._call("ftrace_free_mem", module.address, region.base, region.base + region.size)
         await self._tree("mod_tree_remove_init", module, remove_init)
-        for member in ("btf_data", "btf_base_data"):  # the temporary copy is gone
+        for member in _TYPES.values():  # the temporary copy is gone
             if module.view.has(member):
                 module.view.set(member, 0)
 
