@@ -18,12 +18,12 @@ from kmod_emu.sweep.compare import read_recording
 from kmod_emu.sweep.measures import Comparison
 from kmod_emu.sweep.one import STUB, Setup
 from kmod_emu.sweep.summary import status, summary
-from kmod_emu.sweep.tree import choose, read_tree
+from kmod_emu.sweep.tree import choose, read_tree, with_softdeps
 from kmod_emu.sweep.workers import sweep as run_all
 from kmod_emu.text import tame
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Collection, Generator, Iterable
 
     from kmod_emu.sweep.tree import Target
 
@@ -47,6 +47,11 @@ if TYPE_CHECKING:
 )
 @click.option("--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write a page with a table.")
 @click.option("--dask", metavar="ADDRESS", help="Spread the work over a Dask cluster.")
+@click.option(
+    "--autoload",
+    is_flag=True,
+    help="Load soft dependencies too, and let request_module() find modules in DIR.",
+)
 @click.option("--release", help="The kernel release. [default: the one the modules were built for]")
 @BASE
 @LOADER
@@ -61,6 +66,7 @@ def sweep(
     compare: str | None,
     html: str | None,
     dask: str | None,
+    autoload: bool,
     release: str | None,
     base: str,
     loader: str,
@@ -79,10 +85,13 @@ def sweep(
     if base != STUB and release is not None:
         raise ToolError("kmod-emu: --release is for the stub kernel", USAGE_ERROR)
     base = base if base == STUB else os.path.abspath(find_kernel(base)[0])
-    recording = read_recording(compare) if compare else None
+    recording = read_recording(compare, autoload=autoload) if compare else None
     targets = choose(read_tree(modules), names)
+    if autoload:
+        targets = with_softdeps(targets, modules)
     evidence = targets[0].file if targets else ""
     setup = Setup(release, evidence, time_limit, base, given_limits(), skipped_initcalls(), loader)
+    setup = setup._replace(modules=os.path.abspath(modules) if autoload else None)
     rows: dict[str, dict[str, Any]] = {}
     with output(out) as (write, kept):
         _check(setup, kept.values(), out)
@@ -124,7 +133,7 @@ def _write_page(
     atomic.write(path, page(title, rows, lines, verdicts).encode())
 
 
-def _check(setup: Setup, kept: Iterable[dict[str, Any]], out: str | None) -> None:
+def _check(setup: Setup, kept: Collection[dict[str, Any]], out: str | None) -> None:
     """That the kernel is known, and is the one of the rows that are there."""
     try:
         kernel = boot_base(setup.base) if setup.base != STUB else setup.boot()
@@ -132,6 +141,9 @@ def _check(setup: Setup, kept: Iterable[dict[str, Any]], out: str | None) -> Non
     except LookupError as error:
         raise ToolError(f"kmod-emu: {error.args[0]}", USAGE_ERROR) from None
     others = {row["release"] for row in kept if row.get("release") not in (None, release)}
-    others |= {kernel for row in kept if (kernel := row.get("kernel", STUB)) != setup.base}
+    done = [row for row in kept if "kernel" in row]  # what a worker died of has no more than a name
+    others |= {row["kernel"] for row in done if row["kernel"] != setup.base}
     if others:
         raise ToolError(f"kmod-emu: {out} holds a sweep of {', '.join(sorted(others))}", USAGE_ERROR)
+    if any({key: row[key] for key in ("loader", "autoload") if key in row} != setup.marks() for row in done):
+        raise ToolError(f"kmod-emu: {out} holds a sweep with another --loader or --autoload", USAGE_ERROR)

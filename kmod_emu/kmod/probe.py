@@ -115,6 +115,44 @@ class Log:
         self.say(priority, f"../libkmod/libkmod-module.c:{where} {text}")
 
 
+def steps(context: Context, module: KmodModule, *, ignore_commands: bool = False) -> list[KmodModule]:
+    """All modules to load, in order; soft dependencies of several may come more than once."""
+    found: list[KmodModule] = []
+    for known in context.modules():
+        known.visited = known.required = False
+    _visit(module, found, required=True, ignore_command=ignore_commands)
+    return found
+
+
+def _visit(
+    module: KmodModule, found: list[KmodModule], *, required: bool = False, ignore_command: bool = False
+) -> None:
+    if module.visited:
+        return
+    module.visited = True
+    deps = module.dependencies()
+    if required:
+        for needed in (module, *deps):
+            needed.required = True
+    for dep in deps:
+        _with_softdeps(dep, found)
+    if ignore_command:
+        found.append(module)
+        module.ignore_command = True
+    else:
+        _with_softdeps(module, found)
+
+
+def _with_softdeps(module: KmodModule, found: list[KmodModule]) -> None:
+    pre, post = module.softdeps()
+    for softdep in pre:
+        _visit(softdep, found)
+    found.append(module)
+    module.ignore_command = bool(pre or post)
+    for softdep in post:
+        _visit(softdep, found)
+
+
 class Prober:
     """modprobe at work.
 
@@ -169,7 +207,7 @@ class Prober:
         if (module.alias is not None or options.use_blacklist) and module.blacklisted:
             return 0
         error = 0
-        for step in self._steps(module):
+        for step in steps(self._context, module, ignore_commands=options.ignore_commands):
             if not options.ignore_loaded and self._in_kernel(step):
                 error = errno.EEXIST
             else:
@@ -210,46 +248,6 @@ class Prober:
             self._console.out(f"insmod {path} {params}\n")
         elif module.is_builtin():
             self._console.out(f"builtin {module.name}\n")
-
-    def _steps(self, module: KmodModule) -> list[KmodModule]:
-        """All modules to load, in order; soft dependencies of several may come more than once."""
-        steps: list[KmodModule] = []
-        for known in self._context.modules():
-            known.visited = known.required = False
-        self._visit(module, steps, required=True, ignore_command=self._options.ignore_commands)
-        return steps
-
-    def _visit(
-        self,
-        module: KmodModule,
-        steps: list[KmodModule],
-        *,
-        required: bool = False,
-        ignore_command: bool = False,
-    ) -> None:
-        if module.visited:
-            return
-        module.visited = True
-        deps = module.dependencies()
-        if required:
-            for needed in (module, *deps):
-                needed.required = True
-        for dep in deps:
-            self._with_softdeps(dep, steps)
-        if ignore_command:
-            steps.append(module)
-            module.ignore_command = True
-        else:
-            self._with_softdeps(module, steps)
-
-    def _with_softdeps(self, module: KmodModule, steps: list[KmodModule]) -> None:
-        pre, post = module.softdeps()
-        for softdep in pre:
-            self._visit(softdep, steps)
-        steps.append(module)
-        module.ignore_command = bool(pre or post)
-        for softdep in post:
-            self._visit(softdep, steps)
 
     async def _insmod(self, module: KmodModule, params: str) -> int:
         path = module.find_path()

@@ -78,9 +78,10 @@ def read_parameter(process: Process, module: str, name: str) -> bytes:
         return b""
 
 
-def difference(after: Shown, before: Shown) -> dict[str, list[str]]:
-    """By kind, what is in the first only."""
+def difference(after: Shown, before: Shown, module: str) -> dict[str, list[str]]:
+    """By kind, what is in the first only, the directory of the module itself left out."""
     found = {kind: sorted(things - before[kind]) for kind, things in after.items()}
+    found["sys_module"] = [name for name in found.get("sys_module", ()) if name != module]
     return {kind: things for kind, things in found.items() if things}
 
 

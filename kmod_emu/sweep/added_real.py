@@ -56,6 +56,7 @@ class Shows:
             "dev": self._device_files,
             "sys_class": self._classes,
             "sys_bus": lambda: iter(self._sys.find("bus")),
+            "sys_module": lambda: iter(self._sys.find("module")),
             "bus_drivers": lambda: self._of_buses("drivers"),
             "bus_devices": lambda: self._of_buses("devices"),
             "filesystems": self._registered.filesystems,

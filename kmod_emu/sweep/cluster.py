@@ -29,6 +29,7 @@ class Part(NamedTuple):
         time_limit: Likewise.
         base: Likewise; the file is there as here.
         loader: Likewise.
+        autoload: Whether modules that are asked for are loaded.
     """
 
     modules: str
@@ -37,12 +38,13 @@ class Part(NamedTuple):
     time_limit: float
     base: str
     loader: str
+    autoload: bool
 
 
 def sweep_part(part: Part) -> list[dict[str, Any]]:
     """Runs on a worker: the rows, one a module; what the process left out is told as died."""
     words = ["sweep", "--modules", part.modules, "--jobs", "1", "--json", "-"]
-    words += ["--kernel", part.base, "--loader", part.loader]
+    words += ["--kernel", part.base, "--loader", part.loader, *(["--autoload"] if part.autoload else [])]
     words += ["--release", part.release] if part.release else []
     words += ["--time-limit", str(part.time_limit), "--", *(target.path for target in part.targets)]
     done = subprocess.run(
@@ -72,7 +74,7 @@ def sweep_on_cluster(
     Raises:
         NoCluster: There is none.
     """
-    settings = setup.release, setup.time_limit, setup.base, setup.loader
+    settings = setup.release, setup.time_limit, setup.base, setup.loader, bool(setup.modules)
     parts = [
         Part(modules, tuple(targets[at : at + TOGETHER]), *settings)
         for at in range(0, len(targets), TOGETHER)

@@ -62,8 +62,12 @@ class Difference(NamedTuple):
         return f"{self.module}: {self.what}: here {here}, recorded {there}"
 
 
-def read_recording(path: str) -> dict[str, dict[str, Any]]:
+def read_recording(path: str, *, autoload: bool = False) -> dict[str, dict[str, Any]]:
     """A recording of modules, by name.
+
+    Args:
+        path: Of the file.
+        autoload: What was recorded with soft dependencies and a modprobe that works, where that is there.
 
     Raises:
         ToolError: The file is none.
@@ -71,6 +75,9 @@ def read_recording(path: str) -> dict[str, dict[str, Any]]:
     """
     with open(path, encoding="utf-8") as file:
         try:
-            return {row["module"]: row for row in json.load(file) if {"rc", "errno"} <= row.keys()}
+            rows = [row for row in json.load(file) if {"rc", "errno"} <= row.keys()]
+            if autoload:
+                rows = [{**row["autoload"], "module": row["module"]} for row in rows if "autoload" in row]
+            return {row["module"]: row for row in rows}
         except (ValueError, TypeError, KeyError, AttributeError):
             raise ToolError(f"kmod-emu: {path}: no recording of modules", _WRONG) from None

@@ -70,9 +70,8 @@ def aspects(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:
         yield Aspect(UNLOAD, "rmmod", row["rmmod_rc"], -unload["errno"] if unload["rc"] else 0)
         here, recorded = comparable(row.get("rmmod_dmesg", [])), comparable(unload.get("dmesg", []))
         yield Aspect(LOG_UNLOAD, "dmesg of rmmod", here, recorded)
-        if row.get("left") is not None:
-            left = there.get("after_unload", {}).get("leftover", {})
-            yield Aspect(LEFT, "left after rmmod", row["left"], left)
+        if row.get("left") is not None and "after_unload" in there:
+            yield Aspect(LEFT, "left after rmmod", row["left"], there["after_unload"].get("leftover", {}))
 
 
 def _added(row: dict[str, Any], there: dict[str, Any]) -> Iterator[Aspect]:

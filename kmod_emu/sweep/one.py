@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kmod_emu.api import Kernel, Snapshot
@@ -18,7 +19,7 @@ from kmod_emu.observe.run import Run, unread
 from kmod_emu.sweep.added import StubShows, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from kmod_emu.kernel.events import Event
     from kmod_emu.kernel.limits import Limits
@@ -53,6 +54,7 @@ class Setup(NamedTuple):
         limits: What else modules may use.
         skip: Initcalls that the base kernel boots without.
         loader: Whose code loads modules, on a distribution's kernel.
+        modules: Where request_module() finds modules.
     """
 
     release: str | None
@@ -62,10 +64,16 @@ class Setup(NamedTuple):
     limits: Limits | None = None
     skip: tuple[str, ...] = ()
     loader: str = "python"
+    modules: str | None = None
 
     def machine(self) -> Machine:
         """A machine that tries modules; raises as `boot` does."""
-        return Machine(self.boot(), self.base)
+        return Machine(self.boot(), self.base, self.marks())
+
+    def marks(self) -> dict[str, Any]:
+        """What rows have that were made otherwise than usual."""
+        marks: dict[str, Any] = {} if self.loader == "python" else {"loader": self.loader}
+        return marks | ({"autoload": True} if self.modules else {})
 
     def blank(self, target: Target) -> dict[str, Any]:
         """The row of a module that was not even tried."""
@@ -82,12 +90,15 @@ class Setup(NamedTuple):
         if self.base != STUB:
             from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 
-            kernel = VmlinuxKernel(self.base, loader=Loader(self.loader), skip=self.skip)
+            kernel = VmlinuxKernel(
+                self.base, loader=Loader(self.loader), skip=self.skip, modules=self.modules
+            )
             if self.limits is not None:
                 kernel.usage.limits = self.limits
         else:
             choice = None if self.release else profile_for(self.evidence)
-            kernel = Kernel(choice.profile if choice else self.release, limits=self.limits)
+            profile = choice.profile if choice else self.release
+            kernel = Kernel(profile, limits=self.limits, modules=self.modules)
         kernel.cpu.watchdog.limit = self.time_limit
         return kernel
 
@@ -154,10 +165,11 @@ class Machine:
     Args:
         kernel: The machine.
         base: What its base kernel is called in rows.
+        marks: What else all rows have.
     """
 
-    def __init__(self, kernel: Kernel, base: str) -> None:
-        self.kernel, self._base = kernel, base
+    def __init__(self, kernel: Kernel, base: str, marks: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.kernel, self._base, self._marks = kernel, base, marks
         self._shows = _looks(self.kernel)
         kernel.advance(_SETTLE)  # what is left of the boot would else be done for each module
         there = self._shows()
@@ -179,7 +191,7 @@ class Machine:
             row |= {"outcome": self._outcome(error), "reason": f"{deps[-1]['name']}: {error.explanation}"}
         else:
             row |= self._load(target, self._last.shown)
-        row |= {"release": kernel.profile.release, "kernel": self._base, "deps": deps}
+        row |= {"release": kernel.profile.release, "kernel": self._base, "deps": deps, **self._marks}
         row |= {"stand_ins": sorted(kernel.stand_ins)}
         return row | {"total_s": round(time.perf_counter() - began, 6)}
 
@@ -240,12 +252,13 @@ class Machine:
         if isinstance(run.error, Killed):  # what is behind locks that it holds cannot be looked at
             row |= {"added": {}, "parameters": {}}
         else:
-            row |= {"added": difference(self._shows(), there), "parameters": self._parameters(run)}
+            added = difference(self._shows(), there, run.name)
+            row |= {"added": added, "parameters": self._parameters(run)}
         before = kernel.printk.sequence
         with self._tells(recorder):
             run.remove()
         if run.rmmod_rc == 0:
-            row["left"] = difference(self._shows(), there)
+            row["left"] = difference(self._shows(), there, run.name)
         death = run.error or run.rmmod_error
         row |= run.to_json(recorder) | {"rmmod_dmesg": self._log(before)}
         row["dmesg"] = [line.partition(">")[2] for line in self._log(since)]

@@ -54,6 +54,28 @@ def read_tree(directory: str) -> list[Target]:
     ]
 
 
+def with_softdeps(targets: list[Target], directory: str) -> list[Target]:
+    """The same modules with all that modprobe loads before each of them: soft dependencies, too.
+
+    Raises:
+        ToolError: There is no index of the modules.
+    """
+    from kmod_emu.kmod.config import read_config
+    from kmod_emu.kmod.context import Context
+    from kmod_emu.kmod.probe import steps
+
+    context = Context(directory, read_config(directory, (), "", lambda text: None), lambda where, text: None)
+    found = []
+    for target in targets:
+        module = context.lookup_name(target.name)
+        if module is None:  # modules.dep has it
+            raise ToolError(f"kmod-emu: {directory}/modules.dep.bin: no such index; depmod writes it", _WRONG)
+        order = steps(context, module)
+        files = {path: None for step in order[: order.index(module)] if (path := step.find_path())}
+        found.append(target._replace(needs=list(files)))
+    return found
+
+
 def choose(targets: list[Target], names: Sequence[str]) -> list[Target]:
     """The modules of these names, or all.
 

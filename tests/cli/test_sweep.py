@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kmod_emu import samples
+from kmod_emu.kmod.index import build
 from kmod_emu.sweep.compare import comparable
 from kmod_emu.sweep.measures import Comparison
 from kmod_emu.sweep.one import blank
@@ -39,6 +40,12 @@ def tree(tmp_path):
         return top
 
     return make
+
+
+def index(top: Path, *names: str) -> None:
+    """Write what modprobe reads."""
+    entries = ((name.encode(), f"{name}.ko:".encode(), 0) for name in names)
+    (top / "modules.dep.bin").write_bytes(build(entries))
 
 
 def rows(path: Path) -> dict[str, dict]:
@@ -111,6 +118,40 @@ def test_rows_of_another_kernel_are_not_mixed_in(cli, tree, tmp_path):
     result = cli("sweep", "--modules", tree({"hello": []}), "--json", tmp_path / "out")
     assert result.exit_code == 2
     assert "holds a sweep of 7.2.13+deb14-amd64" in result.stderr
+
+
+def test_what_a_worker_died_of_is_done_and_hinders_nothing(cli, tree, tmp_path):
+    """Such a row has no kernel, and was taken for one of the stub's."""
+    top = tree({"hello": [], "params": []})
+    died = blank(Target("hello.ko", "", [])) | {"outcome": "died"}
+    (tmp_path / "out").write_text(json.dumps(died) + "\n")
+    result = cli("sweep", "--modules", top, "--jobs", 1, "--json", tmp_path / "out")
+    assert (result.exit_code, "1 were done before" in result.stdout) == (3, True)
+    assert list(rows(tmp_path / "out")) == ["hello", "params"]
+
+
+def test_rows_made_otherwise_are_not_mixed_in(cli, tree, tmp_path):
+    top = tree({"hello": []})
+    assert cli("sweep", "--modules", top, "--jobs", 1, "--json", tmp_path / "out").exit_code == 0
+    result = cli("sweep", "--modules", top, "--autoload", "--json", tmp_path / "out")
+    assert (result.exit_code, "modules.dep.bin: no such index" in result.stderr) == (2, True)
+    index(top, "hello")
+    result = cli("sweep", "--modules", top, "--autoload", "--json", tmp_path / "out")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("out holds a sweep with another --loader or --autoload\n")
+
+
+def test_autoload_loads_what_modprobe_would(cli, tree, tmp_path):
+    """A soft dependency comes before, and request_module() finds what it asks for."""
+    top = tree({"hello": [], "params": [], "autoload": []})
+    (top / "modules.softdep").write_text("softdep params pre: hello post: autoload\n")
+    index(top, "hello", "params", "autoload")
+    assert (
+        cli("sweep", "--modules", top, "--autoload", "--jobs", 1, "--json", tmp_path / "out").exit_code == 0
+    )
+    found = rows(tmp_path / "out")
+    assert [each["name"] for each in found["params"]["deps"]] == ["hello"]
+    assert found["params"]["autoload"] is True
 
 
 def test_what_is_wrong_is_said(cli, tree, tmp_path):
