@@ -268,6 +268,7 @@ class Kernel(KernelCore):
         subsystem: str = "0000:0000",
         bars: Sequence[int | tuple[str, int]] = (),
         usb: str | None = None,
+        vectors: int = 0,
     ) -> Callable[[Any], Any]:
         """Decorator: a Python model of a device answers the guest's port or memory accesses.
 
@@ -292,6 +293,8 @@ class Kernel(KernelCore):
             subsystem: Vendor and device of its board.
             bars: Sizes of its base addresses: of memory, or ("ports", size).
             usb: Vendor and product of a USB device, "1209:0001" (devices/usb.py says what it has to have).
+            vectors: How many interrupt messages (MSI, MSI-X) a card can send; then its base addresses are
+                one more.
 
         Raises:
             ValueError: Another device is there, or RAM, or there is no such place.
@@ -309,7 +312,21 @@ class Kernel(KernelCore):
         0
         """
         wiring = Wiring(
-            ports, mmio, size, irq, platform, i2c, spi, bus, name, pci, class_code, subsystem, bars, usb
+            ports,
+            mmio,
+            size,
+            irq,
+            platform,
+            i2c,
+            spi,
+            bus,
+            name,
+            pci,
+            class_code,
+            subsystem,
+            bars,
+            usb,
+            vectors,
         )
 
         def attach(model: Any) -> Any:

@@ -23,7 +23,7 @@ DEVICES = click.option(
     multiple=True,
     expose_value=False,
     callback=keep,
-    help="Plug in a device that Python plays: e1000, lm75, mouse, or a class of yours. See docs/devices.md.",
+    help="Plug in a device that Python plays: e1000, lm75, mouse, nvme, or your class. See docs/devices.md.",
 )
 MODPROBE = click.option(
     "--modprobe",

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 class Wires(Protocol):
     """What a model with a method `connect(wires)` is given when it is plugged in."""
 
-    def raise_irq(self) -> None:
-        """Raise the device's interrupt line.
+    def raise_irq(self, vector: int = 0) -> None:
+        """Raise the device's interrupt line, or send one of a PCI card's interrupt messages.
 
         Raises:
             ValueError: It has none.

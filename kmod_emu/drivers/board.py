@@ -42,6 +42,7 @@ class Wiring(NamedTuple):
     subsystem: str = "0000:0000"
     bars: Sequence[int | tuple[str, int]] = ()
     usb: str | None = None
+    vectors: int = 0
 
 
 class Wires:
@@ -56,17 +57,21 @@ class Wires:
     Attributes:
         masters: Whether the device may reach RAM by itself.
         signal: What raising the device's line is, where it has none.
+        message: Sends an interrupt message instead, if the driver has chosen them.
     """
 
     def __init__(self, kernel: KernelCore, irq: int | None, model: Any, key: int | str) -> None:
         self._kernel, self._irq, self._model, self._key = kernel, irq, model, key
         self.masters: Callable[[], bool] = lambda: True
         self.signal: Callable[[], None] | None = None
+        self.message: Callable[[int], bool] = lambda vector: False
 
-    def raise_irq(self) -> None:
-        """Raise the device's interrupt line; on USB, have the host ask its endpoints again."""
+    def raise_irq(self, vector: int = 0) -> None:
+        """Raise the device's interrupt line, or send a message; on USB, have the host ask its endpoints."""
         if self.signal is not None:
             self.signal()
+            return
+        if self.message(vector):
             return
         if self._irq is None:
             raise ValueError("the device has no interrupt line: it was plugged in without irq=")

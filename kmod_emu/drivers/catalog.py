@@ -18,7 +18,7 @@ from kmod_emu.errors import KernelError
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-_NUMBERS = ("ports", "mmio", "size", "irq", "i2c", "spi", "bus", "class_code")
+_NUMBERS = ("ports", "mmio", "size", "irq", "i2c", "spi", "bus", "class_code", "vectors")
 
 
 class Spec(NamedTuple):

@@ -9,6 +9,7 @@ SHIPPED = {
     "e1000": ("kmod_emu.devices.e1000", "E1000"),
     "lm75": ("kmod_emu.devices.lm75", "Lm75"),
     "mouse": ("kmod_emu.devices.mouse", "Mouse"),
+    "nvme": ("kmod_emu.devices.nvme", "Nvme"),
 }
 
 

@@ -7,6 +7,7 @@ from kmod_emu.devices import usb
 from kmod_emu.devices.e1000 import E1000
 from kmod_emu.devices.lm75 import Lm75
 from kmod_emu.devices.mouse import Mouse
+from kmod_emu.devices.nvme import Nvme
 from kmod_emu.devices.pci import Function, HostBridge, Identity
 from kmod_emu.devices.usb import UsbFunction, setup_of
 from kmod_emu.machine.io import IoSpace
@@ -89,3 +90,66 @@ def test_every_temperature(halves):
     assert raw / 256 == halves / 2
     sensor.load(sensor.save())
     assert sensor.celsius == halves / 2
+
+
+def messaging(vectors):
+    """A card that sends messages: its configuration space, and what it has sent."""
+    sent = []
+    function = Function(None, Identity.of("1:2", vectors=vectors), [0xC0000000], 0, IoSpace(), IoSpace())
+    function.send = lambda address, data: sent.append((address, data))
+    return function, sent
+
+
+def test_messages_that_are_masked_come_later():
+    memory, sent = IoSpace(), []
+    function = Function(None, Identity.of("1:2", vectors=4), [0xC0000000], 0, memory, IoSpace())
+    function.send = lambda address, data: sent.append((address, data))
+    assert not function.message(1), "the line is to be raised"
+    function.write(4, 2, 2)
+    function.write(0x72, 2, 0xC000)
+    table = 0xC0000000
+    memory.write(table + 16, 4, 0xFEE00000)
+    memory.write(table + 24, 4, 0x41)
+    assert function.message(1)
+    assert sent == []
+    assert memory.read(table + 0x800, 4) == 2
+    function.write(0x72, 2, 0x8000)
+    assert sent == [(0xFEE00000, 0x41)]
+    memory.write(table + 28, 4, 1)
+    function.message(1)
+    copy = Function(None, Identity.of("1:2", vectors=4), [0xC0000000], 0, IoSpace(), IoSpace())
+    copy.load(function.save())
+    memory.write(table + 28, 4, 0)
+    assert len(sent) == 2
+    assert copy.save() != function.save()
+
+
+def test_messages_of_the_simple_kind():
+    function, sent = messaging(4)
+    assert function.read(0x34, 1) == 0x50
+    assert (function.read(0x50, 1), function.read(0x70, 1)) == (5, 0x11)
+    assert function.read(0x52, 2) == 0x80 | 2 << 1
+    for place, size, value in ((0x54, 4, 0xFEE01000), (0x5C, 2, 0x40), (0x52, 2, 0x21)):
+        function.write(place, size, value)
+    function.message(0)
+    function.message(3)
+    assert sent == [(0xFEE01000, 0x40), (0xFEE01000, 0x43)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 0x1FFF), WORDS), max_size=20), st.binary(max_size=256))
+def test_any_accesses_to_a_disk(accesses, commands):
+    """Queues of zeros or nonsense in a RAM that has nothing else."""
+
+    class Memory(Ram):
+        def read_memory(self, paddr, size):
+            return (commands * (size // (len(commands) or 1) + 1))[:size].ljust(size, b"\0")
+
+        def raise_irq(self, vector=0):
+            self.raised += 1
+
+    disk = Nvme(size=1)
+    disk.connect(Memory())
+    for offset, value in [*accesses, (0x14, 1), (0x1000, 5)]:
+        disk.write(0, offset & ~3, 4, value & 0xFFFF)
+        assert isinstance(disk.read(0, offset & ~3, 4), int)
+    disk.load(disk.save())

@@ -15,17 +15,22 @@ _NONE = "the machine has no such hardware"
 _IRQ_STACK = 0x4000
 
 frontier.nothing(
+    "there is no local APIC: an interrupt ends by itself", "native_apic_mem_write native_apic_mem_eoi"
+)
+frontier.nothing(
     _NONE,
     "trap_init efi_enter_virtual_mode mem_encrypt_init"
     " setup_boot_config lockup_detector_init prepare_namespace",
 )
 
 
-@frontier.replace("void init_IRQ(void)", "there are no vectors: lines lead to the models of devices")
+@frontier.replace("void init_IRQ(void)", "no gates are set: interrupts come from models of devices")
 async def init_irq(kernel: VmlinuxKernel) -> None:
     """A PC's lines, and the stack on which softirqs run (arch/x86/kernel/irqinit.c, irq_64.c)."""
     kernel.percpu.write("hardirq_stack_ptr", kernel.vmalloc.allocate(_IRQ_STACK) + _IRQ_STACK - 8, 8)
     await kernel.pc.wire()
+    kernel.percpu.write("x86_cpu_to_apicid", 0, 2)  # to whom interrupt messages go, and their vectors
+    await kernel.call_guest(kernel.symbol("lapic_assign_system_vectors"))
 
 
 @frontier.replace("void arch_irq_work_raise(void)", "there is no local APIC: the interrupt is an event")

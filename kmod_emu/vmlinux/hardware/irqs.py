@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _CHIP, _FLOW = "IO-APIC", "edge"
 _IRQ_WORK = "irq_work_run"  # the kind of event, and what serves it
+_MESSAGE = "message"
+_TO_PROCESSORS = 0xFEE  # the first twelve bits of addresses that are no memory
+_RETRIGGERED = (1 << 64) - 1  # VECTOR_SHUTDOWN, where no line is any more
 _SENSE = 15  # IRQ_TYPE_SENSE_MASK
 
 
@@ -30,6 +33,7 @@ class VmlinuxIrqs(Irqs):
         self.lines = {}
         self._chip = 0  # struct irq_chip of them all
         kernel.sched.on(_IRQ_WORK, self._run_irq_work)
+        kernel.sched.on(_MESSAGE, self._receive)
 
     def ensure(self, number: int) -> None:
         """A device model says that it is wired to this line."""
@@ -76,6 +80,24 @@ class VmlinuxIrqs(Irqs):
         kernel.events.emit("irq", number=number)
         kernel.sched.agenda.post(kernel.clock.now_ns, "irq", number)
         kernel.sched.poke()
+
+    def message(self, address: int, data: int) -> None:
+        """A PCI card writes an interrupt message: to a processor, with the number of a vector."""
+        if address >> 20 == _TO_PROCESSORS:
+            kernel = self._kernel
+            kernel.sched.agenda.post(kernel.clock.now_ns, _MESSAGE, data & 0xFF)
+            kernel.sched.poke()
+
+    async def _receive(self, vector: int) -> None:
+        """The processor looks whose vector it is."""
+        kernel = self._kernel
+        table = kernel.percpu.address(kernel.symbol("vector_irq"))
+        line = kernel.memory.read_u64(table + 8 * vector)
+        if line and line != _RETRIGGERED:
+            data = kernel.profile.offset("irq_desc", "irq_data") + kernel.profile.offset("irq_data", "irq")
+            number = kernel.memory.read_u32(line + data)
+            kernel.events.emit("irq", number=number)
+            await self._serve(number)
 
     def raise_irq_work(self) -> None:
         """The processor's interrupt to itself."""

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import Subsystem
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
-# Those of a PC's sixteen lines that lead to slots and devices: not the timer's and the second chip's.
-_LINES = (1, *range(3, 16))
+_LINES = range(16)  # of a PC
 _TABLES = 0xF_0000
 
 

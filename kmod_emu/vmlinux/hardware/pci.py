@@ -69,7 +69,8 @@ class PciBus:
     ) -> Function:
         cpu = self._kernel.cpu
         function = Function(model, identity, bases, wiring.irq or 0, cpu.mmio, cpu.ports)
-        wires.masters = lambda: function.masters
+        wires.masters, wires.message = lambda: function.masters, function.message
+        function.send = self._kernel.irqs.message
         self._bridge.functions[slot] = function
         return function
 
@@ -135,4 +136,4 @@ class PciBus:
 
 
 def _identity(wiring: Wiring) -> Identity:
-    return Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars)
+    return Identity.of(wiring.pci or "", wiring.class_code, wiring.subsystem, wiring.bars, wiring.vectors)
