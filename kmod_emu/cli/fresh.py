@@ -196,7 +196,8 @@ def _installed(kernel: Kernel, path: str) -> str:
     target = next((each for each in read_tree(directory) if each.name == module_name(path)), None)
     if target is None:
         raise ToolError(f"kmod-emu: there is no file {path}, and no module of that name in {directory}")
-    for need in target.needs:
+    there = {module.name for module in kernel.modules}  # by --modprobe, or with a device
+    for need in (need for need in target.needs if module_name(need) not in there):
         try:
             kernel.insmod(need)
         except KernelError as error:

@@ -45,6 +45,13 @@ def test_run_with_a_card_in_a_slot(command):
     assert "Intel(R) PRO/1000 Network Connection" in result.stdout
 
 
+def test_what_a_module_needs_may_be_there_already(command):
+    """--modprobe has loaded it, or a device has: usbcore."""
+    result = command("run", "hid-generic", "-q", "--device", "mouse", "--modprobe", "usbhid")
+    assert result.exit_code == 0
+    assert "USB HID v1.10 Mouse [kmod-emu USB mouse]" in result.stdout
+
+
 @pytest.mark.parametrize("name", ["nosuch", "nosuch.ko"])
 def test_a_name_that_nothing_has_is_one_sentence(command, name):
     result = command("run", name)
