@@ -84,6 +84,10 @@ def sweep(
     """
     if base != STUB and release is not None:
         raise ToolError("kmod-emu: --release is for the stub kernel", USAGE_ERROR)
+    if html is not None and not os.path.exists(html):  # before hours of work, not after them
+        folder = os.path.dirname(os.path.realpath(html))
+        if not os.access(folder, os.W_OK):
+            raise ToolError(f"kmod-emu: {html}: {folder} is no directory to write to", USAGE_ERROR)
     base = base if base == STUB else os.path.abspath(find_kernel(base)[0])
     recording = read_recording(compare, autoload=autoload) if compare else None
     targets = choose(read_tree(modules), names)

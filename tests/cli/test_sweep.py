@@ -163,6 +163,7 @@ def test_what_is_wrong_is_said(cli, tree, tmp_path):
         (["nothing"], "modules.dep has no module nothing"),
         (["--release", "9.9"], "9.9"),
         (["--compare", top / "hello.ko"], "no recording of modules"),
+        (["--html", top / "nowhere" / "page"], "nowhere is no directory to write to"),
     ):
         result = cli("sweep", "--modules", top, *words)
         assert (result.exit_code, said in result.stderr) == (2, True), result.stderr

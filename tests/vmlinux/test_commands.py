@@ -67,9 +67,48 @@ def test_exec_runs_a_shell(command, capfd):
     assert (result.exit_code, capfd.readouterr().out) == (3, "Linux\n42\n")
 
 
-def test_conform_says_that_both_loaders_agree(command):
-    result = command("conform", samples.path("params"))
+def test_conform_does_directories_and_goes_on_where_it_was(command, tmp_path):
+    """One process has both machines; a file that is there twice is loaded once."""
+    folder, out = tmp_path / "modules", tmp_path / "out"
+    (folder / "below").mkdir(parents=True)
+    shutil.copy(samples.path("hello"), folder / "below")
+    shutil.copy(samples.path("ret_enodev"), folder)
+    words = ("conform", "--jobs", 1, "--json", out, folder, samples.path("params"), folder / "ret_enodev.ko")
+    result = command(*words)
     assert result.exit_code == 0, result.output
+    assert result.stdout.endswith("     3 of 3 are loaded alike\n")
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert {row["module"]: row["rc"] for row in rows} == {"hello": 0, "ret_enodev": -19, "params": 0}
+    assert "3 were done before" in command(*words).stdout
+
+
+def test_conform_says_what_it_cannot_compare(command, tmp_path):
+    (tmp_path / "out").write_text('{"module": "hello", "path": "hello.ko", "outcome": "loaded"}\n')
+    for words, said in (
+        ((), "name module files, a directory of them, or --modules DIR"),
+        ((tmp_path / "nosuch.ko",), "there is no such module"),
+        ((tmp_path,), "there is no module in it"),
+        ((samples.path("hello"), "--json", tmp_path / "out"), "out holds a sweep"),
+        (("--modules", tmp_path), "depmod writes it"),
+    ):
+        result = command("conform", *words)
+        assert (result.exit_code, said in result.stderr) == (2, True), result.stderr
+
+
+def test_conform_tells_what_differs_and_is_no_more_than_that(command, monkeypatch):
+    row = {
+        "path": "a.ko",
+        "module": "a",
+        "rc": 0,
+        "reason": None,
+        "differences": ["rc: ours 0, the kernel's -2"],
+    }
+    rows = [row | {"outcome": "differs"}, row | {"path": "b.ko", "outcome": "alike", "differences": []}]
+    monkeypatch.setattr("kmod_emu.sweep.workers.sweep", lambda setup, targets, jobs: (each for each in rows))
+    result = command("conform", samples.path("hello"), samples.path("params"))
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "a.ko: rc: ours 0, the kernel's -2"
+    assert result.stdout.splitlines()[-2:] == ["     1 differ: rc 1", "     1 of 2 are loaded alike"]
 
 
 def test_the_kernel_starts_a_modprobe_that_is_there(command, cli, capfd, tmp_path, vmlinuz):
