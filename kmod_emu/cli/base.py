@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -67,9 +66,7 @@ def find_kernel(image: str) -> tuple[str, str | None]:
     """The file of a kernel that may be named by its release, and where its modules are if that is known."""
     from kmod_emu.vmlinux import kernels
 
-    if os.path.exists(image) or (known := kernels.find(image)) is None:
-        return image, None
-    return str(known.image), str(known.modules) if known.modules else None
+    return kernels.locate(image)
 
 
 def boot_base(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kmod_emu import atomic
+from kmod_emu.cli.base import boot_base
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.main import INTERRUPTED
 from kmod_emu.labs import outputs
@@ -94,18 +95,20 @@ def _check(lab: Lab, builds: bool) -> None:
     Raises:
         LabError: It cannot.
     """
-    from kmod_emu.abi import profile
     from kmod_emu.labs.check import BUSYBOX
     from kmod_emu.labs.compile import NoHeaders, headers_for
+    from kmod_emu.labs.machine import release_of
 
     try:
-        release = profile.load(lab.release).release
+        release = release_of(lab.release, lab.kernel)
         if builds:
             headers_for(release)
     except LookupError as error:
         raise LabError(f"{lab.path}: {error.args[0]}") from None
     except NoHeaders as error:
         raise LabError(str(error)) from None
+    if lab.kernel:
+        boot_base(lab.kernel)  # which keeps it for those who judge
     if any(check.shell for check in lab.checks) and not os.path.isfile(BUSYBOX):
         raise LabError(f"tests with a shell need {BUSYBOX} (Debian's package busybox-static)")
     for check in lab.checks:

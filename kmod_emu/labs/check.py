@@ -6,17 +6,18 @@ import gc
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kmod_emu.api import Kernel
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.limits import KIND
 from kmod_emu.kernel.vsprintf import errname
 from kmod_emu.kmod.choose import profile_for
+from kmod_emu.labs.machine import machine
 from kmod_emu.module.modules import Modules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from kmod_emu.api import Kernel
     from kmod_emu.labs.lab import Check, Lab
 
 BUSYBOX = "/bin/busybox"
@@ -61,7 +62,7 @@ def boot(lab: Lab, module: Path) -> Kernel:
     """A machine for a module, with the lab's limits."""
     choice = profile_for(str(module))
     release = choice.profile if choice else lab.release
-    return Kernel(release, sanitize=lab.sanitize, limits=lab.bounds.machine)
+    return machine(release, lab.kernel, sanitize=lab.sanitize, limits=lab.bounds.machine)
 
 
 def _insmod(check: Check, lab: Lab, kernel: Kernel, module: Path) -> Iterator[str]:
@@ -182,6 +183,8 @@ def _pytest(check: Check, lab: Lab, module: Path) -> Verdict:
     options += ["-c", os.devnull, f"--rootdir={folder}", f"--confcutdir={folder}"]
     options += [f"--kmod-sanitize={lab.sanitize}"]
     options += ["--import-mode=importlib", f"--kmod-dir={module.parent}", f"--kmod-release={release}"]
+    if lab.kernel:
+        options.append(f"--kmod-kernel={lab.kernel}")
     with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         status = pytest.main([*options, f"{folder}/{check.pytest}"], plugins=[outcome])
     if not outcome.problems and (status or not outcome.passed):

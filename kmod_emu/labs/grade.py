@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kmod_emu.labs.lab import Lab
 
 Row = dict[str, Any]
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "HOME", "LANG", "XDG_CACHE_HOME", "XDG_DATA_HOME")  # of a worker
 _GLANCE = 0.5  # seconds
 _LAST_BYTES = 300
 _LONGEST_NAME = 200  # bytes, so that something can be added
@@ -84,9 +85,7 @@ def judge(job: dict[str, str], stop: threading.Event | None = None) -> Row:
 
 def _run(job: dict[str, str], lab: Lab, stop: threading.Event) -> str:
     """Run a worker; how it ended, if that was not as it should."""
-    environment = {
-        name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "HOME", "LANG")
-    }
+    environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
     errors = Path(job["scratch"], "errors")
     with errors.open("wb") as file:
         process = subprocess.Popen(

@@ -107,6 +107,7 @@ class Lab(NamedTuple):
         module: The name of the module that is handed in.
         title: For people.
         release: The kernel's.
+        kernel: A distribution's kernel instead: a file, or its release; "" for none.
         sanitize: What machines check: "default", "all" or "off".
         ko: Whether a built module may be handed in.
         files: Names that count, as patterns; others are left out.
@@ -118,6 +119,7 @@ class Lab(NamedTuple):
     module: str
     title: str
     release: str
+    kernel: str
     sanitize: str
     ko: bool
     files: tuple[str, ...]
@@ -163,14 +165,18 @@ def read_lab(path: Path) -> Lab:
     if len(set(names)) < len(names):
         raise LabError(f"{where}: two tests have one name")
     files = given.get("files", ("*.c", "*.h"))
-    title, release = given.get("title", module), given.get("release", "6.1")
+    title, release, kernel = (given.get(name, usual) for name, usual in _USUAL.items())
+    if kernel and "release" in given:
+        raise LabError(f"{where}: release is for the stub kernel, and kernel for a distribution's")
     sanitize = given.get("sanitize", "default")
     if sanitize not in ("default", "all", "off"):
         raise LabError(f"{where}: sanitize has to be default, all or off")
-    return Lab(path.resolve(), module, title, release, sanitize, given.get("ko", True), files, bounds, checks)
+    base, takes = (release, kernel, sanitize), (given.get("ko", True), files)
+    return Lab(path.resolve(), module, title or module, *base, *takes, bounds, checks)
 
 
-_TOP: dict[str, Any] = {"module": "", "title": "", "release": "", "sanitize": "", "ko": True, "files": ()}
+_USUAL = {"title": "", "release": "6.1", "kernel": ""}
+_TOP: dict[str, Any] = {"module": "", **_USUAL, "sanitize": "", "ko": True, "files": ()}
 
 
 def _fields(where: str, table: Any, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _MARKERS = (
     "release(name): the kernel release of the machine, such as '5.10'",
+    "base_kernel(vmlinuz): a distribution's kernel instead: a file, or a release of `kmod-emu kernel list`",
     "sanitizers(level): the machine's checks, 'default', 'all' or 'off'",
     "module(file, params=''): load this module before the test begins: a .ko, a .c or a sample's name",
     "limits(instructions=..., memory=..., time=..., virtual=..., dmesg=..., files=..., tasks=...): "
@@ -34,6 +35,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of this plugin."""
     group = parser.getgroup("kmod-emu")
     group.addoption("--kmod-release", metavar="RELEASE", help="kernel release of machines, such as 6.1")
+    group.addoption(
+        "--kmod-kernel", metavar="VMLINUZ", help="a distribution's kernel: a file, or its release"
+    )
     group.addoption("--kmod-sanitize", choices=_LEVELS, default="default", help="what machines check")
     group.addoption("--kmod-dir", metavar="DIR", help="where modules are looked for first")
 
@@ -47,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def kernel(request: pytest.FixtureRequest) -> Kernel:
     """A machine that has just booted; with the modules of the test's `module` marks."""
-    from kmod_emu.api import Kernel
+    from kmod_emu.labs.machine import machine as boot
 
     limits = request.config.stash.get(LIMITS, None)
     if mark := request.node.get_closest_marker("limits"):
@@ -56,8 +60,9 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
     if level not in _LEVELS:
         raise pytest.UsageError(f"sanitizers({level!r}): it has to be one of {', '.join(_LEVELS)}")
     release = _marked(request, "release") or request.config.getoption("--kmod-release")
+    base = _marked(request, "base_kernel") or request.config.getoption("--kmod-kernel")
     try:
-        machine = Kernel(release, sanitize=level, limits=limits)
+        machine = boot(release, base, sanitize=level, limits=limits)
     except LookupError as error:
         raise pytest.UsageError(error.args[0]) from None
     request.node.stash[_MACHINE] = machine

@@ -96,7 +96,9 @@ class Worker:
             ready = built / f"{self._lab.module}.ko"
             os.replace(files[0], ready)
             return ready
-        headers = headers_for(_release(self._lab))
+        from kmod_emu.labs.machine import release_of
+
+        headers = headers_for(release_of(self._lab.release, self._lab.kernel))
         return compile_module(self._lab.module, files, built, headers, seconds=self._lab.bounds.build)
 
     def _test(self, check: Check, module: Path) -> dict[str, Any]:
@@ -122,12 +124,6 @@ class Worker:
 
     def _write(self) -> None:
         atomic.write(self._job["out"], json.dumps(self.row).encode())
-
-
-def _release(lab: Lab) -> str:
-    from kmod_emu.abi import profile
-
-    return profile.load(lab.release).release
 
 
 def _cut(lines: list[str], most: int) -> list[str]:

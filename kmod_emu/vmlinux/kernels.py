@@ -6,6 +6,7 @@ kin, or a link to a directory that has them.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -67,6 +68,25 @@ def find(name: str) -> Installed | None:
     exact = [kernel for kernel in kernels if kernel.release == name]
     series = [kernel for kernel in kernels if re.match(re.escape(name) + r"[.-]", kernel.release)]
     return next(reversed(exact or series), None)
+
+
+def locate(image: str) -> tuple[str, str | None]:
+    """The file of a kernel that may be named by its release, and where its modules are if that is known."""
+    if os.path.exists(image) or (known := find(image)) is None:
+        return image, None
+    return str(known.image), str(known.modules) if known.modules else None
+
+
+def release_at(image: str) -> str:
+    """The release of a kernel in a file, which mostly says so in its name.
+
+    Raises:
+        BadImage: As `release_of`.
+        OSError: It cannot be read.
+    """
+    named = re.match(r"vmlinu[xz]-(\d\S*)\Z", os.path.basename(image))
+    with open(image, "rb") as file:
+        return named[1] if named else release_of(file.read())
 
 
 def _modules(folder: Path, release: str) -> Path:
