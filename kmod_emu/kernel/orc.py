@@ -1,7 +1,8 @@
 """ORC tables: what the compiler says about the stack at each instruction (arch/x86/kernel/unwind_orc.c).
 
 A module brings two tables of equal length: addresses, and for each the way from there to the caller's stack
-pointer. They are found through `struct module`, where the loader entered them.
+pointer. They are found through `struct module`, where the loader entered them. A distribution's kernel has
+such tables for itself, sorted at boot.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,6 +26,7 @@ UNDEFINED, PREV_SP, BP, SP, BP_INDIRECT, SP_INDIRECT = 0, 1, 4, 5, 8, 9
 _RENUMBERED = {0: UNDEFINED, 3: SP, 4: BP, 8: PREV_SP, 9: SP_INDIRECT, 10: BP_INDIRECT}
 _NO_REGISTER = 15
 _RETURN_ADDRESS = 8  # bytes
+_ENOUGH = 2000  # entries, to see how registers are numbered
 
 
 class OrcEntry(NamedTuple):
@@ -87,9 +90,37 @@ class _Table(NamedTuple):
         renumbered: Whether registers have their newer numbers.
     """
 
-    places: list[int]
+    places: Sequence[int]
     entries: int
     renumbered: bool
+
+
+class _Places(Sequence[int]):
+    """The addresses of a long table, read where somebody looks.
+
+    Args:
+        memory: Guest memory.
+        start: Address of self-relative 32-bit distances.
+        count: How many.
+    """
+
+    def __init__(self, memory: Memory, start: int, count: int) -> None:
+        self._memory, self._start, self._count = memory, start, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self._count))]
+        place = self._start + 4 * index
+        return place + int.from_bytes(self._memory.read(place, 4), "little", signed=True)
 
 
 class OrcTables:
@@ -101,6 +132,11 @@ class OrcTables:
         self._tables: list[_Table] | None = None
         # Until commit fb799447ae29 ("x86,objtool: Split UNWIND_HINT_EMPTY in two") calls were type 0.
         self._call_type = 0 if kernel.profile.has("orc_entry.end") else 2
+
+    def covers(self, address: int) -> bool:
+        """Whether there may be an entry: the stub kernel has none for itself."""
+        symbols = self._kernel.symbols
+        return bool(symbols.internal("__start_orc_unwind_ip")) or symbols.locate(address) is None
 
     def find(self, address: int) -> OrcEntry | None:
         """The entry that covers an address; None where no module has one."""
@@ -127,6 +163,8 @@ class OrcTables:
             views = [self._kernel.view("module", module) for module in self._modules]
             arches = [self._kernel.view("mod_arch_specific", view.addressof("arch")) for view in views]
             self._tables = [_read_table(self._kernel.memory, arch) for arch in arches if arch.num_orcs]
+            if own := _own_table(self._kernel):
+                self._tables.append(own)
         return self._tables
 
 
@@ -134,10 +172,30 @@ def _read_table(memory: Memory, arch: StructView) -> _Table:
     count, start = arch.num_orcs, arch.orc_unwind_ip
     distances = struct.unpack(f"<{count}i", memory.read(start, 4 * count))
     places = [start + 4 * index + distance for index, distance in enumerate(distances)]
-    entries = memory.read(arch.orc_unwind, ENTRY_SIZE * count)
+    return _Table(places, arch.orc_unwind, _renumbered(memory, arch.orc_unwind, count))
+
+
+def _own_table(kernel: KernelCore) -> _Table | None:
+    """That of the kernel itself, None for the stub kernel."""
+    if not kernel.symbols.internal("__start_orc_unwind_ip"):
+        return None
+    start, stop, entries = (
+        kernel.symbol(name)
+        for name in ("__start_orc_unwind_ip", "__stop_orc_unwind_ip", "__start_orc_unwind")
+    )
+    count = (stop - start) // 4
+    return _Table(
+        _Places(kernel.memory, start, count),
+        entries,
+        _renumbered(kernel.memory, entries, min(count, _ENOUGH)),
+    )
+
+
+def _renumbered(memory: Memory, start: int, count: int) -> bool:
+    """Whether registers of a table have their newer numbers."""
+    entries = memory.read(start, ENTRY_SIZE * count)
     # At a function's first instruction the caller's stack pointer is 8 behind RSP, whatever RSP's number is.
     beginnings = {
         word & 15 for offset, _, word in struct.iter_unpack("<hhH", entries) if offset == _RETURN_ADDRESS
     }
-    renumbered = 3 in beginnings and SP not in beginnings
-    return _Table(places, arch.orc_unwind, renumbered)
+    return 3 in beginnings and SP not in beginnings

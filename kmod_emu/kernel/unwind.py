@@ -111,7 +111,7 @@ def return_slot(kernel: KernelCore, tables: OrcTables, place: Place, called: boo
     """
     if TRAP_BASE <= place.rip < TRAP_BASE + TRAP_SPACE or not kernel.memory.mapped(place.rip, EXEC):
         return place.rsp, place.rbp  # a trap, or a jump to nowhere: the return address is on top
-    entry = tables.find(place.rip - called) if kernel.symbols.locate(place.rip) is None else None
+    entry = tables.find(place.rip - called) if tables.covers(place.rip) else None
     if entry is None:
         return _guess(kernel, place), place.rbp
     rsp = _caller_rsp(kernel, entry, place)

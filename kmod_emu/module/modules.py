@@ -19,7 +19,8 @@ from kmod_emu.kernel.activation import INTERRUPTED, Block
 from kmod_emu.kernel.exports import export_data
 from kmod_emu.kernel.symbols import Location
 from kmod_emu.kernel.taint import module_letters
-from kmod_emu.machine.memory import PageFault
+from kmod_emu.machine.memory import EXEC, PageFault
+from kmod_emu.module.memory import KINDS
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Region:
     def __init__(self, name: str, base: int, size: int, text_size: int, start: int, end: int) -> None:
         self.name, self.base, self.size, self.text_size = name, base, size, text_size
         self.sealed = start, end
+
+    @property
+    def code_size(self) -> int:
+        """Bytes of code at its start."""
+        return self.size if KINDS.get(self.name, 0) & EXEC else self.text_size
 
 
 class Parameter(NamedTuple):

@@ -63,7 +63,9 @@ class OwnModules(Modules):
             place = description(kernel.profile, module.view, name)
             base, size = memory.read_u64(place.base), memory.read_u32(place.size)
             if base and size:
-                module.regions[name] = Region(name, base, size, 0, base, base)
+                has_more = kernel.profile.has("module_layout.text_size")
+                text_size = memory.read_u32(place.size + 4) if has_more else 0
+                module.regions[name] = Region(name, base, size, text_size, base, base)
 
     def _users(self, module: Module) -> list[int]:
         """Addresses of the modules that import from one."""

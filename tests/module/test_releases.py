@@ -6,6 +6,8 @@ import pytest
 
 from kmod_emu import Kernel, KernelError
 from kmod_emu.abi import profile
+from kmod_emu.observe.trace.text import TextSink
+from kmod_emu.observe.trace.tracer import DEFAULT, Tracer
 
 MODULES = Path(__file__).resolve().parents[1] / "modules"
 RELEASES = profile.available()
@@ -38,6 +40,15 @@ def test_sizes_are_those_of_the_real_kernel(release):
     sizes = [module.size for module in kernel.modules][::-1]
     recorded = {"5.10": [16384, 20480, 16384, 16384, 16384], "6.1.": [16384, 20480, 16384, 16384, 16384]}
     assert sizes == recorded.get(release[:4], [12288, 16384, 12288, 12288, 12288])
+
+
+def test_calls_of_a_module_are_traced(release):
+    """Code is the beginning of one region, or one of seven."""
+    lines, kernel = [], Kernel(release)
+    tracer = Tracer(kernel, [TextSink(lines.append, 1000, str)], DEFAULT)
+    kernel.insmod(MODULES / release / "hello.ko")
+    tracer.finish()
+    assert any(line.strip() == "hello_init() {" for line in lines)
 
 
 def test_parameters(release):

@@ -1,5 +1,7 @@
 """Debugging a module on a distribution's kernel: its functions by name, its types by BTF."""
 
+import re
+
 from kmod_emu import samples
 from kmod_emu.debug.debugger import Debugger
 from kmod_emu.debug.recording import Recording
@@ -25,6 +27,14 @@ def test_stops_in_functions_of_the_kernel_and_goes_back(real):
     assert place().startswith("cdev_add+")
     talk("delete", "continue")
     assert talk.debugger.ended
+    talk.debugger.close()
+
+
+def test_backtraces_go_by_the_kernels_own_tables(real):
+    """Words that looked like return addresses were taken for callers of _printk(), whose frame is large."""
+    talk = Talk(str(samples.path("hello")), kernel=real)
+    text = talk("break vprintk_emit", "continue", "backtrace")
+    assert re.findall(r"^#.* in (\w+) ", text, re.MULTILINE) == ["vprintk_emit", "_printk", "hello_init"]
     talk.debugger.close()
 
 

@@ -104,8 +104,8 @@ class Flow:
     def _follow(self, module: Module) -> None:
         self.modules[module.name] = module.file, list(module.sections)
         for region in module.regions.values():
-            if region.text_size:
-                end = region.base + region.text_size - 1
+            if region.code_size:
+                end = region.base + region.code_size - 1
                 hook = self._kernel.cpu.follow(region.base, end, self._step)
                 self._hooks.setdefault(module.name, []).append(hook)
         for address, letter, name in module.symbols:
