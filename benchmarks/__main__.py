@@ -10,7 +10,7 @@ from benchmarks.timing import FULL, QUICK, table
 
 NAMES = (
     "whole_process", "guest_loops", "leaf_traps", "insmod", "linking", "depmod", "device", "programs",
-    "debugger", "sanitizers", "starts", "qemu",
+    "debugger", "sanitizers", "starts", "sweeping", "qemu",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 RELEASE = os.environ.get("MODULES_RELEASE", "6.1.0-56-amd64")
 _COUNT = 320_000  # as many as amdgpu.ko has
-_LARGEST = 5
+LARGEST = 5
 _BASE, _SYMBOL = 0xFFFF_FFFF_C000_0000, 0xFFFF_FFFF_8123_4560
 
 # In a process of its own: load what the module needs, then time it, up to the call of its init.
@@ -72,7 +72,7 @@ def _largest() -> Iterator[tuple[str, list[Path]]]:
         module: dependencies.split()
         for module, _, dependencies in (line.partition(":") for line in listing.read_text().splitlines())
     }
-    for module in sorted(needs, key=lambda path: -(root / path).stat().st_size)[:_LARGEST]:
+    for module in sorted(needs, key=lambda path: -(root / path).stat().st_size)[:LARGEST]:
         yield Path(module).stem, [root / path for path in (*reversed(needs[module]), module)]
 
 

@@ -269,6 +269,8 @@ class CharDevices:
         for region in state["regions"]:
             self.buckets[region[0] % CHRDEV_MAJOR_HASH_SIZE].append(Region(*region))
         for number, saved in enumerate(state["probes"]):
+            if not saved and not self.probes[number]:
+                continue
             own = [probe for probe in self.probes[number] if not isinstance(probe.cdev, int)]
             chain = [*own, *(Probe(*probe) for probe in saved)]
             self.probes[number] = sorted(chain, key=lambda probe: probe.range)

@@ -6,6 +6,7 @@ module's digest itself. Only what such a message needs of DER is read.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from kmod_emu.abi.der import (
@@ -144,10 +145,16 @@ def matches(data: bytes, signature: Signature, certificate: Certificate) -> bool
     return _rsa_matches(key, signature, digest)
 
 
+@lru_cache(maxsize=1024)
+def _power(value: bytes, exponent: int, modulus: int) -> int:
+    """The costly part, remembered: a sweep loads what many modules need again and again."""
+    return pow(int.from_bytes(value, "big"), exponent, modulus)
+
+
 def _rsa_matches(key: RsaKey, signature: Signature, digest: bytes) -> bool:
     """PKCS#1 v1.5."""
     size = (key.modulus.bit_length() + 7) // 8
-    plain = pow(int.from_bytes(signature.value, "big"), key.exponent, key.modulus)
+    plain = _power(signature.value, key.exponent, key.modulus)
     oid = next(oid for oid, name in _DIGESTS.items() if name == signature.digest)
     algorithm = _der(SEQUENCE, _der(OID, oid) + _der(5, b""))
     tail = b"\0" + _der(SEQUENCE, algorithm + _der(OCTET_STRING, digest))

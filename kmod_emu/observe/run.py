@@ -83,14 +83,19 @@ class Run:
             return REFUSED
         return UNIMPLEMENTED if self.kernel.faults.unimplemented else LOADED
 
+    @property
+    def rc(self) -> int | None:
+        """What init_module(2) returned: 0 or a negative errno; None if it never did."""
+        if isinstance(self.error, Killed):
+            return None
+        return -self.error.errno if self.error is not None else 0
+
     def to_json(self, recorder: Recorder) -> dict[str, Any]:
         """The object that --json prints."""
-        killed = isinstance(self.error, Killed)
-        number = self.error.errno if self.error is not None and not killed else 0
         return {
             "module": self.name,
-            "rc": None if killed else -number,
-            "errno": errname(number) if number else None,
+            "rc": self.rc,
+            "errno": errname(-self.rc) if self.rc else None,
             "init_rc": self.module.init_rc if self.module is not None else None,
             "dmesg": self.kernel.dmesg(),
             "lsmod": self.listed,

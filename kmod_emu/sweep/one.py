@@ -216,7 +216,7 @@ class Machine:
                 run = Run(self.kernel, file, "", 0)
             except ToolError as error:
                 return self._rows(), error
-            row = {"name": module_name(file), "rc": run.to_json(Recorder())["rc"], "dmesg": self._log(since)}
+            row = {"name": module_name(file), "rc": run.rc, "dmesg": self._log(since)}
             if isinstance(run.error, (Killed, SleepsForever)):
                 return [*self._rows(), row], run.error
             self._needs.append(self._moment(file, row))

@@ -19,6 +19,7 @@ _PAGES = "there is no memory map by a firmware to make zones of; pages are the m
 
 _GFP_COMP = 0x40000
 _MAPCOUNT, _REFCOUNT = 48, 52  # in struct page, on all releases
+_FRESH = bytes(_MAPCOUNT) + b"\xff" * 4 + bytes(STRUCT_PAGE_SIZE - _MAPCOUNT - 4)  # nobody has mapped it
 
 _NODEMASK = "gfp_t gfp, unsigned int order, int preferred_nid, void *nodemask"
 
@@ -46,9 +47,7 @@ async def __alloc_frozen_pages(
     if not address:
         return 0
     page = pages.virt_to_page(address)
-    kernel.memory.clear(page, STRUCT_PAGE_SIZE << order)
-    for each in range(page, page + (STRUCT_PAGE_SIZE << order), STRUCT_PAGE_SIZE):
-        kernel.memory.write_u32(each + _MAPCOUNT, 0xFFFF_FFFF)
+    kernel.memory.write(page, _FRESH * (1 << order))
     if gfp & _GFP_COMP and order:
         await kernel.call_guest(kernel.symbol("prep_compound_page"), page, order)
     return page
