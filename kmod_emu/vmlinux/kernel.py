@@ -101,6 +101,7 @@ class VmlinuxKernel(Kernel):
     """
 
     tasks: VmlinuxTasks
+    symbols: VmlinuxSymbols
     _only_direct_leaks = True
     irqs: VmlinuxIrqs
     printk: VmlinuxPrintk

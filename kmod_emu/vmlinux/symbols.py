@@ -68,6 +68,7 @@ class ImageSymbols(Mapping[str, "tuple[int, str]"]):
 
     Attributes:
         packed: What `pack` made.
+        places: Addresses that others are named by, in order.
     """
 
     def __init__(self, packed: bytes | memoryview) -> None:
@@ -77,7 +78,7 @@ class ImageSymbols(Mapping[str, "tuple[int, str]"]):
         for width in (8 * count, 8 * naming, 4 * (count + 1), 4 * naming, count, size):
             columns.append(view[at : at + width])
             at += width + -width % 8
-        self._addresses, self._places = columns[0].cast("Q"), columns[1].cast("Q")
+        self._addresses, self.places = columns[0].cast("Q"), columns[1].cast("Q")
         self._starts, self._named = columns[2].cast("I"), columns[3].cast("I")
         self._kinds, self._names = columns[4:]
         self._found: dict[str, tuple[int, str] | None] = {}  # what was asked for
@@ -118,12 +119,12 @@ class ImageSymbols(Mapping[str, "tuple[int, str]"]):
 
         No name before the first one, 0 behind the last one.
         """
-        index = bisect_right(self._places, address)
-        end = self._places[index] if index < len(self._places) else 0
+        index = bisect_right(self.places, address)
+        end = self.places[index] if index < len(self.places) else 0
         if not index:
             return 0, "", end
         name = self._name(self._named[index - 1])
-        return self._places[index - 1], name.decode("utf-8", "backslashreplace"), end
+        return self.places[index - 1], name.decode("utf-8", "backslashreplace"), end
 
 
 class _Items(ItemsView[str, "tuple[int, str]"]):
@@ -150,6 +151,10 @@ class VmlinuxSymbols(SymbolTable):
             return self._placed[name]
         address, kind = self._columns.get(name, (0, ""))
         return (address, Origin.IMAGE) if kind.isupper() else None
+
+    def begins(self) -> frozenset[int]:
+        """Where what addresses are named by begins."""
+        return frozenset(self._columns.places)
 
     def present(self) -> Iterator[Symbol]:
         """Those exports that something stands behind, in no order."""

@@ -10,12 +10,16 @@ from kmod_emu.vmlinux.frontier.table import Frontier
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 frontier = Frontier(__name__)
 
-_CALL_LENGTH = 5
+_CALL_LENGTH, _ENDBR_LENGTH = 5, 4
+_DISABLED = 1 << 25  # FTRACE_FL_DISABLED
+_U64 = struct.Struct("<Q")
 _DONE_WITHOUT_MODULE = b"\x48\x85\xff\x75\x03\x31\xc0\xc3"  # test rdi, rdi; jnz; xor eax, eax; ret
 _POKE = "code is read-only to the machine, and the processor has to forget what it translated"
+_LOOKED_UP = "it looks 40,000 names up, a fifth of all code that a boot runs; they are known here as a set"
 _ALONE = "no other processor executes the code meanwhile, so that it needs no int3 in its place"
 _POKES = struct.Struct(
     "<iiBB5sB"
@@ -31,6 +35,25 @@ def ftrace_make_nop(kernel: KernelCore, mod: int, rec: int, addr: int) -> int:
     """Take out a call of a module that the kernel's own loader loads (arch/x86/kernel/ftrace.c)."""
     kernel.memory.write(kernel.memory.read_u64(rec), nops(_CALL_LENGTH))
     return 0
+
+
+@frontier.replace("void ftrace_check_work_func(struct work_struct *work)", _LOOKED_UP)
+def ftrace_check_work_func(kernel: VmlinuxKernel, work: int) -> None:
+    """Places in functions that the linker has dropped are never traced (kernel/trace/ftrace.c)."""
+    memory, begins = kernel.memory, kernel.symbols.begins()
+    record, page = (kernel.profile.struct(name) for name in ("dyn_ftrace", "ftrace_page"))
+    ip, flags = record.members["ip"].offset, record.members["flags"].offset
+    at = memory.read_u64(kernel.symbol("ftrace_pages_start"))
+    while at:
+        start = memory.read_u64(at + page.members["records"].offset)
+        count = memory.read_u32(at + page.members["index"].offset)
+        records = memory.read(start, count * record.size)
+        for place in range(0, len(records), record.size):
+            (address,) = _U64.unpack_from(records, place + ip)
+            if address not in begins and address - _ENDBR_LENGTH not in begins:
+                (before,) = _U64.unpack_from(records, place + flags)
+                memory.write_u64(start + place + flags, before | _DISABLED)
+        at = memory.read_u64(at + page.members["next"].offset)
 
 
 @frontier.replace("void text_poke_early(void *addr, const void *opcode, size_t len)", _POKE)
