@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, SleepsForever
@@ -11,6 +12,7 @@ from kmod_emu.fs.vfs import Vfs
 from kmod_emu.user import execute
 from kmod_emu.user.execute import ENVIRONMENT, STDOUT, ExecResult
 from kmod_emu.user.programs import Programs
+from kmod_emu.user.signals import SIGKILL
 from kmod_emu.user.stdio import Stream
 
 if TYPE_CHECKING:
@@ -70,8 +72,9 @@ class Userland:
             self._kill_all()
             if time_limit is None:
                 raise
-            programs.out_of_time = True
-            status = self._wait(task, 0)
+            programs.out_of_time, status = True, SIGKILL
+            with suppress(SleepsForever):  # one that an oops left in the middle does not even die
+                status = self._wait(task, 0)
         self._kill_all()
         return ExecResult(
             128 + (status & 0x7F) if status & 0x7F else status >> 8,

@@ -196,6 +196,15 @@ def test_files_and_devices_are_the_kernels_own(sh):
     assert output.splitlines() == ["abc", "4:644", "3072", "1", "ls: /nowhere: No such file or directory"]
 
 
+def test_random_numbers_need_no_entropy(sh):
+    """A disk that was used made the kernel count some, and patch a branch that is not there."""
+    machine = sh.machine
+    assert machine.call(machine.symbol("rng_is_initialized")) & 0xFF == 1
+    machine.call(machine.symbol("_credit_init_bits"), 1000)
+    assert sh("head -c 8 /dev/random | wc -c") == (0, "8\n")
+    assert not machine.findings.reports
+
+
 def test_what_a_program_reads_and_writes_is_the_hosts(sh):
     assert sh("cat; echo no >&2", stdin=b"yes\n", stderr=None) == (0, "yes\n")
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 frontier = Frontier(__name__)
 
 _RANDOM = "two runs of a machine are alike: random numbers come from a generator that is part of it"
+_CRNG_READY = 2
 
 frontier.shared(_RANDOM, "get_random_bytes get_random_u8 get_random_u16 get_random_u32 get_random_u64")
-frontier.nothing(_RANDOM, "random_init random_init_early add_device_randomness add_interrupt_randomness")
+frontier.nothing(_RANDOM, "random_init_early add_device_randomness add_interrupt_randomness")
 
 
 @frontier.replace("void _get_random_bytes(void *buf, size_t len)", _RANDOM)
@@ -24,13 +25,7 @@ def _get_random_bytes(kernel: KernelCore, buf: int, len: int) -> None:
     misc.get_random_bytes(kernel, buf, len)
 
 
-@frontier.replace("int wait_for_random_bytes(void)", _RANDOM)
-def wait_for_random_bytes(kernel: KernelCore) -> int:
-    """The generator is ready from the start (drivers/char/random.c)."""
-    return 0
-
-
-@frontier.replace("bool rng_is_initialized(void)", _RANDOM)
-def rng_is_initialized(kernel: KernelCore) -> int:
-    """The generator is ready from the start (drivers/char/random.c)."""
-    return 1
+@frontier.replace("void random_init(void)", _RANDOM)
+def random_init(kernel: KernelCore) -> None:
+    """The generator is ready: the kernel's own code counts no entropy and waits for none (random.c)."""
+    kernel.memory.write_u32(kernel.symbol("crng_init"), _CRNG_READY)
