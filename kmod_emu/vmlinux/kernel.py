@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
     from kmod_emu.user.userland import Userland
+    from kmod_emu.vmlinux.frontier.kallsyms import Names
     from kmod_emu.vmlinux.frontier.table import Replaced
 
 _PERCPU = ".data..percpu"
@@ -221,6 +222,7 @@ class VmlinuxKernel(Kernel):
         self.taint = VmlinuxTaint(self)
         self.probes = VmlinuxProbes(self)
         self.areas = Areas(self)
+        self.module_names: Names | None = None
         self.jiffies = Jiffies(self)
         self.user_mode = UserMode(self)
         self.printk.begin()

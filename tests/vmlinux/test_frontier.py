@@ -1,15 +1,18 @@
 """The table of functions that Python serves instead of the kernel."""
 
+from pathlib import Path
+
 from kmod_emu.kernel.layout import TRAP_BASE, TRAP_SPACE
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
+from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 
 def test_every_row_has_a_reason_and_a_subsystem():
     for row in declared().values():
         assert len(row.reason) > 20, row.name
         assert row.subsystem in {"memory", "sched", "time", "rcu", "text", "console", "entropy", "boot",
-                                 "hardware", "usermode", "mm", "pages", "sheaves"}  # fmt: skip
+                                 "hardware", "usermode", "mm", "pages", "sheaves", "kallsyms"}  # fmt: skip
 
 
 def test_what_has_a_result_is_not_called_nothing(real):
@@ -41,3 +44,24 @@ def test_functions_enter_python_by_a_jump(real):
 def test_most_of_the_frontier_is_in_this_kernel(real):
     assert len(real.frontier) > 150
     assert len(real.frontier) < 250  # the smaller the better
+
+
+def test_addresses_in_modules_are_named_as_the_kernel_does(real, distribution_module, vmlinuz):
+    """The kernel's own function is what the image has in place of the jump to ours."""
+    function, image = real.symbol("find_kallsyms_symbol"), Vmlinux.from_image(Path(vmlinuz).read_bytes())
+    section = next(each for each in image.sections if 0 <= function - each.address < each.size)
+    start = section.offset + function - section.address
+    module = real.insmod(distribution_module("fs/fat/fat"))
+    first, last = module.regions["core"].base, module.regions["core"].base + module.regions["core"].size
+    place = real.heap.kmalloc(16)
+
+    def named(address):
+        real.memory.write(place, bytes(16))
+        name = real.call(function, module.address, address, place, place + 8)
+        return name, real.memory.read(place, 16)
+
+    addresses = [*range(first - 8, last + 8, 509), *(value for value, _, _ in module.core_symbols[:40])]
+    ours = [named(address) for address in addresses]
+    real.memory.write(function, image.elf[start : start + 5])
+    assert [named(address) for address in addresses] == ours
+    assert len(set(ours)) > 20

@@ -5,6 +5,7 @@ import kmod_emu.vmlinux.frontier.boot
 import kmod_emu.vmlinux.frontier.console
 import kmod_emu.vmlinux.frontier.entropy
 import kmod_emu.vmlinux.frontier.hardware
+import kmod_emu.vmlinux.frontier.kallsyms
 import kmod_emu.vmlinux.frontier.memory
 import kmod_emu.vmlinux.frontier.mm
 import kmod_emu.vmlinux.frontier.pages
