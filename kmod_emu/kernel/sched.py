@@ -42,7 +42,7 @@ from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import PageFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
 
     from kmod_emu.kernel.clock import Clock
     from kmod_emu.kernel.kernel import KernelCore
@@ -113,6 +113,7 @@ class Scheduler:
         self.handler_fault: PageFault | None = None  # a handler followed a bad pointer of the guest's
         self.current: Task = kernel.tasks.init_task
         self.on_death: Callable[[Task, Killed], Work | None] = lambda task, death: None
+        self.timers_of_programs: Callable[[], Iterable[range]] = tuple  # where they may lie
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
         self.turn = 0  # how often a task has got the processor
         self.running = False  # whether a task runs: Python code that asks was called by it
@@ -226,7 +227,8 @@ class Scheduler:
                 hung_task.check(self._kernel)
                 late = (self.agenda.next_ns or 0) > self._kernel.usage.end_ns
                 raise SleepsForever(task.comm, self._kernel.usage.hint("virtual") if late else "")
-            if task.asleep and self._kernel.clock.now_ns - task.slept_ns > _FORGOTTEN_NS:
+            forgotten = meanwhile is None and self._kernel.clock.now_ns - task.slept_ns > _FORGOTTEN_NS
+            if task.asleep and forgotten:
                 if not self._has_timer(task):
                     minutes = _FORGOTTEN_NS // NSEC_PER_SEC // 60
                     raise SleepsForever(task.comm, f"{task.comm} has slept for {minutes} minutes")
@@ -245,9 +247,13 @@ class Scheduler:
         return task.take_result()
 
     def _has_timer(self, task: Task) -> bool:
-        """Whether a timer on its own stack is to wake a task, as schedule_timeout() puts one there."""
-        stack = range(task.stack, task.stack_top)
-        return any(isinstance(payload, int) and payload in stack for payload in self.agenda.payloads())
+        """Whether a timer on its own stack is to wake a task, as schedule_timeout() puts one there.
+
+        What a program waits for may be another program, and its timer.
+        """
+        places = (range(task.stack, task.stack_top), *self.timers_of_programs())
+        payloads = [payload for payload in self.agenda.payloads() if isinstance(payload, int)]
+        return any(payload in place for payload in payloads for place in places)
 
     def advance(self, duration_ns: int, *, idle: bool = True) -> None:
         """Let all tasks run and events happen for some virtual time.

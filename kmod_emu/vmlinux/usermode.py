@@ -25,7 +25,7 @@ from kmod_emu.user.programs import Programs
 from kmod_emu.vmlinux.entry import Entry
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.cpu import Stop
@@ -93,6 +93,7 @@ class UserMode:
         self._entry = Entry(kernel)
         self._expected: frozenset[int] | None = None
         kernel.faults.user_page = self.kernel_fault
+        kernel.sched.timers_of_programs = self._timers
 
     @property
     def _programs(self) -> Programs:
@@ -147,6 +148,17 @@ class UserMode:
         if self.threads.pop(task.pid, None) is None:
             return None
         return self._call("do_exit", SIGKILL)
+
+    def _timers(self) -> Iterator[range]:
+        """Stacks, alarms, and anywhere if somebody has a POSIX timer."""
+        kernel, size = self._kernel, self._kernel.profile.struct("signal_struct").size
+        for thread in self.threads.values():
+            yield range(thread.task.stack, thread.task.stack_top)
+            signal = kernel.view("signal_struct", kernel.view("task_struct", thread.task.address).signal)
+            yield range(signal.address, signal.address + size)
+            first = kernel.memory.read_u64(signal.addressof("posix_timers"))
+            if first not in (0, signal.addressof("posix_timers")):
+                yield range(1 << 64)
 
     # --- the loop ---------------------------------------------------------------------------------------
 

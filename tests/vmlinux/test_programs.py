@@ -223,6 +223,10 @@ def test_time_passes_without_being_waited_for(sh):
     )
 
 
+def test_a_program_that_waits_for_one_with_an_alarm_is_not_forgotten(sh):
+    assert sh("timeout 1000 sleep 5000; echo $?") == (0, "Terminated\n143\n")
+
+
 def test_a_program_that_computes_for_ever_is_ended_and_leaves_nothing(sh):
     machine = sh.machine
     result = machine.userland.execute(
