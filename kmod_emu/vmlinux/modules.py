@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kmod_emu.abi.structs import StructView
     from kmod_emu.module.load import LoadInfo
     from kmod_emu.module.unwind import Unwind
+    from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _NOTIFY_STOP_MASK, _NOTIFY_OK = 0x8000, 1
 _KOBJ_ADD = 0
@@ -82,6 +83,25 @@ class VmlinuxHost(ModuleHost):
         """Tracers learn of its functions, and the kernel finds modules by address in a tree."""
         await self._call("ftrace_module_init", module.address)
         await self._tree("mod_tree_insert", module, insert)
+        await self._debug_messages(info, module)
+
+    def _enters_messages(self, module: Module) -> bool:
+        """Whether this kernel's loader enters what pr_debug() may say, by one structure."""
+        kernel: VmlinuxKernel = self._kernel  # type: ignore[assignment]  # it is on no other
+        return kernel.takes("ddebug_add_module", "di") and not module.view.has("dyndbg_info")
+
+    async def _debug_messages(self, info: LoadInfo, module: Module) -> None:
+        kernel, image = self._kernel, info.image
+        messages, classes = (image.sections[image.find(name)] for name in ("__dyndbg", "__dyndbg_classes"))
+        if not messages.size or not self._enters_messages(module):
+            return
+        size = kernel.profile.struct
+        view = kernel.view("_ddebug_info", kernel.heap.kmalloc(size("_ddebug_info").size))
+        view.descs, view.num_descs = messages.address, messages.size // size("_ddebug").size
+        view.classes = classes.address if classes.index else 0
+        view.num_classes = classes.size // size("ddebug_class_map").size if classes.index else 0
+        await self._call("ddebug_add_module", view.address, module.view.addressof("name"))
+        kernel.heap.kfree(view.address)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
         """The kernel's own notifiers patch static branches and calls, read its types, and enter trace events.
@@ -197,6 +217,8 @@ class VmlinuxHost(ModuleHost):
         for attribute in self._attributes("free"):
             await self._kernel.call_guest(attribute.get("free"), module.address)
         await self._tree("mod_tree_remove", module, remove)
+        if self._enters_messages(module):
+            await self._call("ddebug_remove_module", module.view.addressof("name"))
         place = module.view.addressof("bug_list")
         if self._kernel.memory.read_u64(place):
             lists.delete(self._kernel.memory, place)

@@ -142,3 +142,12 @@ def test_a_sleep_that_nobody_ends_is_noticed_by_khungtaskd(real):
         real.insmod(samples.path("selfdeadlock"))
     assert sleeps.value.explanation == "insmod has slept for 5 minutes"
     assert any("INFO: task insmod:" in line and "blocked for more than" in line for line in real.dmesg())
+
+
+def test_what_a_module_may_say_for_debugging_is_in_the_kernels_list(real, distribution_module):
+    """conform found it by amdgpu, which has classes of such messages."""
+    control = "/sys/kernel/debug/dynamic_debug/control"
+    real.insmod(distribution_module("fs/configfs/configfs"))
+    assert "[configfs]" in real.cat(control).decode()
+    real.rmmod("configfs")
+    assert "[configfs]" not in real.cat(control).decode()
