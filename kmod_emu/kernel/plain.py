@@ -80,6 +80,13 @@ class Kept:
     def __init__(self, table: Table, moment: Moment[int, int | None]) -> None:
         self.table, self.moment = table, moment
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Kept):
+            return NotImplemented
+        return self.table.at(self.moment) == other.table.at(other.moment)
+
+    __hash__ = None  # type: ignore[assignment]  # of what changes
+
     def pairs(self) -> list[tuple[int, int]]:
         """Its entries."""
         return list(self.table.at(self.moment).items())

@@ -35,9 +35,8 @@ from kmod_emu.kernel.agenda import PYTHON, Agenda
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.internal import internal_error, is_users
 from kmod_emu.kernel.panic import confused
+from kmod_emu.kernel.patience import LONG_RUN, Patience
 from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
-from kmod_emu.kernel.spin import Spin, examine
-from kmod_emu.kernel.watchdog import stuck
 from kmod_emu.machine.cpu import StopReason
 from kmod_emu.machine.memory import PageFault
 
@@ -53,20 +52,10 @@ if TYPE_CHECKING:
     Work = Coroutine[Any, Any, Any]
 
 _EFLAGS = 0x246  # interrupts on, as in process context
-_PATIENCE = 0.1  # seconds of processor time after which running code is looked at
-_GLANCE_INSTRUCTIONS = 20_000  # how long code that was waiting in a loop is given to find its wait ended
-_CHUNK = 10_000_000  # instructions of a run, where they are counted
-_ROUND = 32  # instructions that a stretch between two stops counts for, if it is no whole chunk
-_ROUNDS = 1024  # after so many, the processor time is looked at
-_COMPUTING_PATIENCE = 16  # looks after which code that computes is believed to wait for an event
 _SETTLE_NS = NSEC_PER_SEC // 250  # how long other tasks may go on after a system call
-_LONG_RUN = (StopReason.PATIENCE, StopReason.COUNT)
 _TURN_NS = NSEC_PER_SEC // 250  # how long a task goes on that offers the processor and that nobody wants
 _RESTLESS = "sleeps and wakes again and again"
 _FORGOTTEN_NS = 300 * NSEC_PER_SEC  # after so long a sleep without a timer nobody is believed to come
-_SPIN_NS = 22 * NSEC_PER_SEC  # how long code may wait in a loop: the real kernel says then that it is stuck
-_NEAR = 1009  # instructions after which code that holds off others is looked at again
-_NEAR_LOOKS = 64  # how often, until it has used up its patience again
 _FRAME_SIZE = 192  # struct pt_regs, and some
 
 
@@ -116,6 +105,7 @@ class Scheduler:
         self.timers_of_programs: Callable[[], Iterable[range]] = tuple  # where they may lie
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
         self.turn = 0  # how often a task has got the processor
+        self._patience = Patience(kernel, self)
         self.running = False  # whether a task runs: Python code that asks was called by it
         self.run_guest = self._cpu.run  # a debugger stands in between
         kernel.clock.moved = self.poke
@@ -161,14 +151,14 @@ class Scheduler:
         """Keep the processor busy; interrupts that are due meanwhile come, if they may."""
         clock = self._kernel.clock
         end = clock.now_ns + duration_ns
-        while self._interruptible() and (due := self.agenda.next_ns) is not None and due <= end:
+        while self.interruptible() and (due := self.agenda.next_ns) is not None and due <= end:
             clock.jump(due)
             await self._serve()
         clock.jump(end)
 
     async def serve_due(self) -> None:
         """From a coroutine: interrupts may come again; those that are due do."""
-        if self._event_due() and self._interruptible():
+        if self.event_due() and self.interruptible():
             await self._serve()
 
     @property
@@ -221,7 +211,7 @@ class Scheduler:
         end = math.inf
         while not task.finished:
             if meanwhile is not None:
-                meanwhile(not self._ready and not self._spinning and not self._event_due())
+                meanwhile(not self._ready and not self._spinning and not self.event_due())
             self._awaited, self._until = task, None
             if not self._step(None):
                 hung_task.check(self._kernel)
@@ -242,7 +232,7 @@ class Scheduler:
                     why = f"{task.comm} {does}, for {limit:g} s ({self._kernel.usage.hint('time')})"
                     raise SleepsForever(task.comm, why)
         self._note_progress()
-        if self._ready or self._spinning or self._event_due():
+        if self._ready or self._spinning or self.event_due():
             self.advance(_SETTLE_NS, idle=False)
         return task.take_result()
 
@@ -422,35 +412,33 @@ class Scheduler:
         else:
             rip = self._continue(task, request)
         self._nothing_yet()
-        count, patience = self._allowance(task, _GLANCE_INSTRUCTIONS if task.spin else 0)
-        near = 0
+        count, patience = self._patience.begin(task)
         while True:
             stop = self.run_guest(rip, count, patience)
-            self._account(task, stop, count)
-            if stop.reason in _LONG_RUN:
-                looks_near = near > 0 and stop.reason is StopReason.COUNT
-                stop = self._held_off(stop) if looks_near else self._ran_long(task, stop)
-                near = near - 1 if looks_near else _NEAR_LOOKS
-                if not (self._event_due() or self._ready):
-                    near = 0
-                count, patience = self._allowance(task, _NEAR if near else 0)
+            if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
+                task.busy += self._cpu.watchdog.elapsed
+            self._patience.account(task, stop, count)
+            if stop.reason in LONG_RUN:
+                looked = self._patience.look(task, stop, others=bool(self._ready))
+                stop, count, patience = looked.stop, looked.instructions, looked.patience
+                self._away = looked.away or self._away
             if stop.reason is StopReason.TRAP and self.handler_fault is None:
                 if self._away is not None:
                     return self._leave(task, stop)
                 if self._returned is not None or self._request is not None:
                     task.busy, task.spin, task.spin_ns = 0.0, None, None
                     return self._take_request(task, stop.rip)
-            elif stop.reason not in _LONG_RUN:
+            elif stop.reason not in LONG_RUN:
                 answer = self._kernel.faults.handle(task, stop)
                 if not isinstance(answer, int):
                     self._divert(task, stop, answer)
                     return None
                 rip = answer
                 continue
-            if self._event_due() and self._interruptible():
+            if self.event_due() and self.interruptible():
                 self._interrupt(task, stop)
                 return None
-            if self._tick_seen and self._ready and self._preemptible():
+            if self._tick_seen and self._ready and self.preemptible():
                 self._away = Away.READY
                 return self._leave(task, stop)
             self._tick_seen = False
@@ -469,92 +457,17 @@ class Scheduler:
         self._tick_seen = False
         self.in_guest = True
 
-    # --- code that runs long --------------------------------------------------------------------------
+    # --- interrupts -----------------------------------------------------------------------------------
 
-    def _allowance(self, task: Task, glance: int = 0) -> tuple[int, float]:
-        """How many instructions to run (0: no limit), and for how long before they are looked at."""
-        limit = self._kernel.usage.instructions
-        if limit is None:
-            return glance, _PATIENCE
-        return min(glance or _CHUNK, max(limit - task.instructions, 1)), math.inf
-
-    def _account(self, task: Task, stop: Stop, count: int) -> None:
-        """The task has used the processor; one that has gone to Python too often dies."""
-        if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
-            task.busy += self._cpu.watchdog.elapsed
-        if stop.reason not in _LONG_RUN:
-            if self._used_up(task):
-                stuck(self._kernel, task, stop)
-        elif stop.reason is StopReason.COUNT:
-            task.instructions += count
-
-    def _used_up(self, task: Task) -> bool:
-        """Whether a task that goes back and forth between Python and guest code has done so for too long.
-
-        Each way is short; together they are looked at now and then.
-        """
-        task.rounds += 1
-        task.instructions += _ROUND
-        kernel, limit = self._kernel, self._cpu.watchdog.limit
-        if kernel.clock.now_ns > kernel.usage.end_ns:
-            return True
-        if kernel.usage.instructions is not None and task.instructions >= kernel.usage.instructions:
-            return True
-        if task.rounds % _ROUNDS or limit is None:
-            return False
-        now = self._cpu.watchdog.now()
-        if task.since is None:
-            task.since = now
-        return now - task.since > limit
-
-    def _ran_long(self, task: Task, stop: Stop) -> Stop:
-        """Guest code used up its patience: find out what it does and let others run, or time pass.
-
-        Returns:
-            The stop to act on.
-        """
-        limit, clock, most = self._cpu.watchdog.limit, self._kernel.clock, self._kernel.usage.instructions
-        if (limit is not None and task.busy >= limit) or (most is not None and task.instructions >= most):
-            clock.advance(int((limit or 0) * NSEC_PER_SEC))
-            return stop._replace(reason=StopReason.LOCKUP)
-        if task.spin_ns is not None and clock.now_ns - task.spin_ns > _SPIN_NS:
-            return stop._replace(reason=StopReason.LOCKUP)
-        spin, stop = examine(self._kernel, stop)
-        if stop.reason is not StopReason.COUNT:
-            return stop
-        task.spin, task.looks = spin, task.looks + 1
-        if spin is None:
-            task.spin_ns = None
-        elif task.spin_ns is None:
-            task.spin_ns = clock.now_ns
-        if spin is Spin.CLOCK:
-            return stop
-        if (spin or self._ready) and self._preemptible():
-            self._away = Away.SPINNING if spin else Away.READY
-            return stop._replace(reason=StopReason.TRAP)
-        due = self.agenda.next_ns
-        waits = spin or task.looks >= _COMPUTING_PATIENCE
-        if due is not None and due > clock.now_ns and waits and self._cpu.read("eflags") & EFLAGS_IF:
-            clock.jump(due)
-            task.looks, task.busy = 0, 0.0
-        return stop
-
-    def _held_off(self, stop: Stop) -> Stop:
-        """Others wait for code that ran long: they come as soon as they may."""
-        if self._event_due() or not self._preemptible():
-            return stop
-        self._away = Away.READY
-        return stop._replace(reason=StopReason.TRAP)
-
-    def _preemptible(self) -> bool:
+    def preemptible(self) -> bool:
         """Whether the processor may be taken from the task that runs."""
         return not preempt_count(self._kernel) and bool(self._cpu.read("eflags") & EFLAGS_IF)
 
-    def _interruptible(self) -> bool:
+    def interruptible(self) -> bool:
         """Whether an interrupt and its softirqs may come now."""
         return bool(self._cpu.read("eflags") & EFLAGS_IF) and not in_interrupt(self._kernel)
 
-    def _event_due(self) -> bool:
+    def event_due(self) -> bool:
         """Whether something is to happen now, or should have."""
         due = self.agenda.next_ns
         return due is not None and due <= self._kernel.clock.now_ns
@@ -637,7 +550,7 @@ class Scheduler:
 
     def poke(self) -> None:
         """The clock moved, or something was posted: if an event is due, guest code is interrupted."""
-        if self._event_due():
+        if self.event_due():
             self._cpu.stop_at_trap()
 
     def offer(self, step_ns: int, most_ns: int) -> bool:
@@ -651,7 +564,7 @@ class Scheduler:
         """
         clock, due = self._kernel.clock, self.agenda.next_ns
         self._turns += 1
-        if not self._event_due():  # else interrupts are off, and it may be stuck after all
+        if not self.event_due():  # else interrupts are off, and it may be stuck after all
             self.current.busy, self.current.looks = 0.0, 0
             step = min(step_ns << min(self._turns >> 6, 24), most_ns)
             then = min(clock.now_ns + step, self._slice_end)
