@@ -88,7 +88,8 @@ def note_tables(kernel: KernelCore, module: Module, info: LoadInfo | None) -> No
         kernel.faults.tables.pop(key, None)
         return
     view, bugs = module.view, info.image.sections[info.image.find("__bug_table")]
-    view.bug_table, view.num_bugs = (bugs.address, bugs.size // _BUG_ENTRY) if bugs.index else (0, 0)
+    size = kernel.profile.struct("bug_entry").size
+    view.bug_table, view.num_bugs = (bugs.address, bugs.size // size) if bugs.index else (0, 0)
     kernel.faults.tables[key] = Tables(
         bugs=(bugs.address, bugs.size if bugs.index else 0),
         extable=(view.extable, view.num_exentries * 12),
@@ -103,7 +104,6 @@ _EXPORTS = (
     ("__ksymtab_gpl_future", "gpl_future_syms", "__kcrctab_gpl_future", False),
 )
 _KSYM_FLAG_GPL_ONLY = 1
-_BUG_ENTRY = 12  # bytes
 
 
 def read_exports(info: LoadInfo, module: Module) -> None:

@@ -117,6 +117,10 @@ class VmlinuxHost(ModuleHost):
             if view.has(member) and types.index:  # in the temporary copy: what counts is kept elsewhere
                 view.set(member, types.address)
                 view.set(f"{member}_size", types.size)
+        calls = info.image.sections[info.image.find("__dyndbg")]
+        if view.has("dyndbg_info") and calls.index:  # before 6.6 the loader entered them itself
+            debug = kernel.view("_ddebug_info", view.addressof("dyndbg_info"))
+            debug.descs, debug.num_descs = calls.address, calls.size // kernel.profile.struct("_ddebug").size
         if (result := await self._live_patching("klp_module_coming", module)) < 0:
             raise KernelError(-result, f"live patches refused {module.name}")
         result = await self._call(
