@@ -46,7 +46,9 @@ def test_another_kernel_boots(other):
     assert other.cat("/proc/version").startswith(b"Linux version %s " % other.profile.release.encode())
 
 
-@pytest.mark.parametrize("name", ["drivers/net/dummy", "drivers/block/loop", "fs/fat/fat", "drivers/block/nbd"])
+@pytest.mark.parametrize(
+    "name", ["drivers/net/dummy", "drivers/block/loop", "fs/fat/fat", "drivers/block/nbd"]
+)
 def test_its_modules_are_loaded_alike_by_both_loaders(both, name):
     """Packed by xz or not; on 5.10 to 7.2 tables, sections and the room in code differ."""
     machines, folder = both
