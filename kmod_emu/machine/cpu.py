@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.machine.memory import Memory
 
+_GRACE = 2  # looks of the watchdog
 _NO_LIMIT = 1 << 62
 _MOST_DROPPED = 4096  # pages of code; a few kilobytes of translated code each at most
 _ACCESS = {
@@ -107,6 +108,7 @@ class Cpu(Registers):
         self._trapped = False
         self._expired = False
         self._entered_kernel = False
+        self._overdue = 0  # how often the watchdog has asked for a stop of this run
         self._error: BaseException | None = None
         self._running = self._counting = False
         self._forgetter, self._forgotten = 0, memoryview(b"")
@@ -195,6 +197,7 @@ class Cpu(Registers):
             self._run_forgetter()
         self._fault = self._vector = self._error = None
         self._trapped = self._expired = self._entered_kernel = False
+        self._overdue = 0
         if not count and self.counts_always:
             budget = _NO_LIMIT
         else:
@@ -272,14 +275,23 @@ class Cpu(Registers):
         return self._trapped or self._error is not None
 
     def _expire(self) -> None:
+        """From the watchdog's thread, again and again: stop at the next trap or page of code, if one comes.
+
+        Unicorn looks for a stop also behind each store, where an instruction is not complete, and then runs
+        it again: one that adds to memory does so twice. So that is left to code that does neither for long.
+        """
         self._expired = True
-        self._uc.emu_stop()
+        self._overdue += 1
+        if self._overdue > _GRACE:
+            self._uc.emu_stop()
 
     # --- hooks: called by Unicorn, must not raise -----------------------------------------------------
 
     def _fill(self, uc: object, address: int, access: int, entry: unicorn.uc_tlb_entry, _: object) -> bool:
         try:
             entry.paddr, entry.perms = self.memory.fill(address, _ACCESS[access])
+            if self._expired and _ACCESS[access] is Access.FETCH:
+                self._uc.emu_stop()
         except PageFault as fault:
             self._fault = fault
             if address >> 47 not in _CANONICAL:
@@ -297,6 +309,8 @@ class Cpu(Registers):
                 self.ports.write(port, size, value)
             elif value < len(self.traps):
                 self.traps[value]()
+            if self._expired:
+                self._uc.emu_stop()
         except BaseException as error:  # carried out of `run`: an exception must not cross Unicorn's frames
             self._error = error
             self._uc.emu_stop()
@@ -412,6 +426,8 @@ class Cpu(Registers):
         context = self.save()
         self.write("rcx", len(pages))
         self._uc.emu_start(self._forgetter, 0)
+        if self.read("rcx"):  # a late stop of the watchdog came in between
+            self.flush_tlb()
         self.restore(context)
         self._forgotten[: 8 * len(pages)] = bytes(8 * len(pages))
 
