@@ -465,3 +465,24 @@ def test_code_that_is_gone_does_not_fault_when_a_budget_ends(machine):
     machine.cpu.traps = [lambda: calls.append(1)]
     stop = machine.run(f"xor eax, eax; out {PORT:#x}, eax; jmp {machine.CODE + 6:#x}; hlt")
     assert (stop.reason, calls) == (StopReason.HALT, [1])
+
+
+def test_a_run_that_is_to_end_does_so_behind_a_trap(machine):
+    """Behind a store Unicorn would break an instruction off that adds to memory, and run it a second time."""
+    cpu, seen = machine.cpu, []
+
+    def trap():
+        seen.append(machine.memory.read_u64(machine.DATA))
+        if len(seen) % 7 == 0:
+            cpu.watchdog.expire()  # as its thread does when time is up
+
+    cpu.traps = [trap]
+    machine.put(f"inc qword ptr [rbx]; xor eax, eax; out {PORT:#x}, eax; dec rcx; jnz {machine.CODE:#x}; hlt")
+    cpu.write("rbx", machine.DATA)
+    cpu.write("rcx", 100)
+    stop, stops = cpu.run(machine.CODE), 0
+    while stop.reason is StopReason.PATIENCE:
+        assert machine.memory.read_u64(machine.DATA) == len(seen) == 7 * (stops + 1)
+        stop, stops = cpu.run(stop.rip), stops + 1
+    assert (stop.reason, stops) == (StopReason.HALT, 14)
+    assert seen == list(range(1, 101))
