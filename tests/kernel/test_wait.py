@@ -227,7 +227,7 @@ def test_sleep_survives_in_a_snapshot(kernel, guest):
     assert task.asleep
     moment = kernel.snapshot()
     json.dumps(moment.tables, default=to_json)  # plain data
-    kernel.cpu.watchdog.limit = 0.2
+    kernel.cpu.watchdog.limit = 1
     for _ in range(2):
         kernel.run(kernel.sched.sleep(200 * MS))
         assert kernel.memory.read_u32(cell) == 7
