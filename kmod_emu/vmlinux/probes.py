@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel import ptregs
 from kmod_emu.kernel.probes import Probes
+from kmod_emu.vmlinux.exceptions import handled_by
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -32,13 +32,6 @@ class VmlinuxProbes(Probes):
 
     def hit(self, rip: int) -> Coroutine[Any, Any, int] | None:
         """Guest code stopped at an int3: what to do, or None if it is its own."""
-        return None if self.marks(rip) is None else self._handle(rip)
-
-    async def _handle(self, rip: int) -> int:
-        """The kernel's handler; where the guest goes on."""
-        kernel = self._kernel
-        regs = kernel.view("pt_regs", kernel.sched.current.activations[-1].rsp)
-        ptregs.fill(kernel, regs, rip)
-        await kernel.call_guest(kernel.symbol("exc_int3"), regs.address)
-        ptregs.apply(kernel, regs)
-        return int(regs.ip)
+        if self.marks(rip) is None:
+            return None
+        return handled_by(self._kernel, self._kernel.symbol("exc_int3"), rip)

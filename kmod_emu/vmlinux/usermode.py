@@ -11,7 +11,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError, Killed
-from kmod_emu.kernel import ptregs
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.extable import ENTRY_SIZE, has_entry
 from kmod_emu.kernel.layout import TASK_SIZE_MAX
@@ -23,6 +22,7 @@ from kmod_emu.user.entry import TICK_NS, Run, let_others_run
 from kmod_emu.user.faults import exact_address
 from kmod_emu.user.programs import Programs
 from kmod_emu.vmlinux.entry import Entry
+from kmod_emu.vmlinux.exceptions import handled_by
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -342,11 +342,6 @@ class UserMode:
         """The kernel's own handler brings it in, or makes the code go on at its fixup."""
         kernel, fault = self._kernel, stop.fault
         assert fault is not None
-        regs = kernel.view("pt_regs", kernel.sched.current.activations[-1].rsp)
-        ptregs.fill(kernel, regs, stop.rip)
         kernel.cpu.set_cr2(fault.address)
-        await self._call(
-            "exc_page_fault", regs.address, _ACCESS[fault.access] | (_PRESENT if fault.present else 0)
-        )
-        ptregs.apply(kernel, regs)
-        return int(regs.ip)
+        code = _ACCESS[fault.access] | (_PRESENT if fault.present else 0)
+        return await handled_by(kernel, kernel.symbol("exc_page_fault"), stop.rip, code)
