@@ -11,13 +11,13 @@ import struct
 import time
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import unicorn
 from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 
-from kmod_emu.machine import cpuid
+from kmod_emu.machine import cpuid, hooks
 from kmod_emu.machine.io import IoSpace
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 from kmod_emu.machine.registers import Registers
@@ -117,10 +117,10 @@ class Cpu(Registers):
         self._dropped = 0  # pages whose translated code was dropped: it still takes memory
         self._about_to_run: int | None = None  # the instruction that a `follow` was told last, in this run
         self._announced: int | None = None  # one that it was told and that did not run
-        self._uc.hook_add(uc_const.UC_HOOK_TLB_FILL, self._fill)
+        hooks.on_tlb_miss(self._uc, self._fill)
         self._uc.hook_add(uc_const.UC_HOOK_INTR, self._interrupt)
         self._uc.hook_add(uc_const.UC_HOOK_INSN_INVALID, self._invalid)
-        self._out_hook = self._hook_out(self._out)
+        self._end_out = hooks.on_out(self._uc, self._out)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._in, None, 1, 0, x86.UC_X86_INS_IN)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._syscall, None, 1, 0, x86.UC_X86_INS_SYSCALL)
         self._uc.hook_add(uc_const.UC_HOOK_INSN, self._cpuid, None, 1, 0, x86.UC_X86_INS_CPUID)
@@ -211,7 +211,7 @@ class Cpu(Registers):
             self._uc.emu_start(rip, 0, 0, budget)
             self._fault = None  # pages that Unicorn asked for, and then did not need
         except unicorn.UcError:
-            if self._fault is None and self._vector is None:
+            if self._fault is None and self._vector is None and self._error is None:
                 raise
         finally:
             self.watchdog.end()
@@ -287,19 +287,28 @@ class Cpu(Registers):
 
     # --- hooks: called by Unicorn, must not raise -----------------------------------------------------
 
-    def _fill(self, uc: object, address: int, access: int, entry: unicorn.uc_tlb_entry, _: object) -> bool:
+    def _fill(self, engine: int, address: int, access: int, entry: Any) -> bool:
+        wanted = _ACCESS[access]
         try:
-            entry.paddr, entry.perms = self.memory.fill(address, _ACCESS[access])
-            if self._expired and _ACCESS[access] is Access.FETCH:
+            entry[0], entry[1] = self.memory.fill(address, wanted)
+            if self._expired and wanted is Access.FETCH:
                 self._uc.emu_stop()
         except PageFault as fault:
             self._fault = fault
             if address >> 47 not in _CANONICAL:
                 self._vector = _GENERAL_PROTECTION
             return False
+        except BaseException as error:
+            self._fail(error)
+            return False
         return True
 
-    def _out(self, uc: object, port: int, size: int, value: int, _: object) -> None:
+    def _fail(self, error: BaseException) -> None:
+        """From a hook: `run` raises this, since an exception must not cross Unicorn's frames."""
+        self._error = error
+        self._uc.emu_stop()
+
+    def _out(self, engine: int, port: int, size: int, value: int) -> None:
         if self.memory.user_mode:  # Unicorn lets ring 3 do what a processor refuses
             self._vector = _GENERAL_PROTECTION
             self._uc.emu_stop()
@@ -311,9 +320,8 @@ class Cpu(Registers):
                 self.traps[value]()
             if self._expired:
                 self._uc.emu_stop()
-        except BaseException as error:  # carried out of `run`: an exception must not cross Unicorn's frames
-            self._error = error
-            self._uc.emu_stop()
+        except BaseException as error:
+            self._fail(error)
 
     def _in(self, uc: object, port: int, size: int, _: object) -> int:
         if self.memory.user_mode:
@@ -326,9 +334,8 @@ class Cpu(Registers):
         """What a device answers; all ones from a model that failed."""
         try:
             return space.read(address, size)
-        except BaseException as error:  # as in `_out`
-            self._error = error
-            self._uc.emu_stop()
+        except BaseException as error:
+            self._fail(error)
             return (1 << 8 * size) - 1
 
     def open_mmio(self) -> None:
@@ -344,9 +351,8 @@ class Cpu(Registers):
         def tell() -> int:
             try:
                 self.mmio.write(self._mmio_base + offset, size, value)
-            except BaseException as error:  # as in `_out`
-                self._error = error
-                self._uc.emu_stop()
+            except BaseException as error:
+                self._fail(error)
             return 0
 
         self._access((offset, True), tell)
@@ -450,19 +456,19 @@ class Cpu(Registers):
             uc.reg_write(name, value)
         return True
 
-    def _hook_out(self, function: Callable[[object, int, int, int, object], None]) -> int:
-        return int(self._uc.hook_add(uc_const.UC_HOOK_INSN, function, None, 1, 0, x86.UC_X86_INS_OUT))
-
     def after_traps(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` whenever the handler of a trap has returned; None ends it."""
 
-        def out(uc: object, port: int, size: int, value: int, data: object) -> None:
-            self._out(uc, port, size, value, data)
+        def out(engine: int, port: int, size: int, value: int) -> None:
+            self._out(engine, port, size, value)
             if port == PORT and callback is not None and not self.memory.user_mode:
-                callback()
+                try:
+                    callback()
+                except BaseException as error:
+                    self._fail(error)
 
-        self._uc.hook_del(self._out_hook)
-        self._out_hook = self._hook_out(out if callback is not None else self._out)
+        self._end_out()
+        self._end_out = hooks.on_out(self._uc, out if callback is not None else self._out)
 
     def before(self, address: int, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` before each execution of one instruction; it may call `stop_at_trap`.
@@ -503,9 +509,8 @@ class Cpu(Registers):
             self._about_to_run = address
             try:
                 callback(address)
-            except BaseException as error:  # as in `_out`
-                self._error = error
-                self._uc.emu_stop()
+            except BaseException as error:
+                self._fail(error)
             self.watchdog.forgive(time.process_time() - began)
 
         def remove() -> None:
