@@ -67,7 +67,7 @@ def no_internal_errors(monkeypatch, request):
     mistakes = []
 
     def seen(kernel, task, error):
-        mistakes.extend([error] if not internal.is_users(error) else [])
+        mistakes.extend([error] if not internal.is_outside(error) else [])
         return internal.internal_error(kernel, task, error)
 
     monkeypatch.setattr(sched, "internal_error", seen)

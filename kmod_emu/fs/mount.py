@@ -36,7 +36,8 @@ def mount_none(kernel: KernelCore) -> Procfs:
     """Only what Python code of the machine's keeps files in: the base kernel has file systems of its own."""
     devices, pipes = CharDevices(kernel), Pipes(kernel)
     procfs = Procfs(kernel)
-    for part in (devices, pipes, Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices), procfs):
+    vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
+    for part in (devices, pipes, vfs, procfs, Syslog(kernel)):
         kernel.add(part)
     return procfs
 

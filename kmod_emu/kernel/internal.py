@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KIND = "internal error"  # of the reports
 DEBUG = "KMOD_EMU_DEBUG"  # in the environment: tracebacks are shown
 _OURS = str(Path(__file__).parents[1])
+_COMMANDS = f"{_OURS}/cli/"
 
 
 def internal_error(kernel: KernelCore, task: Task, error: Exception) -> InternalError:
@@ -39,9 +40,14 @@ def failed(kernel: KernelCore) -> bool:
     return any(report["kind"] == KIND for report in kernel.findings.reports)
 
 
-def is_users(error: Exception) -> bool:
-    """Whether code of the user's was in it: an export or a model of a device that is none of ours."""
+def is_outside(error: Exception) -> bool:
+    """Whether code was in it that is no part of the machine.
+
+    An export or a model of a device that the user wrote, or a command that prints what happens: nobody
+    reads that any more, or the disk is full.
+    """
     paths = sysconfig.get_paths()
     libraries = (_OURS, *(paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")))
-    files = (frame.filename for frame in traceback.extract_tb(error.__traceback__))
-    return any(not file.startswith((*libraries, "<frozen")) for file in files)
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = any(not file.startswith((*libraries, "<frozen")) for file in files)
+    return theirs or (isinstance(error, OSError) and any(file.startswith(_COMMANDS) for file in files))

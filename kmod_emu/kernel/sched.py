@@ -33,7 +33,7 @@ from kmod_emu.kernel.activation import (
 )
 from kmod_emu.kernel.agenda import PYTHON, Agenda
 from kmod_emu.kernel.clock import NSEC_PER_SEC
-from kmod_emu.kernel.internal import internal_error, is_users
+from kmod_emu.kernel.internal import internal_error, is_outside
 from kmod_emu.kernel.panic import confused
 from kmod_emu.kernel.patience import LONG_RUN, Patience
 from kmod_emu.kernel.preempt import EFLAGS_IF, in_interrupt, preempt_count
@@ -351,7 +351,7 @@ class Scheduler:
             if nested:
                 raise
             self._died(task, internal_error(self._kernel, task, error))
-            if is_users(error):
+            if is_outside(error):
                 raise
         finally:
             self.running = False

@@ -1,6 +1,9 @@
 """kmod-emu trace, as a user runs it."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,21 @@ def test_status_is_that_of_run(cli):
     assert cli("trace", "hello", "-e", "nonsense").exit_code == 2
     assert cli("trace", "hello", "--release", "1.0").exit_code == 2
     assert cli("trace", "hello", "-o", "/nonexistent/file").exit_code == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has such a device")
+@pytest.mark.parametrize("where", ["-o", "--chrome"])
+def test_a_full_disk_is_no_mistake_of_the_machines(cli, where):
+    """What a listener raised in the middle of a task's work was reported as an internal error."""
+    result = cli("trace", "hello", where, "/dev/full")
+    assert (result.exit_code, result.stderr) == (1, "kmod-emu: No space left on device\n")
+
+
+def test_nobody_reads_any_more():
+    """As in `kmod-emu trace hello | head -1`."""
+    end, beginning = os.pipe()
+    os.close(end)
+    words = [sys.executable, "-m", "kmod_emu.cli.main", "trace", "hello"]
+    result = subprocess.run(words, stdout=beginning, stderr=subprocess.PIPE)
+    os.close(beginning)
+    assert (result.returncode, result.stderr) == (1, b"")

@@ -67,6 +67,14 @@ def test_exec_runs_a_shell(command, capfd):
     assert (result.exit_code, capfd.readouterr().out) == (3, "Linux\n42\n")
 
 
+def test_tools_write_to_the_kept_machines_system_log(command, cli):
+    """It has no logger of its own: the command failed, and so did tools that wanted to log."""
+    command("boot")
+    assert cli("rmmod", "-s", "nosuch").exit_code == 1
+    logged = cli("syslog", "-n", 1)
+    assert logged.stdout.endswith(" kmod-emu rmmod: ERROR: Module nosuch is not currently loaded\n")
+
+
 def test_conform_does_directories_and_goes_on_where_it_was(command, tmp_path):
     """One process has both machines; a file that is there twice is loaded once."""
     folder, out = tmp_path / "modules", tmp_path / "out"
