@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.drivers.board import Board, Wiring
@@ -25,6 +26,7 @@ from kmod_emu.drivers.misc import Misc
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.registration import Registrations
 from kmod_emu.drivers.spi_model import SpiModels
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
@@ -48,6 +50,7 @@ from kmod_emu.module.unloaded import Unloaded
 from kmod_emu.net.install import install as install_net
 from kmod_emu.net.netlink import Netlink
 from kmod_emu.sanitize.sanitizer import Level, Sanitizer
+from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
 from kmod_emu.user.futex import Futexes
@@ -69,6 +72,20 @@ if TYPE_CHECKING:
     from kmod_emu.user.userland import Userland
 
 _LAST_LINES = 10  # of the log, in a notebook
+# What the notes of saved machines hold of which only such a class knows.
+_CLASSES = {
+    "kernel": ("kmod_emu.vmlinux.kernel", "VmlinuxKernel"),
+    "versions": ("kmod_emu.classic.kernel", "ClassicKernel"),
+}
+
+
+def class_of(notes: Mapping[str, Any]) -> type[Kernel]:
+    """The class of a saved machine, by what `Kernel.save` noted."""
+    for note, (module, name) in _CLASSES.items():
+        if note in notes:
+            found: type[Kernel] = getattr(import_module(module), name)
+            return found
+    return Kernel
 
 
 class Snapshot(NamedTuple):
@@ -106,6 +123,7 @@ class Kernel(KernelCore):
     []
     """
 
+    kind: ClassVar[str] = "modern"  # as a user calls such machines
     _only_direct_leaks = False  # whether what the kernel takes for a module is the kernel's to give back
 
     def __init__(
@@ -575,17 +593,25 @@ class Kernel(KernelCore):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, permissive: bool = False) -> Self:
-        """A machine from a file that `save` wrote; processes that it had are ended, `ended` says which.
+        """A machine from a file that `save` wrote, of the class that it was of.
+
+        Processes that it had are ended, `ended` says which.
 
         Raises:
-            KernelError: It is no such file, or damaged, or of another version.
+            KernelError: It is no such file, or damaged, or of another version; or the class is that of
+                another kind of machines.
             OSError: It cannot be read.
         """
         from kmod_emu.kernel import state, statefile
 
         saved = state.Saved(path)
+        found: type[Any] = class_of(saved.notes)
+        if found.kind == cls.kind:  # or a class that somebody derived from it
+            found = cls
+        elif not issubclass(found, cls):
+            raise KernelError(errno.EINVAL, f"{path} holds a {found.kind} machine, not a {cls.kind} one")
         with statefile.understood(path):
-            kernel = cls._booted_for(saved, permissive)
+            kernel: Self = found._booted_for(saved, permissive)
             saved.apply(kernel)
             kernel._end_processes()
         return kernel

@@ -15,12 +15,10 @@ from kmod_emu.classic.link import bare
 from kmod_emu.classic.modules import ModuleList
 from kmod_emu.classic.structs import RELEASE, STRUCTS
 from kmod_emu.classic.syscalls import system_calls
-from kmod_emu.errors import KernelError
 from kmod_emu.fs.mount import mount_all
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.exports import Fidelity, symbol_name
 from kmod_emu.net.install import install as install_net
-from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,6 +61,7 @@ class ClassicKernel(Kernel):
     >>> k.rmmod("hello")
     """
 
+    kind = "classic"
     modules_start = MODULES_START
 
     def __init__(
@@ -172,11 +171,5 @@ class ClassicKernel(Kernel):
 
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
-        """A machine just booted, as the one was that was saved.
-
-        Raises:
-            KernelError: EINVAL, that was a modern one.
-        """
-        if "versions" not in saved.notes:
-            raise KernelError(errno.EINVAL, f"{saved.path} holds a modern machine, not a classic one")
+        """A machine just booted, as the one was that was saved."""
         return cls(versions=saved.notes["versions"], permissive=permissive)

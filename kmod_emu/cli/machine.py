@@ -19,6 +19,7 @@ from kmod_emu.errors import InternalError, KernelError
 from kmod_emu.kernel.statefile import StateFile
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import escape
+from kmod_emu.uapi.errno import EINVAL
 
 _PATIENCE, _POLL = 50, 0.02  # how often a command looks for the lock before it says that it waits, in s
 _OWNER = 100  # characters of the lock file that are read
@@ -43,18 +44,23 @@ def classic_path(given: str | None) -> str:
 
 
 def kernel_class(path: Path) -> type[Kernel]:
-    """The personality of the machine in a file, by the file's name."""
+    """The class of the machine in a file, or of one that will be there: a classic one's name says so.
+
+    Raises:
+        KernelError: What is there is a classic machine under another name.
+    """
     if path.name.endswith(CLASSIC_SUFFIX):
         from kmod_emu.classic.kernel import ClassicKernel
 
         return ClassicKernel
-    if path.exists() and "kernel" in StateFile(path).notes:
-        from kmod_emu.vmlinux.kernel import VmlinuxKernel
+    from kmod_emu.api import Kernel, class_of
 
-        return VmlinuxKernel
-    from kmod_emu.api import Kernel
-
-    return Kernel
+    if not path.exists():
+        return Kernel
+    found = class_of(StateFile(path).notes)
+    if found.kind == "classic":
+        raise KernelError(EINVAL, f"{path} holds a classic machine: its name has to end in {CLASSIC_SUFFIX}")
+    return found
 
 
 @contextmanager

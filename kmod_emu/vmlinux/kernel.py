@@ -101,6 +101,7 @@ class VmlinuxKernel(Kernel):
         BootFailed: It did not come to the point where it would run the first program.
     """
 
+    kind = "distribution's"
     tasks: VmlinuxTasks
     symbols: VmlinuxSymbols
     _only_direct_leaks = True
@@ -121,7 +122,7 @@ class VmlinuxKernel(Kernel):
     ) -> None:
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         self._digest = cache.digest(image) if isinstance(image, bytes) else cache.digest_of(self._path)
-        self._name = cache.key(" ".join((self._digest, *sorted(skip)))) if kept else ""
+        self._name, self._kept = cache.key(" ".join((self._digest, *sorted(skip)))), kept
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
         if self._entry is not None:
@@ -324,7 +325,7 @@ class VmlinuxKernel(Kernel):
             self.snapshots.restore(self._booted)
             self.load_tables(self.save_tables() | self._entry.facts["tables"])
             self.boot.load(self._entry.facts["initcalls"])
-        elif self._name:
+        elif self._kept:
             tables = self.save_tables()
             for name in ("Sanitizer", "Kmod"):  # which are made with other options the next time
                 del tables[name]
@@ -385,17 +386,26 @@ class VmlinuxKernel(Kernel):
     @classmethod
     def _booted_for(cls, saved: Saved, permissive: bool) -> Self:
         notes = saved.notes
-        kernel = cls(
-            notes["kernel"],
+        image, skip = notes["kernel"], notes.get("skip", "").split()
+        if not image:
+            raise KernelError(errno.EINVAL, f"nobody knows the file of the kernel of {saved.path}")
+        try:
+            digest = cache.digest_of(image)
+        except OSError as error:
+            why = f"the kernel of {saved.path} cannot be read: {image}: {error.strerror}"
+            raise KernelError(errno.EINVAL, why) from None
+        if digest != notes["digest"]:
+            raise KernelError(errno.EINVAL, f"{image} is not the kernel of {saved.path}; boot again")
+        if cache.key(" ".join((digest, *skip))) != notes["image"]:
+            why = f"{saved.path} was saved by another version of kmod-emu; boot again"
+            raise KernelError(errno.EINVAL, why)
+        return cls(
+            image,
             loader=Loader(notes["loader"]),
             sanitize=notes["sanitize"],
-            skip=notes.get("skip", "").split(),
+            skip=skip,
+            permissive=permissive,
         )
-        if kernel._name != notes["image"]:
-            raise KernelError(
-                errno.EINVAL, f"{notes['kernel']} is not the kernel of {saved.path}; boot again"
-            )
-        return kernel
 
     def _end_processes(self) -> None:
         """Nobody has the processes of a machine that was saved: they end."""

@@ -52,6 +52,11 @@ def test_the_other_personality_is_refused(cli, classic, tmp_path):
     result = classic("lsmod")
     assert result.exit_code == 1
     assert result.stderr.endswith("machine.kmod.classic holds a modern machine, not a classic one\n")
+    classic("boot")
+    (tmp_path / "machine.kmod.classic").rename(tmp_path / "machine.kmod")
+    result = cli("cat", "/proc/version")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("holds a classic machine: its name has to end in .classic\n")
 
 
 def test_fat_and_msdos(classic):

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
-from kmod_emu import samples
+from kmod_emu import Kernel, KernelError, samples
+from kmod_emu.classic import ClassicKernel
+from kmod_emu.kernel.statefile import StateFile, write
 from kmod_emu.vmlinux import cache
 from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -94,3 +96,40 @@ def test_a_file_that_did_not_change_is_not_read_again(place, tmp_path, monkeypat
 
 def test_the_name_depends_on_the_kernel():
     assert cache.key(cache.digest(b"one")) != cache.key(cache.digest(b"two"))
+
+
+def test_a_saved_machine_is_loaded_as_what_it_is(place, real, vmlinuz, tmp_path):
+    """Kernel.load() put a distribution's kernel's pages into a machine with the stub, and was confused."""
+    with open(vmlinuz, "rb") as file:
+        keep(real, cache.key(cache.digest(file.read())))
+    real.save(tmp_path / "real")
+    Kernel().save(tmp_path / "stub")
+    ClassicKernel().save(tmp_path / "classic")
+    for name, kind in (("real", VmlinuxKernel), ("stub", Kernel), ("classic", ClassicKernel)):
+        assert type(Kernel.load(tmp_path / name)) is kind
+    for kind, name, said in (
+        (VmlinuxKernel, "stub", "holds a modern machine, not a distribution's one"),
+        (VmlinuxKernel, "classic", "holds a classic machine, not a distribution's one"),
+        (ClassicKernel, "real", "holds a distribution's machine, not a classic one"),
+    ):
+        with pytest.raises(KernelError) as refusal:
+            kind.load(tmp_path / name)
+        assert refusal.value.explanation == f"{tmp_path / name} {said}"
+
+
+def test_a_saved_machine_needs_its_kernel(place, real, vmlinuz, tmp_path):
+    """What is wrong is said before anything boots."""
+    copy, saved = tmp_path / "vmlinuz", tmp_path / "saved"
+    real.save(saved)
+    notes = StateFile(saved).notes
+    tables, pages = StateFile(saved).tables, StateFile(saved).pages
+    for changed, said in (
+        ({"kernel": ""}, f"nobody knows the file of the kernel of {saved}"),
+        ({"kernel": str(copy)}, f"the kernel of {saved} cannot be read: {copy}: No such file or directory"),
+        ({"digest": "0"}, f"{vmlinuz} is not the kernel of {saved}; boot again"),
+        ({"image": "0"}, f"{saved} was saved by another version of kmod-emu; boot again"),
+    ):
+        write(saved, notes | changed, tables, pages)
+        with pytest.raises(KernelError) as refusal:
+            Kernel.load(saved)
+        assert refusal.value.explanation == said
