@@ -107,8 +107,8 @@ class Gpios:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.base, self._table, pins, self.label, self.tables = state
-        self.pins = []
+        self.base, self._table, pins, self.label, tables = state
+        self.pins, self.tables = [], list(tables)
         for fields in pins:
             pin = Pin()
             vars(pin).update(fields)

@@ -55,11 +55,12 @@ class Ftrace:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return [list(self.filters.items()), self.active]
+        return [[[hook, list(places)] for hook, places in self.filters.items()], list(self.active)]
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
-        self.filters, self.active = dict(state[0]), list(state[1])
+        self.filters = {hook: list(places) for hook, places in state[0]}
+        self.active = list(state[1])
 
 
 @export("int register_ftrace_function(struct ftrace_ops *ops)", Fidelity.APPROXIMATE)

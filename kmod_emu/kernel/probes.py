@@ -89,7 +89,7 @@ class Probes:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return [[place, self.original[place], hooks] for place, hooks in self.hooks.items()]
+        return [[place, self.original[place], list(hooks)] for place, hooks in self.hooks.items()]
 
     def load(self, state: Any) -> None:
         """Put saved state back; the marks are in the saved memory."""

@@ -203,7 +203,7 @@ class TraceEvents:
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        return [self.calls, list(self.formats.items()), sorted(self._types)]
+        return [list(self.calls), list(self.formats.items()), sorted(self._types)]
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
