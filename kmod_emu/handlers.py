@@ -49,10 +49,12 @@ import kmod_emu.drivers.tty
 import kmod_emu.fs.anon_inodes
 import kmod_emu.fs.char_dev
 import kmod_emu.fs.d_path
+import kmod_emu.fs.dcache
 import kmod_emu.fs.debugfs
 import kmod_emu.fs.debugfs_regs
 import kmod_emu.fs.eventfd
 import kmod_emu.fs.fasync
+import kmod_emu.fs.guest_inode
 import kmod_emu.fs.kernel_files
 import kmod_emu.fs.libfs
 import kmod_emu.fs.mount_point
@@ -61,6 +63,7 @@ import kmod_emu.fs.proc_net
 import kmod_emu.fs.seq_file
 import kmod_emu.fs.seq_print
 import kmod_emu.fs.simple_attr
+import kmod_emu.fs.super
 import kmod_emu.fs.sysctl_table
 import kmod_emu.fs.sysctl_values
 import kmod_emu.fs.sysfs_group

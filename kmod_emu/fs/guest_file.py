@@ -24,6 +24,7 @@ from kmod_emu.uapi.fcntl import O_ACCMODE, O_APPEND, O_DIRECT, O_PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.fs.inode import Dentry, Inode, SuperBlock
     from kmod_emu.fs.select import Poll
     from kmod_emu.kernel.kernel import KernelCore
@@ -274,20 +275,25 @@ def guest_inode(kernel: KernelCore, inode: Inode) -> int:
     """Address of the inode's `struct inode`, made when first asked for."""
     if inode.address:
         return inode.address
-    view = kernel.view("inode", kernel.heap.kmalloc(kernel.profile.struct("inode").size))
-    inode.address = view.address
-    view.i_sb = guest_super_block(kernel, inode.sb)
+    address = inode.address = kernel.heap.kmalloc(kernel.profile.struct("inode").size)
+    view = init_inode(kernel, address, guest_super_block(kernel, inode.sb))
     view.i_ino, view.i_rdev, view.i_blkbits = inode.ino, inode.rdev, 12
+    update_inode(kernel, inode)
+    return inode.address
+
+
+def init_inode(kernel: KernelCore, address: int, sb: int) -> StructView:
+    """inode_init_always(): what every inode begins with."""
+    view = kernel.view("inode", address)
+    view.i_sb, view.i_count = sb, 1
     view.i_mapping = view.addressof("i_data")
-    kernel.memory.write_u64(view.i_mapping, view.address)  # address_space.host comes first
-    view.i_count = 1
+    kernel.memory.write_u64(view.i_mapping, address)  # address_space.host comes first
     for head in ("i_devices", "i_lru", "i_sb_list"):
         if view.has(head):
             lists.init(kernel.memory, view.addressof(head))
     if view.has("i_rwsem"):
         init_lock(kernel, "rw_semaphore", view.addressof("i_rwsem"))
-    update_inode(kernel, inode)
-    return inode.address
+    return view
 
 
 def update_inode(kernel: KernelCore, inode: Inode) -> None:

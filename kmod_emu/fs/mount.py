@@ -9,12 +9,14 @@ from kmod_emu.fs.anon_inodes import AnonInodes
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.debugfs import Debugfs
 from kmod_emu.fs.devtmpfs import Devtmpfs
+from kmod_emu.fs.guest_inode import InodeNumbers
 from kmod_emu.fs.open import SpecialOperations
 from kmod_emu.fs.order import proc_key, sysfs_key
 from kmod_emu.fs.pipe import Pipes
 from kmod_emu.fs.procfs import Procfs
 from kmod_emu.fs.ramfs import TMPFS_MAGIC
 from kmod_emu.fs.securityfs import securityfs_nodes
+from kmod_emu.fs.super import Mounts
 from kmod_emu.fs.sysfs import Sysfs
 from kmod_emu.fs.syslog import Syslog
 from kmod_emu.fs.tree import PROC_SUPER_MAGIC, SYSFS_MAGIC, Node, NodeSuperBlock, directory
@@ -54,7 +56,8 @@ def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     security = directory(securityfs_nodes(kernel))
     debugfs = Debugfs(kernel, sysfs.debug)
     kernel.add(debugfs)
-    kernel.add(AnonInodes(kernel))
+    for own in (AnonInodes(kernel), InodeNumbers(), Mounts(kernel)):
+        kernel.add(own)
     sysfs.make("kernel").computed = lambda: {"debug": debugfs.root, "security": security, **sysfs.kernel}
     mem.make_nodes(vfs)
     proc = NodeSuperBlock(kernel, "proc", PROC_SUPER_MAGIC, vfs.anonymous_dev(), procfs.root, proc_key)
