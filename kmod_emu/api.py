@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from kmod_emu import handlers as _handlers  # noqa: F401 - importing them registers their exports
 from kmod_emu.drivers.board import Board, Wiring
-from kmod_emu.drivers.bus import Buses
-from kmod_emu.drivers.core import Devices
-from kmod_emu.drivers.evdev import Evdevs
-from kmod_emu.drivers.families.block import majors
-from kmod_emu.drivers.families.buses import BUSES
-from kmod_emu.drivers.firmware import Firmware
 from kmod_emu.drivers.gpio import Gpios
-from kmod_emu.drivers.i2c import I2c
-from kmod_emu.drivers.i2c_model import I2cModels
-from kmod_emu.drivers.input import Inputs
-from kmod_emu.drivers.input_sysfs import proc_directory
-from kmod_emu.drivers.keyboard import Keyboard
-from kmod_emu.drivers.leds import Leds
-from kmod_emu.drivers.misc import Misc
-from kmod_emu.drivers.platform import Platform
-from kmod_emu.drivers.registration import Registrations
-from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
-from kmod_emu.fs.tree import Node, directory
 from kmod_emu.fs.vfs import Vfs
-from kmod_emu.html import table
 from kmod_emu.kernel.clock import NSEC_PER_SEC
-from kmod_emu.kernel.cpuhp import CpuStates
 from kmod_emu.kernel.kernel import KernelCore
 from kmod_emu.kernel.limits import Limits
-from kmod_emu.kernel.notifier_chain import call_chain, chain_place
-from kmod_emu.kernel.umh import UserModeHelpers
-from kmod_emu.module.dynamic_debug import control_node
-from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.kmod import Kmod
 from kmod_emu.module.modules import Module, Modules
-from kmod_emu.module.procfs import ModuleProcfs
-from kmod_emu.module.sysfs import ModuleSysfs
-from kmod_emu.module.trace_events import TraceEvents
-from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.module.unloaded import Unloaded
-from kmod_emu.net.install import install as install_net
-from kmod_emu.net.netlink import Netlink
-from kmod_emu.sanitize.sanitizer import Level, Sanitizer
+from kmod_emu.sanitize.level import Level
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
@@ -68,6 +38,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
+    from kmod_emu.sanitize.sanitizer import Sanitizer
     from kmod_emu.user.execute import ExecResult
     from kmod_emu.user.userland import Userland
 
@@ -153,57 +124,37 @@ class Kernel(KernelCore):
         self.usage.limits = limits or Limits()
         self._settle()
 
+    def _load_base(self) -> None:
+        import kmod_emu.handlers  # noqa: F401 - importing them registers their exports
+
+        super()._load_base()
+
     def _settle(self) -> None:
         """Everything is in place: saved machines and snapshots are what differs from here."""
         self.snapshots.take()
 
     def _install(self, modules: str | None) -> Procfs:
-        """Add what modules belong to: their own subsystem, and those that they register with; /proc."""
-        self.add(Modules(self))
-        self.add(ModuleHost(self))
-        self._install_beside_modules(modules)
-        procfs, sysfs = mount_all(self)
-        install_net(self, procfs)
-        self.add(Devices(self))
-        self.add(Buses(self))
-        self.add(Gpios(self))
-        self.add(UserModeHelpers(self))
-        self.add(Platform(self))
-        self.add(Misc(self))
-        self.add(Leds(self))
-        self.add(I2c(self))
-        self.add(I2cModels(self))
-        self.add(Board(self))
-        self[Devices].make_class(self.symbol("bdi_class"))
-        for bus in ("spi_bus_type", *(row.symbol for row in BUSES)):
-            self[Buses].register(self.symbol(bus))
-        self.add(Registrations(self))
-        self.add(CpuStates(self))
-        self.add(Firmware(self))
-        procfs.block_majors = lambda: majors(self)
-        self.add(SpiModels(self))
-        self.add(Inputs(self))
-        self.add(Keyboard(self))
-        self.add(Evdevs(self))
-        procfs.bus["input"] = proc_directory(self)
-        module_sysfs = ModuleSysfs(self)
-        self.add(module_sysfs)
-        symbols = ModuleProcfs(self, procfs)
-        system_map = Node(0o600, read=symbols.system_map)
-        mount_files(self, "/boot", {f"System.map-{self.profile.release}": system_map})
-        sysfs.make("module").computed = module_sysfs.list
-        sysfs.debug["dynamic_debug"] = directory({"control": control_node(self)})
-        self.add(TraceEvents(self))
-        sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(self).root
-        return procfs
+        """Boot what is beside the core: the subsystems that modules register with, and /proc."""
+        from kmod_emu import stub
 
-    def _install_beside_modules(self, modules: str | None) -> None:
+        return stub.install(self, modules)
+
+    def install_beside_modules(self, modules: str | None) -> None:
         """What watches modules and finds more of them, on every base kernel."""
         self.findings.source_line = self._source_line
         self.add(Unloaded(self))
-        self.add(Sanitizer(self, self._sanitize))
-        self[Sanitizer].ledger.only_direct = self._only_direct_leaks
+        if self._sanitize is not Level.OFF:
+            self.add(self.sanitizer)
         self.add(Kmod(self, self._modprobe, modules))
+
+    @cached_property
+    def sanitizer(self) -> Sanitizer:
+        """What watches modules. Where nothing is checked it is made when something shall fail."""
+        from kmod_emu.sanitize.sanitizer import Sanitizer
+
+        sanitizer = Sanitizer(self, self._sanitize)
+        sanitizer.ledger.only_direct = self._only_direct_leaks
+        return sanitizer
 
     # --- modules ------------------------------------------------------------------------------------
 
@@ -248,6 +199,8 @@ class Kernel(KernelCore):
 
     def _repr_html_(self) -> str:
         """For notebooks: the modules, and the end of the log."""
+        from kmod_emu.html import table
+
         rows = ((name, size, count, ", ".join(users)) for name, size, count, users in self[Modules].rows())
         title = f"Linux {self.profile.release}, {self.clock.now_ns / NSEC_PER_SEC:.6f} s after boot"
         log = [(line,) for line in self.dmesg()[-_LAST_LINES:]]
@@ -407,12 +360,16 @@ class Kernel(KernelCore):
             code: Its key code, as in linux/input-event-codes.h: 30 is A, 42 the left Shift key.
             hold: Do not let it go; `release_key` does.
         """
+        from kmod_emu.drivers.keyboard import Keyboard
+
         self.run(self[Keyboard].event(code, 1))
         if not hold:
             self.release_key(code)
 
     def release_key(self, code: int) -> None:
         """Let go of a key that is held."""
+        from kmod_emu.drivers.keyboard import Keyboard
+
         self.run(self[Keyboard].event(code, 0))
 
     def notify(self, chain: str, event: int, data: int = 0) -> int:
@@ -430,6 +387,8 @@ class Kernel(KernelCore):
         >>> Kernel().notify("reboot", 1)
         0
         """
+        from kmod_emu.kernel.notifier_chain import call_chain, chain_place
+
         place = chain_place(self, chain)
         return int(self.run(call_chain(self, place, event, data))[0])
 
@@ -618,6 +577,8 @@ class Kernel(KernelCore):
 
     def _end_processes(self) -> None:
         """Nobody has the processes of a machine that was saved: they end, and their files are closed."""
+        from kmod_emu.net.netlink import Netlink
+
         for task in list(self.tasks.by_pid.values()):
             if task.mm is None or task.dead:
                 continue

@@ -20,7 +20,6 @@ from kmod_emu.observe.narrator import Narrator
 from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run, unread
 from kmod_emu.observe.steps import show
-from kmod_emu.sanitize.sanitizer import Sanitizer
 
 if TYPE_CHECKING:
     from kmod_emu.api import Kernel
@@ -82,7 +81,7 @@ def run(
     kernel, path, reason = setup.boot(module)
     limit_time(kernel, time_limit)
     if fail_nth:
-        kernel[Sanitizer].inject(fail_nth)
+        kernel.sanitizer.inject(fail_nth)
     recorder = Recorder()
     kernel.events.listen(recorder)
     if not as_json and not quiet:

@@ -461,6 +461,12 @@ class KernelCore:
         own.update({kind.__name__: part for kind, part in self._subsystems.items() if hasattr(part, "save")})
         return own
 
+    def fingerprint(self) -> str:
+        """What the addresses in a saved machine depend on."""
+        from kmod_emu.kernel.state import fingerprint
+
+        return fingerprint()
+
     def save_tables(self) -> dict[str, Any]:
         """The state of all subsystems, as plain data.
 

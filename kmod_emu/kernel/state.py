@@ -26,7 +26,7 @@ _PERMS = bytes(range((READ | WRITE | EXEC) + 1))
 
 
 def fingerprint() -> str:
-    """What a saved machine's addresses depend on: the guest image and the set of exports Python serves."""
+    """What the stub base kernel's addresses depend on: its image and the set of exports Python serves."""
     import hashlib
 
     digest = hashlib.sha256(load_image().traps)
@@ -42,7 +42,7 @@ def save(kernel: KernelCore, path: str | os.PathLike[str], release: str, notes: 
     Raises:
         OSError: The file cannot be written; an older one stays as it was.
     """
-    tables = {"release": release, "fingerprint": fingerprint(), "subsystems": kernel.save_tables()}
+    tables = {"release": release, "fingerprint": kernel.fingerprint(), "subsystems": kernel.save_tables()}
     statefile.write(path, notes, tables, _pages(kernel))
 
 
@@ -61,23 +61,29 @@ class Saved:
     """A parsed file; `apply` puts it into a freshly booted kernel of the same release.
 
     Raises:
-        KernelError: EINVAL with the reason: not such a file, damaged, or of another version.
+        KernelError: EINVAL with the reason: not such a file, or damaged.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         file = statefile.StateFile(path)
         tables = file.tables
-        if tables.get("fingerprint") != fingerprint():
-            raise KernelError(errno.EINVAL, f"{path} was saved by another version of kmod-emu; boot again")
         self.path = path
         self.notes = file.notes
         with statefile.understood(path):
             self.release: str = tables["release"]
+            self._fingerprint = tables["fingerprint"]
             self._subsystems = tables["subsystems"]
         self._pages = file.pages
 
     def apply(self, kernel: KernelCore) -> None:
-        """Make the kernel what was saved; whatever is raised then, the file is not understood."""
+        """Make the kernel what was saved; whatever else is raised then, the file is not understood.
+
+        Raises:
+            KernelError: EINVAL, such a machine has other addresses now.
+        """
+        if self._fingerprint != kernel.fingerprint():
+            why = f"{self.path} was saved by another version of kmod-emu; boot again"
+            raise KernelError(errno.EINVAL, why)
         memory, offset = kernel.memory, 0
         for arena in memory.arenas:
             size = len(arena.perms)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kmod_emu.errors import KernelError, Killed
 from kmod_emu.kernel.errname import errname
 from kmod_emu.module.modules import Modules
-from kmod_emu.sanitize.sanitizer import Sanitizer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +41,7 @@ def explore(kernel: Kernel, image: bytes, name: str, params: str) -> Iterator[Ca
 
     Each run begins where the first did. What is found in the first is the module's own, and not told again.
     """
-    injector = kernel[Sanitizer].inject(0)
+    injector = kernel.sanitizer.inject(0)
     booted = kernel.snapshot()
     known: list[object] = []
     nth = 0
@@ -71,8 +70,8 @@ def _essence(report: dict[str, Any]) -> object:
 
 def _run(kernel: Kernel, image: bytes, name: str, params: str) -> tuple[str, str]:
     """One run, from insmod to rmmod: what came of it, and where the call that failed was."""
-    injector = kernel[Sanitizer].inject(None)
-    sites = kernel[Sanitizer].ledger.sites
+    injector = kernel.sanitizer.inject(None)
+    sites = kernel.sanitizer.ledger.sites
     outcome = "init succeeded"
     with kernel.process(comm="insmod") as process:
         try:

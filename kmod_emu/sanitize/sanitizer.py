@@ -1,9 +1,8 @@
-"""The checkers of one machine, and the levels that turn them on."""
+"""The checkers of one machine."""
 
 from __future__ import annotations
 
 import re
-from enum import Enum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from kmod_emu.sanitize.fresh import FreshMemory
 from kmod_emu.sanitize.heap import HeapChecker
 from kmod_emu.sanitize.inject import Injector
 from kmod_emu.sanitize.ledger import Ledger
+from kmod_emu.sanitize.level import Level
 from kmod_emu.sanitize.order import OrderChecker
 from kmod_emu.sanitize.resources import OBJECTS
 
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 _NEAR = 96  # bytes, as large as what timers and work are
 _TAKES_SHOWN = 3  # names of functions in a sentence
 _JOINT = re.compile(r"(.*?)((?: of | in | on )|$)(.*)")
-
-
-class Level(Enum):
-    """How much is checked."""
-
-    OFF = "off"
-    DEFAULT = "default"  # what costs next to nothing
-    ALL = "all"
 
 
 class Sanitizer:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu import atomic, home
 from kmod_emu.kernel.plain import to_json
-from kmod_emu.kernel.state import fingerprint
 from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.vmlinux.symbols import ImageSymbols
 
@@ -81,7 +80,7 @@ def _digests() -> dict[str, list[Any]]:
 
 def key(image: str) -> str:
     """The name of the entry of a kernel with some digest."""
-    name = hashlib.blake2b((fingerprint() + image).encode(), digest_size=16)
+    name = hashlib.blake2b(image.encode(), digest_size=16)
     for root, folders, files in os.walk(Path(__file__).parent.parent):
         folders[:] = sorted(set(folders) - _NOT_CODE)
         for file in sorted(files):

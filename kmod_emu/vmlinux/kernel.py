@@ -131,6 +131,7 @@ class VmlinuxKernel(Kernel):
             profile = self._from_image(image if isinstance(image, bytes) else Path(image).read_bytes())
         profile = copy(profile)
         profile.structs = Structures(profile.structs, lambda: self.types)
+        self._parameters: dict[str, bool] = self._entry.facts["parameters"] if self._entry else {}
         self.loader = loader
         self.boot = Boot(self, told, frozenset(skip))
         super().__init__(profile, permissive=permissive, smap=False, modules=modules, sanitize=sanitize)
@@ -175,13 +176,8 @@ class VmlinuxKernel(Kernel):
         self.symbols = VmlinuxSymbols(self.profile, self._kallsyms)
         self._show_modules_jiffies()
         self.traps = Dispatcher(self, load_image().traps)
-        # Where allocations can be profiled, the function is behind a macro of the old name.
-        self.frontier: list[Replaced] = [
-            row._replace(name=symbol)
-            for name, row in declared().items()
-            for symbol in (name, f"{name}_noprof")
-            if symbol in self._kallsyms
-        ]
+        pairs = self._replaced() if self._entry is None else self._entry.facts["frontier"]
+        self.frontier: list[Replaced] = [declared()[name]._replace(name=symbol) for name, symbol in pairs]
         slots = self.traps.bind_all([row.handler for row in self.frontier])
         if self._entry is None:
             text = Text(self, self._kallsyms)
@@ -193,6 +189,12 @@ class VmlinuxKernel(Kernel):
         self.parked = self.traps.bind(Handler("parked", "int parked(void *data)", _parked, Fidelity.EXACT))
         self.streams = HostStreams(self)
         self.hostfs = HostFs(self)
+
+    def _replaced(self) -> list[tuple[str, str]]:
+        """The rows of the frontier for which there is a function, and that function's name."""
+        # Where allocations can be profiled, the function is behind a macro of the old name.
+        names = ((name, symbol) for name in declared() for symbol in (name, f"{name}_noprof"))
+        return [(name, symbol) for name, symbol in names if symbol in self._kallsyms]
 
     def _show_modules_jiffies(self) -> None:
         """Modules look at a page of their own, so that it is noticed when one waits for time to pass."""
@@ -257,8 +259,11 @@ class VmlinuxKernel(Kernel):
 
     def takes(self, function: str, parameter: str) -> bool:
         """Whether one of the kernel's functions has a parameter of that name."""
-        prototype = self.types and self.types.prototype(function)
-        return bool(prototype and re.search(rf"\b{parameter}[,)]", prototype))
+        question = f"{function} {parameter}"
+        if question not in self._parameters:
+            prototype = self.types and self.types.prototype(function)
+            self._parameters[question] = bool(prototype and re.search(rf"\b{parameter}[,)]", prototype))
+        return self._parameters[question]
 
     def symbol(self, name: str) -> int:
         """The address of one of the kernel's symbols, also if it is behind a macro that profiles allocations.
@@ -303,7 +308,7 @@ class VmlinuxKernel(Kernel):
             self.boot.run()
         self.add((OwnModules if self.loader is Loader.KERNEL else VmlinuxModules)(self), Modules)
         self.add(VmlinuxHost(self), ModuleHost)
-        self._install_beside_modules(modules)
+        self.install_beside_modules(modules)
         install_board(self)
         procfs = mount_none(self)
         self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
@@ -328,11 +333,13 @@ class VmlinuxKernel(Kernel):
         elif self._kept:
             tables = self.save_tables()
             for name in ("Sanitizer", "Kmod"):  # which are made with other options the next time
-                del tables[name]
+                tables.pop(name, None)
             found = {
                 "release": self.profile.release,
                 "kernel_size": self.kernel_size,
                 "clock_bases": self.hrtimers.bases,
+                "frontier": self._replaced(),
+                "parameters": self._parameters,
                 "initcalls": self.boot.initcalls,
                 "system_calls": self._functions,
                 "tables": tables,
@@ -370,6 +377,10 @@ class VmlinuxKernel(Kernel):
         self._let_interrupts_come()
 
     # --- saved machines -------------------------------------------------------------------------------
+
+    def fingerprint(self) -> str:
+        """What the addresses in a saved machine depend on: the kernel and all code that boots one."""
+        return self._name
 
     def _notes(self) -> dict[str, Any]:
         return super()._notes() | {"image": self._name}

@@ -66,6 +66,10 @@ class VmlinuxModules(Modules):
 class VmlinuxHost(ModuleHost):
     """The rest of a distribution's kernel, as the loader sees it."""
 
+    def __init__(self, kernel: VmlinuxKernel) -> None:
+        super().__init__(kernel)
+        self._one_structure = kernel.takes("ddebug_add_module", "di")
+
     def _chain(self) -> int:
         return self._kernel.symbol("module_notify_list")
 
@@ -87,8 +91,7 @@ class VmlinuxHost(ModuleHost):
 
     def _enters_messages(self, module: Module) -> bool:
         """Whether this kernel's loader enters what pr_debug() may say, by one structure."""
-        kernel: VmlinuxKernel = self._kernel  # type: ignore[assignment]  # it is on no other
-        return kernel.takes("ddebug_add_module", "di") and not module.view.has("dyndbg_info")
+        return self._one_structure and not module.view.has("dyndbg_info")
 
     async def _debug_messages(self, info: LoadInfo, module: Module) -> None:
         kernel, image = self._kernel, info.image

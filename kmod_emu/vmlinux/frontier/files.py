@@ -1,6 +1,7 @@
 """Every file that declares a part of the frontier: importing this fills the table."""
 
-import kmod_emu.handlers
+import kmod_emu.kernel.misc
+import kmod_emu.kernel.usercopy
 import kmod_emu.vmlinux.frontier.boot
 import kmod_emu.vmlinux.frontier.console
 import kmod_emu.vmlinux.frontier.entropy
