@@ -582,13 +582,21 @@ class Kernel(KernelCore):
         for task in list(self.tasks.by_pid.values()):
             if task.mm is None or task.dead:
                 continue
-            files = {file.dentry.path: None for file in self[Vfs].files(task).files.values() if file.address}
+            files = dict.fromkeys(self._open_files(task))
             self.ended.append(
                 f"{task.comm} (pid {task.pid}) ended with the machine that was saved"
                 + (f"; it had {', '.join(files)} open" if files else "")
             )
-            close_all(self, task)
-            if not task.dead:
-                self.tasks.exit(task)
+            self._end(task)
+
+    def _end(self, task: Task) -> None:
+        """End a process, whatever it was doing."""
+        close_all(self, task)
+        if not task.dead:
+            self.tasks.exit(task)
         if self[Netlink].orphans:
             self.run(self[Netlink].bury())
+
+    def _open_files(self, task: Task) -> list[str]:
+        """Paths of files of drivers that a process has open."""
+        return [file.dentry.path for file in self[Vfs].files(task).files.values() if file.address]

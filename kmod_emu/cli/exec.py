@@ -91,6 +91,8 @@ def exec_(
         kernel.userland.give_back()
     for report in kernel.findings.reports:
         click.echo(f"kmod-emu: {report['text']}", err=True)
+    for left in result.left if kept else ():
+        click.echo(f"kmod-emu: {left} ended: programs are no part of a kept machine", err=True)
     if result.timed_out:
         click.echo(f"kmod-emu: ended after {time_limit:g} s of processor time", err=True)
     sys.exit(InternalError.exit_status if failed(kernel) else result.status)

@@ -39,12 +39,14 @@ class ExecResult(NamedTuple):
         stdout: What it wrote to descriptor 1, where that was not given away.
         stderr: Likewise, 2.
         timed_out: Whether `time_limit` ended it.
+        left: The programs that it left behind, by name and pid. They ended, too.
     """
 
     status: int
     stdout: bytes
     stderr: bytes
     timed_out: bool = False
+    left: tuple[str, ...] = ()
 
 
 def start(

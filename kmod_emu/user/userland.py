@@ -75,12 +75,14 @@ class Userland:
             programs.out_of_time, status = True, SIGKILL
             with suppress(SleepsForever):  # one that an oops left in the middle does not even die
                 status = self._wait(task, 0)
+        left = {self._kernel.tasks.view(task).tgid: task.comm for task in self._running()}
         self._kill_all()
         return ExecResult(
             128 + (status & 0x7F) if status & 0x7F else status >> 8,
             bytes(ends[1].buffer),
             bytes(ends[2].buffer) if stderr != STDOUT else b"",
             programs.out_of_time,
+            tuple(f"{comm} (pid {pid})" for pid, comm in left.items()),
         )
 
     def _end(self, fd: int | None = None, buffer: bytearray | None = None) -> HostEnd:
@@ -95,6 +97,11 @@ class Userland:
     def _wait(self, task: Task, time_limit: float | None) -> int:
         """Until it ends: its status as wait(2) gives it. `Programs.deadline` ends one that runs for long."""
         return int(self._kernel.sched.wait_for(task))
+
+    def _running(self) -> list[Task]:
+        """Threads of programs."""
+        programs = self._kernel[Programs].by_pid.values()
+        return [program.task for program in programs if program.group.status is None]
 
     def _kill_all(self) -> None:
         """End all programs, as the end of the machine would."""

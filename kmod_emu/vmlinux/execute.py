@@ -20,7 +20,7 @@ from kmod_emu.uapi.stat import S_IFCHR
 from kmod_emu.user.execute import applets, sysroot
 from kmod_emu.user.stdio import HostEnd
 from kmod_emu.user.userland import RO, RW, Userland
-from kmod_emu.vmlinux.streams import MAJOR
+from kmod_emu.vmlinux.streams import MAJOR, NODE
 from kmod_emu.vmlinux.tasks import VmlinuxTask
 from kmod_emu.vmlinux.terminal import Terminal
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 16
 _SEEK_DATA, _SEEK_HOLE = 3, 4
-_NODE = "/dev/.host"
 _GRACE_NS = 10_000_000
 _GRACE = 0.5  # seconds of processor time that the end of a program may take
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
@@ -59,7 +58,7 @@ class VmlinuxUserland(Userland):
         kernel = self._kernel
         kernel.streams.ends = ends
         self._make_nodes()
-        nodes = [f"{_NODE}{fd}" for fd in range(3)]
+        nodes = [f"{NODE}{fd}" for fd in range(3)]
         if any(end.terminal for end in ends):
             self._terminal = Terminal(kernel, ends, uid)
             nodes = [
@@ -75,7 +74,7 @@ class VmlinuxUserland(Userland):
         finally:
             with kernel.process(comm="init") as process:
                 for fd in range(3):
-                    process.unlink(f"{_NODE}{fd}")
+                    process.unlink(f"{NODE}{fd}")
         kernel.sched.start(task, kernel.user_mode.run(kernel.user_mode.begin(task)))
         return task
 
@@ -84,7 +83,7 @@ class VmlinuxUserland(Userland):
             process.syscall("umask", 0)
             for fd in range(3):
                 with suppress(KernelError):  # it is there
-                    process.mknod(f"{_NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
+                    process.mknod(f"{NODE}{fd}", S_IFCHR | 0o666, os.makedev(MAJOR, fd))
 
     def _wait(self, task: Task, time_limit: float | None) -> int:
         """Until it ends: its status as wait(2) gives it."""
@@ -94,6 +93,9 @@ class VmlinuxUserland(Userland):
         self._kernel.sched.wait_for(task, limit, look)
         assert isinstance(task, VmlinuxTask)
         return task.exit_code
+
+    def _running(self) -> list[Task]:
+        return [thread.task for thread in self._kernel.user_mode.threads.values()]
 
     def _kill_all(self) -> None:
         """End all programs, as the end of the machine would."""

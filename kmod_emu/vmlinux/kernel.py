@@ -45,7 +45,7 @@ from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.printk import VmlinuxPrintk
 from kmod_emu.vmlinux.probes import VmlinuxProbes
-from kmod_emu.vmlinux.streams import HostStreams
+from kmod_emu.vmlinux.streams import CONSOLE, NODE, HostStreams
 from kmod_emu.vmlinux.symbols import VmlinuxSymbols
 from kmod_emu.vmlinux.syscalls import functions, system_calls
 from kmod_emu.vmlinux.systemmap import beside
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
+    from kmod_emu.kernel.tasks import Task
     from kmod_emu.user.userland import Userland
     from kmod_emu.vmlinux.frontier.kallsyms import Names
     from kmod_emu.vmlinux.frontier.table import Replaced
@@ -314,8 +315,8 @@ class VmlinuxKernel(Kernel):
         self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
         self.own_syscalls.update(system_calls(self._functions, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:
-            mount_all(self)
             self._prepare_programs()
+            mount_all(self)
         return procfs
 
     def _prepare_programs(self) -> None:
@@ -418,11 +419,15 @@ class VmlinuxKernel(Kernel):
             permissive=permissive,
         )
 
-    def _end_processes(self) -> None:
-        """Nobody has the processes of a machine that was saved: they end."""
-        for task in [task for task in self.tasks.by_pid.values() if task.mm is not None]:
-            self.ended.append(f"{task.comm} (pid {task.pid}) ended with the machine that was saved")
-            self.tasks.exit(task)
+    def _end(self, task: Task) -> None:
+        self.tasks.exit(task)
+
+    def _open_files(self, task: Task) -> list[str]:
+        """Paths of files that a process has open, but for what was connected to a program of the host's."""
+        with self.process(comm="init") as process:
+            folder = f"/proc/{task.pid}/fd"
+            paths = [process.readlink(f"{folder}/{fd}") for fd in process.listdir(folder)]
+        return [path for path in paths if not path.startswith((NODE, CONSOLE))]
 
     def _stateful(self) -> dict[str, Subsystem]:
         return {**super()._stateful(), "areas": self.areas, "hostfs": self.hostfs}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 MAJOR, COUNT = 4094, 3  # majors of drivers end at 511
+NODE, CONSOLE = "/dev/.host", "/dev/console"  # where they are while a program opens them; what init has open
 _MINORS = 20
 _CHUNK = 1 << 15
 _SIGPIPE = 13

@@ -7,6 +7,7 @@ import pytest
 
 from kmod_emu import samples
 from kmod_emu.vmlinux import cache
+from tests.user.conftest import needs_busybox
 
 
 @pytest.fixture
@@ -73,6 +74,17 @@ def test_tools_write_to_the_kept_machines_system_log(command, cli):
     assert cli("rmmod", "-s", "nosuch").exit_code == 1
     logged = cli("syslog", "-n", 1)
     assert logged.stdout.endswith(" kmod-emu rmmod: ERROR: Module nosuch is not currently loaded\n")
+
+
+@needs_busybox
+def test_what_a_program_leaves_behind_on_a_kept_machine_ends(command, cli):
+    command("boot")
+    result = cli("exec", "--kept", "sh", "-c", "sleep 1000 & sleep 2000 & exit 3")
+    told = [line.partition(" (pid ")[::2] for line in result.stderr.splitlines()]
+    assert [name for name, _ in told] == ["kmod-emu: sleep"] * 2
+    assert all(rest.endswith(") ended: programs are no part of a kept machine") for _, rest in told)
+    assert result.exit_code == 3
+    assert cli("exec", "--kept", "sh", "-c", "exec true").stderr == ""
 
 
 def test_conform_does_directories_and_goes_on_where_it_was(command, tmp_path):
