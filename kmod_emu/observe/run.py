@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kmod_emu.errors import InternalError, KernelError, Killed, Unimplemented
 from kmod_emu.kernel.internal import failed
@@ -12,15 +12,32 @@ from kmod_emu.kmod.files import module_name
 from kmod_emu.module.modules import STATE_NAMES, Modules
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from kmod_emu.api import Kernel
     from kmod_emu.module.modules import Module
     from kmod_emu.observe.record import Recorder
+    from kmod_emu.user.process import Process
 
 LOADED, REFUSED, OOPSED, UNIMPLEMENTED = 0, 1, Killed.exit_status, Unimplemented.exit_status
 
 
+class Processes(Protocol):
+    """Gives processes of some user and name."""
+
+    def __call__(self, *, uid: int = 0, comm: str) -> AbstractContextManager[Process]:
+        """One for a `with` statement."""
+
+
 class Run:
     """One run: what happened, for the exit status and for --json.
+
+    Args:
+        kernel: The machine.
+        path: The module's file.
+        params: "name=value name=value".
+        uid: Who loads it.
+        processes: Where those who load and remove it come from; None makes a new one each time.
 
     Attributes:
         error: Why init_module(2) failed, None if it did not.
@@ -28,15 +45,18 @@ class Run:
         listed: What lsmod showed in between, None if the module was not there.
     """
 
-    def __init__(self, kernel: Kernel, path: str, params: str, uid: int) -> None:
+    def __init__(
+        self, kernel: Kernel, path: str, params: str, uid: int, processes: Processes | None = None
+    ) -> None:
         self.kernel, self.path = kernel, path
+        self._processes = processes or kernel.process
         self.error: KernelError | None = None
         self.rmmod_error: KernelError | None = None
         self.rmmod_rc: int | None = None
         self.listed: dict[str, Any] | None = None
         image = tool.load_file(path).image
         try:
-            with kernel.process(uid=uid, comm="insmod") as process:
+            with self._processes(uid=uid, comm="insmod") as process:
                 process.init_module(image, params)
         except KernelError as error:
             self.error = error
@@ -64,7 +84,8 @@ class Run:
         if self.error is not None or self.listed is None:
             return
         try:
-            self.kernel.rmmod(self.name)
+            with self._processes(comm="rmmod") as process:
+                process.delete_module(self.name)
             self.rmmod_rc = 0
         except KernelError as error:
             self.rmmod_error = error

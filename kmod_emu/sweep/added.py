@@ -33,7 +33,7 @@ class StubShows:
     """Looks at a machine with the stub base kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+        self._kernel, self.processes = kernel, kernel.process
 
     def modules(self) -> str:
         """What /proc/modules has."""

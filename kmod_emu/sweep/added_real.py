@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.sweep.added import read_parameter
+from kmod_emu.sweep.standing import Standing
 from kmod_emu.uapi.stat import S_IFBLK, S_IFCHR, S_IFMT
 from kmod_emu.vmlinux.recall import Reader, Recall
 from kmod_emu.vmlinux.registered import Registered
@@ -25,6 +26,7 @@ _READABLE = 0o444
 _AT_ONCE = 1 << 15  # bytes of a file
 _MINOR_BITS = 20  # in a dev_t of the kernel's
 _NET = "net"
+_ROOMS = {"insmod": 4 << 20, "rmmod": 4096}  # bytes; larger modules get more
 
 
 class Shows:
@@ -32,6 +34,9 @@ class Shows:
 
     Args:
         kernel: The machine, booted: what changes are looked for from here.
+
+    Attributes:
+        processes: Who loads and removes modules.
     """
 
     def __init__(self, kernel: VmlinuxKernel) -> None:
@@ -44,6 +49,7 @@ class Shows:
         self._reader = kernel.process(comm="cat")  # stays, with what it reads open
         self._modules = self._reader.open("/proc/modules")
         self._text(self._modules)
+        self.processes = Standing(kernel, _ROOMS)
         self._scratch = self._reader.scratch  # memory that it has in all moments from here on
         self()
         self._sys.settle()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from kmod_emu.kernel.events import Event
     from kmod_emu.kernel.limits import Limits
+    from kmod_emu.observe.run import Processes
     from kmod_emu.sweep.added import Shown
     from kmod_emu.sweep.tree import Target
 
@@ -105,6 +106,10 @@ class Setup(NamedTuple):
 
 class Looks(Protocol):
     """Looks at one machine."""
+
+    @property
+    def processes(self) -> Processes:
+        """Who loads and removes modules there."""
 
     def __call__(self) -> Shown:
         """Everything that is there now."""
@@ -213,7 +218,7 @@ class Machine:
         for file in needs[common:]:
             since = self.kernel.printk.sequence
             try:
-                run = Run(self.kernel, file, "", 0)
+                run = Run(self.kernel, file, "", 0, self._shows.processes)
             except ToolError as error:
                 return self._rows(), error
             row = {"name": module_name(file), "rc": run.rc, "dmesg": self._log(since)}
@@ -244,7 +249,7 @@ class Machine:
         since = kernel.printk.sequence
         try:
             with self._tells(recorder), self._tells(link):
-                run = Run(kernel, target.file, "", 0)
+                run = Run(kernel, target.file, "", 0, self._shows.processes)
         except ToolError as error:
             return {"outcome": UNREADABLE, "reason": str(error)}
         run.look()

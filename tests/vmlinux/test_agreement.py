@@ -2,9 +2,10 @@
 
 import pytest
 
+from kmod_emu import samples
 from kmod_emu.sweep.measures import aspects
 from kmod_emu.sweep.one import Machine
-from kmod_emu.sweep.tree import choose, read_tree
+from kmod_emu.sweep.tree import Target, choose, read_tree
 from tests.conftest import recording
 
 CASES = {case["module"]: case for case in recording("vmlinux-6.1.json")}
@@ -36,3 +37,18 @@ def test_as_recorded(machine, targets, name):
         if not each.agrees
     }
     assert differ == {}
+
+
+@pytest.mark.parametrize("bad", ["oops_null", "selfdeadlock", "noexit"])
+def test_what_dies_takes_nobody_along(machine, bad):
+    """Who loads modules was there before all of them, so it has to be there again after one it died of."""
+
+    def tried(name):
+        file = samples.path(name)
+        row = machine.sweep(Target(file.name, str(file), []))
+        machine.kernel.findings.reports.clear()
+        return {key: value for key, value in row.items() if key not in ("total_s", "link_s", "steps")}
+
+    before = tried("hello")
+    tried(bad)
+    assert tried("hello") == before
