@@ -577,8 +577,6 @@ class Kernel(KernelCore):
 
     def _end_processes(self) -> None:
         """Nobody has the processes of a machine that was saved: they end, and their files are closed."""
-        from kmod_emu.net.netlink import Netlink
-
         for task in list(self.tasks.by_pid.values()):
             if task.mm is None or task.dead:
                 continue
@@ -591,6 +589,8 @@ class Kernel(KernelCore):
 
     def _end(self, task: Task) -> None:
         """End a process, whatever it was doing."""
+        from kmod_emu.net.netlink import Netlink
+
         close_all(self, task)
         if not task.dead:
             self.tasks.exit(task)
