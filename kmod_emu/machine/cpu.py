@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _GRACE = 2  # looks of the watchdog
 _NO_LIMIT = 1 << 62
-_MOST_DROPPED = 4096  # pages of code; a few kilobytes of translated code each at most
+_MOST_DROPPED = 4096 * PAGE_SIZE  # bytes of code; about as many of translated code, at most
+_CODE_AROUND = 64  # bytes of a block, all of which goes with one of them
 _ACCESS = {
     uc_const.UC_MEM_READ: Access.READ,
     uc_const.UC_MEM_WRITE: Access.WRITE,
@@ -114,7 +115,7 @@ class Cpu(Registers):
         self._forgetter, self._forgotten = 0, memoryview(b"")
         self._to_forget: list[int] = []  # pages whose translations go before anything runs
         self._observed = 0  # who wants to hear of each instruction
-        self._dropped = 0  # pages whose translated code was dropped: it still takes memory
+        self._dropped = 0  # bytes whose translated code was dropped: it still takes memory
         self._about_to_run: int | None = None  # the instruction that a `follow` was told last, in this run
         self._announced: int | None = None  # one that it was told and that did not run
         hooks.on_tlb_miss(self._uc, self._fill)
@@ -440,7 +441,7 @@ class Cpu(Registers):
     def _drop_code(self, address: int, size: int) -> None:
         """Forget translated code of a range of addresses; `_forget_code` then frees what it took."""
         self._uc.ctl_remove_cache(address, address + size)
-        self._dropped += 1
+        self._dropped += max(size, _CODE_AROUND)
 
     def _forget_code(self) -> None:
         """Forget all translated code; not while any of it runs."""

@@ -221,7 +221,8 @@ class Memory:
         if address + size > arena.end:
             raise LookupError(f"{address + size:#x} lies behind the window of {arena.name}")
         first, last = (address - arena.base) >> PAGE_SHIFT, (address + size - 1 - arena.base) >> PAGE_SHIFT
-        self.forget_code(arena, first, last)
+        if not perms & EXEC:
+            self.forget_code(arena, first, last)
         had = set(arena.perms[first : last + 1])
         arena.perms[first : last + 1] = bytes([perms]) * (last + 1 - first)
         if any(before & ~perms for before in had):  # what becomes possible is asked for anew
@@ -394,10 +395,16 @@ class Memory:
             raise PageFault(address, access, present=True, guarded=True)
         return perms & ~held
 
-    def forget_code(self, arena: Arena, first: int, last: int) -> None:
+    def forget_code(self, arena: Arena, first: int, last: int, piece: range | None = None) -> None:
         """Make the processor forget translated code of the pages `first` to `last`, before they change.
 
         `write` and `protect` do this by themselves.
+
+        Args:
+            arena: Where the pages are.
+            first: The first one's number.
+            last: The last one's number.
+            piece: The offsets of what changes, if that is less.
         """
         index = arena.executed.find(1, first, last + 1)
         if index < 0:
@@ -406,17 +413,23 @@ class Memory:
         while index >= 0:
             perms = arena.perms[index]
             arena.perms[index] |= EXEC  # it only finds code at addresses that may be executed now
-            self.drop_code(arena.base + (index << PAGE_SHIFT), PAGE_SIZE)
+            start, end = index << PAGE_SHIFT, (index + 1) << PAGE_SHIFT
+            if piece is not None and perms & EXEC:
+                start, end = max(start, piece.start), min(end, piece.stop)
+            self.drop_code(arena.base + start, end - start)
             if not perms & EXEC:
                 arena.perms[index], arena.executed[index] = perms, 0
                 self.flush()  # so that it does not take it for code
             index = arena.executed.find(1, index + 1, last + 1)
         self.user_mode = mode
 
-    def _prepare(self, arena: Arena, first: int, last: int) -> None:
-        """The host is about to write to pages."""
+    def _prepare(self, arena: Arena, offset: int, size: int) -> None:
+        """The host is about to write some bytes."""
+        first, last = offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT
+        if first == last and arena.fresh[first] and not arena.executed[first]:
+            return
         self._keep(arena, first, last)
-        self.forget_code(arena, first, last)
+        self.forget_code(arena, first, last, range(offset, offset + size))
 
     def await_page(self, address: int) -> None:
         """Note in `page_arrived` whether the guest touches this page from now on; costs one TLB flush."""
@@ -473,19 +486,17 @@ class Memory:
         span = self._span(address, size)
         if span:
             arena, offset = span
-            self._prepare(arena, offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT)
+            self._prepare(arena, offset, size)
             arena.view[offset : offset + size] = data
             return
         if size <= PAGE_SIZE - (address & _OFFSET):  # a user's buffer, mostly
             arena, offset, _ = self._resolve(address, Access.WRITE)
-            index = offset >> PAGE_SHIFT
-            if not arena.fresh[index] or arena.executed[index]:
-                self._prepare(arena, index, index)
+            self._prepare(arena, offset, size)
             arena.view[offset : offset + size] = data
             return
         done = 0
         for arena, offset, length in list(self._pieces(address, size, Access.WRITE)):
-            self._prepare(arena, offset >> PAGE_SHIFT, offset >> PAGE_SHIFT)
+            self._prepare(arena, offset, length)
             arena.view[offset : offset + length] = data[done : done + length]
             done += length
 
@@ -501,7 +512,7 @@ class Memory:
             raise PageFault(address, Access.WRITE)
         arena, offset = span
         if size:
-            self._prepare(arena, offset >> PAGE_SHIFT, (offset + size - 1) >> PAGE_SHIFT)
+            self._prepare(arena, offset, size)
         return arena.view[offset : offset + size]
 
     def clear(self, address: int, size: int) -> None:

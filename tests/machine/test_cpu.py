@@ -486,3 +486,33 @@ def test_a_run_that_is_to_end_does_so_behind_a_trap(machine):
         stop, stops = cpu.run(stop.rip), stops + 1
     assert (stop.reason, stops) == (StopReason.HALT, 14)
     assert seen == list(range(1, 101))
+
+
+@pytest.mark.parametrize("at", ["its begin", "its middle", "its end", "from the page before"])
+def test_of_code_that_is_written_over_nothing_old_runs(machine, at):
+    edge = machine.CODE + 0x1000
+    start = edge - 2 if at == "from the page before" else edge
+    machine.put("mov ecx, 1; mov edx, 2; mov ebx, 3; hlt", start)
+    machine.put("mov eax, 4; hlt", edge + 64)
+    for _ in range(2):
+        machine.cpu.run(start)
+        machine.cpu.run(edge + 64)
+    number = {"its begin": 1, "its middle": 6, "its end": 11, "from the page before": 1}[at]
+    machine.memory.write(start + number, b"\x77")
+    machine.cpu.run(start)
+    assert 0x77 in {machine.cpu.read(name) for name in ("rcx", "rdx", "rbx")}
+    machine.cpu.write("rax", 0)
+    machine.cpu.run(edge + 64)
+    assert machine.cpu.read("rax") == 4
+
+
+def test_code_that_may_no_longer_be_written_need_not_be_translated_anew(machine):
+    machine.memory.protect(machine.CODE, 0x1000, READ | WRITE | EXEC)
+    assert machine.run("mov [rbx], eax; hlt", rbx=machine.CODE + 0x30).reason is StopReason.HALT
+    dropped = []
+    machine.memory.drop_code = lambda address, size: dropped.append(address)
+    machine.memory.protect(machine.CODE, 0x1000, READ | EXEC)
+    assert dropped == []
+    assert machine.cpu.run(machine.CODE).reason is StopReason.FAULT
+    machine.memory.protect(machine.CODE, 0x1000, READ)
+    assert dropped == [machine.CODE]
