@@ -47,10 +47,15 @@ class Looked(NamedTuple):
 
 
 class Patience:
-    """How long guest code runs before it is looked at, and what is made of what is seen then."""
+    """How long guest code runs before it is looked at, and what is made of what is seen then.
+
+    Attributes:
+        seconds: Of processor time, after which code that runs is looked at.
+    """
 
     def __init__(self, kernel: KernelCore, sched: Scheduler) -> None:
         self._kernel, self._sched = kernel, sched
+        self.seconds = _PATIENCE
         self._near = 0  # looks at code that holds off others, which are left
 
     def begin(self, task: Task) -> tuple[int, float]:
@@ -61,7 +66,7 @@ class Patience:
     def _allowance(self, task: Task, glance: int) -> tuple[int, float]:
         limit = self._kernel.usage.instructions
         if limit is None:
-            return glance, _PATIENCE
+            return glance, self.seconds
         return min(glance or _CHUNK, max(limit - task.instructions, 1)), math.inf
 
     def account(self, task: Task, stop: Stop, count: int) -> None:

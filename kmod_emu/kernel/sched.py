@@ -105,7 +105,7 @@ class Scheduler:
         self.timers_of_programs: Callable[[], Iterable[range]] = tuple  # where they may lie
         self.sleeping: list[Callable[[Task], None]] = []  # told when a task is about to sleep
         self.turn = 0  # how often a task has got the processor
-        self._patience = Patience(kernel, self)
+        self.patience = Patience(kernel, self)
         self.running = False  # whether a task runs: Python code that asks was called by it
         self.run_guest = self._cpu.run  # a debugger stands in between
         kernel.clock.moved = self.poke
@@ -412,14 +412,14 @@ class Scheduler:
         else:
             rip = self._continue(task, request)
         self._nothing_yet()
-        count, patience = self._patience.begin(task)
+        count, patience = self.patience.begin(task)
         while True:
             stop = self.run_guest(rip, count, patience)
             if self._returned is None and self._request is None:  # it goes on, or is about to be looked at
                 task.busy += self._cpu.watchdog.elapsed
-            self._patience.account(task, stop, count)
+            self.patience.account(task, stop, count)
             if stop.reason in LONG_RUN:
-                looked = self._patience.look(task, stop, others=bool(self._ready))
+                looked = self.patience.look(task, stop, others=bool(self._ready))
                 stop, count, patience = looked.stop, looked.instructions, looked.patience
                 self._away = looked.away or self._away
             if stop.reason is StopReason.TRAP and self.handler_fault is None:

@@ -20,6 +20,7 @@ _COMMAND_LINE = b"console=ttyS0 quiet\0"
 _RSDP = 0x70  # in struct boot_params, by the boot protocol: where ACPI's tables begin
 _BEGIN = "start_kernel"
 _LIMIT = 60.0  # seconds of processor time that a boot may take
+_PATIENCE = 1.0  # seconds after which code of it is looked at, which costs all translations
 _SETTLE = 1.0  # seconds in which keyboard and mouse are asked what they are, and what was begun ends
 _XSAVE, _OSXSAVE, _RDRAND, _FSGSBASE = 4 * 32 + 26, 4 * 32 + 27, 4 * 32 + 30, 9 * 32 + 0
 _NOT_EMULATED = (
@@ -72,7 +73,8 @@ class Boot:
         Raises:
             BootFailed: It died or hung on the way.
         """
-        kernel = self._kernel
+        kernel, patience = self._kernel, self._kernel.sched.patience
+        before, patience.seconds = patience.seconds, _PATIENCE
         kernel.sched.start(kernel.tasks.init_task, kernel.call_guest(kernel.symbol("start_kernel")))
         end = time.process_time() + _LIMIT
         while not self.finished:
@@ -80,6 +82,7 @@ class Boot:
             if stuck or (kernel.tasks.init.finished and kernel.tasks.init is not kernel.tasks.init_task):
                 raise self._failed()
         kernel.advance(_SETTLE)
+        patience.seconds = before
         if missing := self.skip - {initcall.name for initcall in self.initcalls}:
             raise BootFailed(f"this kernel has no initcall {' or '.join(sorted(missing))}")
 
