@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.paravirt import native_code, operation
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _TRACER, _RETURN = "__fentry__", "__x86_return_thunk"
 _CALLS = "__start_mcount_loc", "__stop_mcount_loc"
 _BRANCH = struct.Struct("<Bi")
+_STATIC_CALLS = "__start_static_call_sites", "__stop_static_call_sites"
 _CALL, _JUMP, _LENGTH = 0xE8, 0xE9, _BRANCH.size
 _ENDBR_LENGTH = 4  # what may stand before the call at the entry of a function
 
@@ -57,7 +59,7 @@ class Text:
     def settle(self) -> None:
         """Patch it."""
         kernel = self._kernel
-        for patch in self._few():
+        for patch in chain(self._few(), self._static_calls()):
             kernel.memory.write(patch.address, patch.code)
         for name, places, opcode, by in (
             (_TRACER, self._entries, _CALL, finalize.nops(_LENGTH)),
@@ -89,6 +91,24 @@ class Text:
         if section := kernel.vmlinux.section(".retpoline_sites"):
             thunks, prefixes = indirect_thunks(kernel), fills_with_prefixes(kernel)
             yield from finalize.retpolines(memory, section.address, section.size, thunks, new=prefixes)
+
+    def _static_calls(self) -> Iterator[finalize.Patch]:
+        """Calls of trampolines that lead to functions; static_call_init() finds nothing to do at those."""
+        kernel, memory = self._kernel, self._kernel.memory
+        if not kernel.symbols.internal(_STATIC_CALLS[0]):
+            return
+        own = {0}  # those whose calls become other instructions
+        if kernel.symbols.internal("__static_call_return0"):
+            own.add(kernel.symbol("__static_call_return0"))
+
+        def target(key: int) -> int | None:
+            function = memory.read_u64(key)
+            return None if function in own else function
+
+        start, end = (kernel.symbol(name) for name in _STATIC_CALLS)
+        for patch in finalize.static_calls(memory, start, end - start, target):
+            if memory.read_u8(patch.address) == patch.code[0]:  # and no jump on a condition
+                yield patch
 
     def _returns(self) -> list[int]:
         """Places that jump to the thunk of returns, 50,000 in some kernels."""
