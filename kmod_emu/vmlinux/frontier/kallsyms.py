@@ -25,12 +25,16 @@ class Names(NamedTuple):
         values: In order.
         names: Where the name of the first symbol with each value is.
         first: The value of symbol 0, which is none.
+        init: Memory that goes after init.
+        ends: Where code ends at worst: that outside of `init`, and that in it.
     """
 
     key: tuple[int, int, int]
     values: list[int]
     names: list[int]
     first: int
+    init: list[range]
+    ends: tuple[int, int]
 
 
 @frontier.replace(
@@ -45,7 +49,7 @@ def find_kallsyms_symbol(kernel: VmlinuxKernel, mod: int, addr: int, size: int, 
     if not index or names.values[index - 1] <= names.first:
         return 0
     best = names.values[index - 1]
-    end = _text_end(kernel, mod, addr)
+    end = names.ends[any(addr in part for part in names.init)]
     if index < len(names.values):
         end = min(end, names.values[index])
     for place, value in ((size, end - best), (offset, addr - best)):
@@ -56,33 +60,43 @@ def find_kallsyms_symbol(kernel: VmlinuxKernel, mod: int, addr: int, size: int, 
 
 def _names(kernel: VmlinuxKernel, mod: int) -> Names:
     """What there is of a module; nobody changes it while one task has the processor."""
-    table = kernel.view("mod_kallsyms", kernel.view("module", mod).kallsyms)
-    key = kernel.sched.turn, table.symtab, table.num_symtab
+    memory, module = kernel.memory, kernel.profile.struct("module")
+    place = memory.read_u64(mod + module.offset("kallsyms"))
+    key = kernel.sched.turn, mod, place
     if kernel.module_names is None or kernel.module_names.key != key:
-        memory, strings = kernel.memory, table.strtab
-        symbols = list(SYM.iter_unpack(memory.read(table.symtab, table.num_symtab * SYM.size)))
-        found: dict[int, int] = {}
-        for name, _, _, shndx, value, _ in symbols[1:]:
-            if shndx != SHN_UNDEF and value not in found:
-                text = memory.read(strings + name, 2)
-                if text[0] and text != _MAPPING:
-                    found[value] = strings + name
-        values = sorted(found)
-        kernel.module_names = Names(key, values, [found[value] for value in values], symbols[0][4])
+        kernel.module_names = _read(kernel, key)
     return kernel.module_names
 
 
-def _text_end(kernel: VmlinuxKernel, mod: int, addr: int) -> int:
-    """Where the code that an address is of ends, at worst."""
+def _read(kernel: VmlinuxKernel, key: tuple[int, int, int]) -> Names:
+    memory, (_, mod, place) = kernel.memory, key
+    table = kernel.view("mod_kallsyms", place)
+    symbols = list(SYM.iter_unpack(memory.read(table.symtab, table.num_symtab * SYM.size)))
+    placed = [(value, name) for name, _, _, shndx, value, _ in symbols[1:] if shndx != SHN_UNDEF]
+    strings = table.strtab
+    text = memory.read(strings, max((name for _, name in placed), default=0) + len(_MAPPING))
+    found: dict[int, int] = {}
+    for value, name in placed:
+        if text[name] and value not in found and not text.startswith(_MAPPING, name):
+            found[value] = strings + name
+    values = sorted(found)
+    names = [found[value] for value in values]
+    return Names(key, values, names, symbols[0][4], *_ends(kernel, mod))
+
+
+def _ends(kernel: VmlinuxKernel, mod: int) -> tuple[list[range], tuple[int, int]]:
+    """The memory of a module that goes after init, and where code outside of that and in it ends."""
     memory, profile, view = kernel.memory, kernel.profile, kernel.view("module", mod)
+
+    def region(name: str) -> range:
+        found = description(profile, view, name)
+        start = memory.read_u64(found.base)
+        return range(start, start + memory.read_u32(found.size))
+
     names = region_names(profile)
-    init = False
-    for name in filter(is_init, names):
-        region = description(profile, view, name)
-        start = memory.read_u64(region.base)
-        init = init or start <= addr < start + memory.read_u32(region.size)
+    init = [region(name) for name in filter(is_init, names)]
     if names != TWO_REGIONS:
-        region = description(profile, view, "init_text" if init else "text")
-        return memory.read_u64(region.base) + memory.read_u32(region.size)
-    layout = kernel.view("module_layout", view.addressof("init_layout" if init else "core_layout"))
-    return layout.base + layout.text_size
+        return init, (region("text").stop, region("init_text").stop)
+    layouts = (kernel.view("module_layout", view.addressof(f"{name}_layout")) for name in names)
+    core, of_init = (layout.base + layout.text_size for layout in layouts)
+    return init, (core, of_init)
