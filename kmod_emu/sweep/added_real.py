@@ -26,7 +26,7 @@ _READABLE = 0o444
 _AT_ONCE = 1 << 15  # bytes of a file
 _MINOR_BITS = 20  # in a dev_t of the kernel's
 _NET = "net"
-_ROOMS = {"insmod": 4 << 20, "rmmod": 4096}  # bytes; larger modules get more
+_ROOMS = {"insmod": 4 << 20, "rmmod": 4096, "cat": 1 << 17}  # bytes; larger modules get more
 
 
 class Shows:
@@ -46,11 +46,9 @@ class Shows:
         self._dev, self._debug = root_of(kernel, "devtmpfs"), root_of(kernel, "debugfs")
         tracefs = root_of(kernel, "tracefs")
         self._events = dict(dentries(self._look, tracefs)).get("events", 0) if tracefs else 0
-        self._reader = kernel.process(comm="cat")  # stays, with what it reads open
-        self._modules = self._reader.open("/proc/modules")
-        self._text(self._modules)
         self.processes = Standing(kernel, _ROOMS)
-        self._scratch = self._reader.scratch  # memory that it has in all moments from here on
+        with self.processes(comm="cat") as reader:
+            self._modules = reader.open("/proc/modules")  # stays open
         self()
         self._sys.settle()
 
@@ -104,24 +102,20 @@ class Shows:
             if not name.startswith(_WORKER):
                 yield name
 
-    def _text(self, descriptor: int) -> str:
-        """All of an open file."""
-        parts: list[bytes] = []
-        while part := self._reader.pread(descriptor, _AT_ONCE, sum(map(len, parts))):
-            parts.append(part)
-        return b"".join(parts).decode("utf-8", "backslashreplace")
-
     def modules(self) -> str:
         """What /proc/modules has."""
-        self._reader.scratch = self._scratch
-        return self._text(self._modules)
+        text = b""
+        with self.processes(comm="cat") as reader:
+            while part := reader.pread(self._modules, _AT_ONCE, len(text)):
+                text += part
+        return text.decode("utf-8", "backslashreplace")
 
     def parameters(self, module: str) -> dict[str, bytes]:
         """What a module's parameters are, of those that can be read."""
-        self._reader.scratch = self._scratch
         path = f"module/{module}/parameters"
         names = [name for name, node in self._sys.find(path).items() if self._sys.mode(node) & _READABLE]
-        return {name: read_parameter(self._reader, module, name) for name in names}
+        with self.processes(comm="cat") as reader:
+            return {name: read_parameter(reader, module, name) for name in names}
 
     def _device_files(self) -> Iterator[str]:
         for file in device_files(self._look, self._dev, "/dev/"):

@@ -42,6 +42,7 @@ def blank(target: Target) -> dict[str, Any]:
 
 STUB = "stub"
 _SETTLE = 0.1  # seconds of virtual time
+_SOME = 50_000  # objects: a module makes more of them than that, and few in circles
 
 
 class Setup(NamedTuple):
@@ -182,6 +183,7 @@ class Machine:
         self._needs: list[_Moment] = []  # after each of those that the last module needed
         gc.collect()
         gc.freeze()  # the machine stays: it is not to be looked through again and again
+        gc.set_threshold(_SOME)
 
     def sweep(self, target: Target) -> dict[str, Any]:
         """Load a module with what it needs, remove it, and say what happened."""
