@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from kmod_emu.drivers.board import Board, Wiring
 from kmod_emu.drivers.gpio import Gpios
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.kernel import KernelCore
@@ -23,18 +22,12 @@ from kmod_emu.sanitize.level import Level
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
-from kmod_emu.user.futex import Futexes
-from kmod_emu.user.mmap import DeviceMappings
-from kmod_emu.user.proc_machine import machine_files
-from kmod_emu.user.proc_pid import Processes
 from kmod_emu.user.process import Process, close_all
-from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kmod_emu.abi.profile import Profile
-    from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
@@ -111,13 +104,7 @@ class Kernel(KernelCore):
         self._sanitize = Level(sanitize)
         super().__init__(release, permissive=permissive, cmdline=cmdline)
         self.memory.smap = smap
-        procfs = self._install(None if modules is None else os.path.abspath(modules))
-        self.add(Programs(self))
-        procfs.processes = Processes(self).list
-        procfs.files |= machine_files(self)
-        self.add(Futexes(self))
-        self.add(OpenFiles(self))
-        self.add(DeviceMappings(self))
+        self._install(None if modules is None else os.path.abspath(modules))
         self.ended: list[str] = []
         self._userland: Userland | None = None
         self.sched.on_death = lambda task, death: last_steps(self, task, death)
@@ -133,11 +120,11 @@ class Kernel(KernelCore):
         """Everything is in place: saved machines and snapshots are what differs from here."""
         self.snapshots.take()
 
-    def _install(self, modules: str | None) -> Procfs:
+    def _install(self, modules: str | None) -> None:
         """Boot what is beside the core: the subsystems that modules register with, and /proc."""
         from kmod_emu import stub
 
-        return stub.install(self, modules)
+        stub.install(self, modules)
 
     def install_beside_modules(self, modules: str | None) -> None:
         """What watches modules and finds more of them, on every base kernel."""

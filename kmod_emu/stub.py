@@ -23,6 +23,7 @@ from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.registration import Registrations
 from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.fs.mount import mount_all, mount_files
+from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
 from kmod_emu.kernel.cpuhp import CpuStates
 from kmod_emu.kernel.umh import UserModeHelpers
@@ -34,21 +35,23 @@ from kmod_emu.module.sysfs import ModuleSysfs
 from kmod_emu.module.trace_events import TraceEvents
 from kmod_emu.module.tracefs import Tracefs
 from kmod_emu.net.install import install as install_net
+from kmod_emu.user.futex import Futexes
+from kmod_emu.user.mmap import DeviceMappings
+from kmod_emu.user.proc_machine import machine_files
+from kmod_emu.user.proc_pid import Processes
+from kmod_emu.user.programs import Programs
 
 if TYPE_CHECKING:
     from kmod_emu.api import Kernel
     from kmod_emu.fs.procfs import Procfs
 
 
-def install(kernel: Kernel, modules: str | None) -> Procfs:
+def install(kernel: Kernel, modules: str | None) -> None:
     """Add them to a machine.
 
     Args:
         kernel: The machine, whose base kernel is there.
         modules: As `Kernel` takes it.
-
-    Returns:
-        Its /proc.
     """
     kernel.add(Modules(kernel))
     kernel.add(ModuleHost(kernel))
@@ -86,4 +89,14 @@ def install(kernel: Kernel, modules: str | None) -> Procfs:
     sysfs.debug["dynamic_debug"] = directory({"control": control_node(kernel)})
     kernel.add(TraceEvents(kernel))
     sysfs.debug["tracing"] = sysfs.kernel["tracing"] = Tracefs(kernel).root
-    return procfs
+    install_programs(kernel, procfs)
+
+
+def install_programs(kernel: Kernel, procfs: Procfs) -> None:
+    """Add what the system calls of programs need."""
+    kernel.add(Programs(kernel))
+    procfs.processes = Processes(kernel).list
+    procfs.files |= machine_files(kernel)
+    kernel.add(Futexes(kernel))
+    kernel.add(OpenFiles(kernel))
+    kernel.add(DeviceMappings(kernel))

@@ -19,12 +19,12 @@ from kmod_emu.fs.mount import mount_all
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel.exports import Fidelity, symbol_name
 from kmod_emu.net.install import install as install_net
+from kmod_emu.stub import install_programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kmod_emu.abi.structs import StructView
-    from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.state import Saved
 
 MODULES_START = 0xFFFF_FFFF_A000_0000
@@ -74,8 +74,8 @@ class ClassicKernel(Kernel):
         self.versions = versions
         super().__init__(classic_profile(), permissive=permissive, smap=False, modules=modules)
 
-    def _install(self, modules: str | None) -> Procfs:
-        """The module subsystem of 2.4, and the files that show it; /proc."""
+    def _install(self, modules: str | None) -> None:
+        """The module subsystem of 2.4, and the files that show it."""
         proc, _ = mount_all(self)
         install_net(self, proc)
         self[Vfs].umount("/sys")  # sysfs came with 2.6
@@ -86,7 +86,7 @@ class ClassicKernel(Kernel):
         self.own_syscalls.update(system_calls())
         self.taint.debug_locks = False  # no such thing yet
         procfs.install(self, proc)
-        return proc
+        install_programs(self, proc)
 
     def insmod(  # type: ignore[override]
         self, module: str | os.PathLike[str], params: Sequence[str] | str = (), *, uid: int = 0

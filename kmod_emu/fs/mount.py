@@ -34,16 +34,6 @@ def mount_files(kernel: KernelCore, path: str, files: dict[str, Node]) -> None:
     vfs.mount(path, NodeSuperBlock(kernel, "tmpfs", TMPFS_MAGIC, vfs.anonymous_dev(), root, proc_key))
 
 
-def mount_none(kernel: KernelCore) -> Procfs:
-    """Only what Python code of the machine's keeps files in: the base kernel has file systems of its own."""
-    devices, pipes = CharDevices(kernel), Pipes(kernel)
-    procfs = Procfs(kernel)
-    vfs = Vfs(kernel, SpecialOperations(kernel, devices, pipes), devices)
-    for part in (devices, pipes, vfs, procfs, Syslog(kernel)):
-        kernel.add(part)
-    return procfs
-
-
 def mount_all(kernel: KernelCore) -> tuple[Procfs, Sysfs]:
     """Install the file systems; /proc and /sys are returned for others to add to."""
     devices, pipes = CharDevices(kernel), Pipes(kernel)

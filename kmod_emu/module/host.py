@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
-from kmod_emu.module.dynamic_debug import dynamic_debug_setup
 from kmod_emu.module.modules import ModuleState
 from kmod_emu.module.patch import patch_branches
 from kmod_emu.module.sysfs import announce, mod_sysfs_setup, mod_sysfs_teardown
@@ -31,6 +30,8 @@ class ModuleHost:
 
     async def formed(self, info: LoadInfo, module: Module) -> None:
         """The module's memory is complete."""
+        from kmod_emu.module.dynamic_debug import dynamic_debug_setup
+
         dynamic_debug_setup(info, module)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.module import explain
-from kmod_emu.module.dynamic_debug import exec_queries
 from kmod_emu.module.elf import text
 from kmod_emu.module.kernel_param import operations, parameters, set_parameter
 from kmod_emu.module.next_arg import arguments, parameq
@@ -89,6 +88,8 @@ def _unknown(kernel: KernelCore, module: Module, argument: Argument) -> None:
         return
     head, dot, tail = name.partition(".")
     if (tail if dot else head) == "dyndbg":  # a bad query is complained of, and no reason not to load
+        from kmod_emu.module.dynamic_debug import exec_queries
+
         query = "+p" if argument.value is None else text(argument.value)
         with suppress(KernelError):
             exec_queries(kernel, query, head if dot else module.name)

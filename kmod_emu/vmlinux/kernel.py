@@ -14,7 +14,10 @@ from kmod_emu.abi import profile as profiles
 from kmod_emu.abi.btf import Btf
 from kmod_emu.api import Kernel
 from kmod_emu.errors import KernelError
-from kmod_emu.fs.mount import mount_none
+from kmod_emu.fs.char_dev import CharDevices
+from kmod_emu.fs.open import SpecialOperations
+from kmod_emu.fs.pipe import Pipes
+from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel import layout
 from kmod_emu.kernel.dispatch import Dispatcher
 from kmod_emu.kernel.exports import Fidelity, Handler
@@ -27,6 +30,7 @@ from kmod_emu.machine.memory import PAGE_SIZE, READ, WRITE
 from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
+from kmod_emu.user.programs import Programs
 from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab, modprobe
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
@@ -59,7 +63,6 @@ from kmod_emu.vmlinux.vmlinux import Vmlinux
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from kmod_emu.fs.procfs import Procfs
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
@@ -303,7 +306,7 @@ class VmlinuxKernel(Kernel):
 
     # --- what is on it --------------------------------------------------------------------------------
 
-    def _install(self, modules: str | None) -> Procfs:
+    def _install(self, modules: str | None) -> None:
         """Boot, then add what modules belong to: the loader, and the machine's own view of files."""
         if self._entry is None:
             self.boot.run()
@@ -311,13 +314,19 @@ class VmlinuxKernel(Kernel):
         self.add(VmlinuxHost(self), ModuleHost)
         self.install_beside_modules(modules)
         install_board(self)
-        procfs = mount_none(self)
+        devices, pipes = CharDevices(self), Pipes(self)
+        for part in (
+            devices,
+            pipes,
+            Vfs(self, SpecialOperations(self, devices, pipes), devices),
+            Programs(self),
+        ):
+            self.add(part)
         self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
         self.own_syscalls.update(system_calls(self._functions, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:
             self._prepare_programs()
             mount_all(self)
-        return procfs
 
     def _prepare_programs(self) -> None:
         """What programs need besides files. The first task, which Python drives, waits for no child."""

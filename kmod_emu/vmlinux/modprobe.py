@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.syscalls import do_syscall, make_entry, number_of
-from kmod_emu.kmod.config import DEFAULT_PATHS, read_config
-from kmod_emu.kmod.helper import Quiet, insert, load_by
 from kmod_emu.module.kmod import Kmod
 from kmod_emu.uapi.fcntl import O_RDONLY
 
@@ -57,6 +55,8 @@ def program() -> bytes:
 
 async def sys_modprobe(kernel: VmlinuxKernel, stack: int) -> int:
     """What the program does with its arguments, which are on its stack: its exit status."""
+    from kmod_emu.kmod.helper import Quiet, insert, load_by
+
     words = _words(kernel, stack)[1:]
     names = [word for word in words if not word.startswith("-")]
     unknown = [word for word in words if word.startswith("-") and word not in ("-q", "--")]
@@ -114,6 +114,8 @@ class _Inside:
 
     async def config(self) -> Config:
         """What modprobe.d says, here and in the directory of modules."""
+        from kmod_emu.kmod.config import DEFAULT_PATHS, read_config
+
         kernel, found = self._kernel, dict[str, str]()
         config = read_config(kernel[Kmod].directory or "", (), "", lambda text: None)
         for place in DEFAULT_PATHS:

@@ -20,6 +20,13 @@ _INIT_MODULE, _DELETE_MODULE, _FINIT_MODULE = 175, 176, 313
 _READING_MODULE = 2  # enum kernel_read_file_id
 _INT_MAX = (1 << 31) - 1
 _PREFIX = "__x64_sys_"
+_NAMES = {
+    "newstat": "stat",
+    "newfstat": "fstat",
+    "newlstat": "lstat",
+    "newuname": "uname",
+    "sendfile64": "sendfile",
+}
 _MOST = 512  # entries of the table
 _ARITY = 6
 
@@ -75,7 +82,8 @@ def _entry(number: int, symbol: str) -> Entry:
         await _exit_to_user_mode(kernel)
         return result
 
-    return Entry(symbol.removeprefix(_PREFIX), enter, _ARITY, symbol)
+    name = symbol.removeprefix(_PREFIX)
+    return Entry(_NAMES.get(name, name), enter, _ARITY, symbol)
 
 
 async def _exit_to_user_mode(kernel: KernelCore) -> None:

@@ -196,7 +196,7 @@ def set_catchpoint(session: Session, text: str, *, temporary: bool = False) -> N
         session.points.place(point, [Location(symbol.address, function=name)])
         session.write(f"Catchpoint {point.number} (export {name})")
         return
-    if kind == "syscall" and name and not _is_syscall(name):
+    if kind == "syscall" and name and not _is_syscall(session, name):
         raise DebugError(f"Unknown syscall name '{name}'.")
     words = {"syscall": f"syscall {name}" if name else "any syscall"}
     point = session.points.new("catchpoint", words.get(kind, f"{kind} {name}".strip()), temporary=temporary)
@@ -204,11 +204,11 @@ def set_catchpoint(session: Session, text: str, *, temporary: bool = False) -> N
     session.write(f"Catchpoint {point.number} ({point.text})")
 
 
-def _is_syscall(name: str) -> bool:
+def _is_syscall(session: Session, name: str) -> bool:
     from kmod_emu.kernel.syscalls import number_of
 
     try:
-        number_of(name)
+        number_of(name, session.program.kernel)
     except LookupError:
         return False
     return True

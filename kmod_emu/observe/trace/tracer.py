@@ -5,6 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import kmod_emu.handlers  # noqa: F401 - whose functions say what arguments are called
 from kmod_emu.abi.ctype import read_type
 from kmod_emu.debug.declarations import line_of, prototype_at
 from kmod_emu.debug.lines import source_line
