@@ -6,6 +6,7 @@ agree to the nanosecond.
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.exports import export
@@ -23,6 +24,7 @@ LOOK_NS, MAX_LOOK_NS = 50, 20_000
 LOOKS_A_TICK = 8  # of code that goes on looking at jiffies
 # The wall clock at boot: fixed, so that nothing the machine says depends on the day it runs.
 EPOCH_AT_BOOT_NS = 1_700_000_000 * NSEC_PER_SEC
+_TIMESPEC = struct.Struct("<QQ")
 
 
 class Clock:
@@ -131,8 +133,7 @@ def _define_clocks() -> None:
         def read_ts64(kernel: KernelCore, ts: int) -> None:
             """Seconds and nanoseconds (kernel/time/timekeeping.c)."""
             now = offset + kernel.clock.look()
-            kernel.memory.write_u64(ts, now // NSEC_PER_SEC)
-            kernel.memory.write_u64(ts + 8, now % NSEC_PER_SEC)
+            kernel.memory.write(ts, _TIMESPEC.pack(*divmod(now, NSEC_PER_SEC)))
 
     for name, offset in sources.items():
         define(name, offset)
@@ -143,8 +144,7 @@ def _define_clocks() -> None:
             """The time at the last tick (kernel/time/timekeeping.c)."""
             tick = NSEC_PER_SEC // kernel.profile.hz
             now = (offset + kernel.clock.now_ns) // tick * tick
-            kernel.memory.write_u64(ts, now // NSEC_PER_SEC)
-            kernel.memory.write_u64(ts + 8, now % NSEC_PER_SEC)
+            kernel.memory.write(ts, _TIMESPEC.pack(*divmod(now, NSEC_PER_SEC)))
 
     define_coarse("", 0)
     define_coarse("_real", EPOCH_AT_BOOT_NS)
@@ -181,8 +181,7 @@ def ktime_get_seconds(kernel: KernelCore) -> int:
 @export("void getboottime64(struct timespec64 *ts)")
 def getboottime64(kernel: KernelCore, ts: int) -> None:
     """When the machine booted (kernel/time/timekeeping.c)."""
-    kernel.memory.write_u64(ts, EPOCH_AT_BOOT_NS // NSEC_PER_SEC)
-    kernel.memory.write_u64(ts + 8, EPOCH_AT_BOOT_NS % NSEC_PER_SEC)
+    kernel.memory.write(ts, _TIMESPEC.pack(*divmod(EPOCH_AT_BOOT_NS, NSEC_PER_SEC)))
 
 
 @export("u64 get_jiffies_64(void)")

@@ -283,7 +283,7 @@ class Dispatcher:
         extra = struct.Struct("<" + "".join(p.type.format for p in prototype.stack_parameters))
         views = self._views(handler, prototype)
         if not views and not extra.size and not prototype.variadic:
-            return lambda: unpack(page)
+            return partial(unpack, page)
 
         def read() -> tuple[Any, ...]:
             values = list(unpack(page))

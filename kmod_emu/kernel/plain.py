@@ -25,29 +25,14 @@ class Table(dict[int, int]):
     def __init__(self) -> None:
         super().__init__()
         self._history: History[int, int | None] = History(self.get)
-        self._written: dict[int, int | None] | None = None  # None until something is kept
-
-    def __setitem__(self, key: int, value: int) -> None:
-        if self._written is not None and key not in self._written:
-            self._written[key] = self.get(key)
-        dict.__setitem__(self, key, value)
-
-    def __delitem__(self, key: int) -> None:
-        if self._written is not None and key not in self._written:
-            self._written[key] = self.get(key)
-        dict.__delitem__(self, key)
-
-    def pop(self, key: int, default: Any = None) -> Any:
-        """What was there, which is taken away."""
-        if self._written is not None and key in self and key not in self._written:
-            self._written[key] = self[key]
-        return dict.pop(self, key, default)
+        self._written: dict[int, int | None] = {}
 
     def keep(self) -> Kept:
         """What it is now, for `put_back` and `to_json`."""
         history = self._history
         moment = history.current if history.current is not None and not history.written else history.keep()
         self._written = history.written
+        self.__class__ = _Watched
         return Kept(self, moment)
 
     def put_back(self, state: Any) -> None:
@@ -64,12 +49,33 @@ class Table(dict[int, int]):
         found = state.pairs() if isinstance(state, Kept) else state
         self.clear()
         self.update(found)
-        self._history, self._written = History(self.get), None
+        self._history = History(self.get)
+        self.__class__ = Table
 
     def at(self, moment: Moment[int, int | None]) -> dict[int, int]:
         """What it was at a moment."""
         table: dict[int, int | None] = {**self, **self._history.way(moment)}
         return {key: value for key, value in table.items() if value is not None}
+
+
+class _Watched(Table):
+    """A table of which something is kept, so that it notes what changes; others are as fast as a dict."""
+
+    def __setitem__(self, key: int, value: int) -> None:
+        if key not in self._written:
+            self._written[key] = self.get(key)
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: int) -> None:
+        if key not in self._written:
+            self._written[key] = self.get(key)
+        dict.__delitem__(self, key)
+
+    def pop(self, key: int, default: Any = None) -> Any:
+        """What was there, which is taken away."""
+        if key in self and key not in self._written:
+            self._written[key] = self[key]
+        return dict.pop(self, key, default)
 
 
 class Kept:

@@ -481,6 +481,14 @@ class Memory:
     def write(self, address: int, data: bytes | bytearray | memoryview) -> None:
         """Write bytes; raises PageFault, and then nothing is written."""
         size = len(data)
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None and (address & _OFFSET) + size <= PAGE_SIZE:
+            offset = address - arena.base
+            if 0 <= offset < arena.size:
+                index = offset >> PAGE_SHIFT
+                if arena.perms[index] and arena.fresh[index] and not arena.executed[index]:
+                    arena.raw[offset : offset + size] = data
+                    return
         if not size:
             return
         span = self._span(address, size)
