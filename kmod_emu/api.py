@@ -22,7 +22,7 @@ from kmod_emu.sanitize.level import Level
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import O_NONBLOCK
 from kmod_emu.user.entry import last_steps
-from kmod_emu.user.process import Process, close_all
+from kmod_emu.user.process import Process, close_all, comes_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -567,9 +567,12 @@ class Kernel(KernelCore):
         for task in list(self.tasks.by_pid.values()):
             if task.mm is None or task.dead:
                 continue
-            files = dict.fromkeys(self._open_files(task))
+            name, files = f"{task.comm} (pid {task.pid})", dict.fromkeys(self._open_files(task))
+            if not comes_back(self, task):
+                self.ended.append(f"{name} cannot end with the machine that was saved: no signal reaches it")
+                continue
             self.ended.append(
-                f"{task.comm} (pid {task.pid}) ended with the machine that was saved"
+                f"{name} ended with the machine that was saved"
                 + (f"; it had {', '.join(files)} open" if files else "")
             )
             self._end(task)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.abi import lists
 from kmod_emu.errors import KernelError, Killed, Unimplemented
-from kmod_emu.kernel.activation import Continue
+from kmod_emu.kernel.activation import Activation, Continue, GuestCall, to_long
 from kmod_emu.kernel.cred import IDS, INIT_CRED, boot_cred, copy_cred, put_cred, set_user
 from kmod_emu.kernel.exports import export_data
 from kmod_emu.kernel.groups import read_groups
@@ -16,6 +16,7 @@ from kmod_emu.kernel.mm import MemoryMap
 from kmod_emu.kernel.pid import attach as attach_pid
 from kmod_emu.kernel.pid import detach as detach_pid
 from kmod_emu.kernel.preempt import in_interrupt, preempt_count_reset
+from kmod_emu.kernel.signal import SIGKILL, send_signal
 from kmod_emu.machine.memory import Access, PageFault
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.capability import ALL_CAPABILITIES
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kmod_emu.abi.structs import StructView
-    from kmod_emu.kernel.activation import Activation
     from kmod_emu.kernel.kernel import KernelCore
     from kmod_emu.kernel.spin import Spin
     from kmod_emu.machine.memory import AddressSpace
@@ -36,7 +36,6 @@ STACK_END_MAGIC = 0x57AC6E9D
 
 CAP_SYS_MODULE, CAP_SYS_ADMIN, CAP_SYSLOG = 16, 21, 34
 KTHREADD, FIRST_PID = 2, 100
-SIGKILL = 9
 _NOBODY = 0xFFFE  # overflowuid
 
 
@@ -208,6 +207,11 @@ class Task:
         return self._result
 
 
+async def _come_back(function: int) -> int:
+    """The work of a task that was in guest code when it was saved: the result."""
+    return to_long(await GuestCall(function))
+
+
 class Tasks:
     """All tasks of the machine."""
 
@@ -298,6 +302,11 @@ class Tasks:
         struct.start_brk, struct.brk = mm.brk_start, mm.brk
         view = self.view(task)
         view.mm = view.active_mm = mm.address
+
+    def kill(self, task: Task) -> None:
+        """SIGKILL: the task comes back from where it waits in the kernel, if that may be interrupted."""
+        send_signal(self._kernel, task, SIGKILL)
+        self._kernel.sched.interrupt(task)
 
     def bury(self, task: Task) -> None:
         """Free a task that has ended, or is about to: as soon as it does not run any more."""
@@ -464,19 +473,30 @@ class Tasks:
         }
 
     def _save_guest(self, task: Task) -> Any:
-        """Registers of guest code that gave up the processor by itself; None if coroutines are involved."""
-        if task.resume is None or task.activations:
+        """Registers of guest code that gave up the processor by itself; None if more is needed to go on.
+
+        A coroutine that called it is not saved, nor what it would have done with the result: the guest's own
+        code only has to come back, since others may know what lies on its stack.
+        """
+        if task.resume is None or len(task.activations) > 1:
             return None
         page = task.page.hex() if task.page else None
-        return [*task.resume, self._kernel.cpu.registers_of(task.context), page, task.asleep]
+        called = task.activations[0].called if task.activations else None
+        return [*task.resume, self._kernel.cpu.registers_of(task.context), page, task.asleep, called]
 
     @staticmethod
     def _load_guest(task: Task, saved: Any) -> None:
-        if saved is not None:
-            rip, rsp, task.context, page, task.asleep = saved
-            task.resume = Continue(rip, rsp)
-            task.page = bytes.fromhex(page) if page else None
-            task.finished = False
+        if saved is None:
+            return
+        rip, rsp, context, page, asleep, called = saved
+        if called is not None:
+            work = _come_back(called)
+            work.send(None)  # it is called already
+            task.begin(Activation(work, task.stack_top))
+            task.activations[0].called = called
+        task.resume, task.context, task.asleep = Continue(rip, rsp), context, asleep
+        task.page = bytes.fromhex(page) if page else None
+        task.finished = False
 
     def load(self, state: Any) -> None:
         """Put saved state back; `Task` objects of pids that still exist are reused."""

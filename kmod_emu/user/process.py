@@ -30,6 +30,15 @@ _MAX_ERRNO = 4095
 _LAST_WAIT = 0.2  # seconds of processor time for a killed process to leave the kernel
 
 
+def comes_back(kernel: KernelCore, task: Task) -> bool:
+    """Let a process that is to end leave the kernel, if it is there; False if no signal reaches it."""
+    if task.activations:
+        kernel.tasks.kill(task)
+        with suppress(KernelError):
+            kernel.sched.wait_for(task, _LAST_WAIT)
+    return not task.activations
+
+
 def close_all(kernel: KernelCore, task: Task) -> None:
     """A process ends: unmap and close all it has."""
 
@@ -97,12 +106,8 @@ class Process(FileCalls, SocketCalls):
 
     def exit(self) -> None:
         """End the process and free what it has; one that an oops killed leaves its task behind."""
-        if self.task.activations and not self.task.dead:  # killed while it waits
-            self.kernel.sched.interrupt(self.task)
-            with suppress(KernelError):
-                self.kernel.sched.wait_for(self.task, _LAST_WAIT)
-            if not self.task.finished:  # no signal reaches it: it stays where it is, with all it has
-                self.task.dead = True
+        if not self.task.dead and not comes_back(self.kernel, self.task):
+            self.task.dead = True  # it stays where it is, with all it has
         if not self.task.dead:
             self._close_all()
         if not self.task.dead:

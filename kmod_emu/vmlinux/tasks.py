@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel.percpu import PREEMPT_ENABLED
 from kmod_emu.kernel.schedule import TASK_RUNNING, set_task_state
+from kmod_emu.kernel.signal import SIGKILL
 from kmod_emu.kernel.tasks import Task, Tasks
 from kmod_emu.uapi.capability import ALL_CAPABILITIES
 from kmod_emu.vmlinux.mm import PageTables, VmlinuxMemory
@@ -145,6 +146,12 @@ class VmlinuxTasks(Tasks):
         view.mm = view.active_mm = await kernel.call_guest(kernel.symbol("mm_alloc"))
         await kernel.call_guest(kernel.symbol("arch_pick_mmap_layout"), view.mm, view.signal)
         self.switched(task)
+
+    def kill(self, task: Task) -> None:
+        """SIGKILL, as on any machine."""
+        kernel = self._kernel
+        kernel.sched.run(self.init, kernel.call_guest(kernel.symbol("send_sig"), SIGKILL, task.address, 1))
+        kernel.sched.interrupt(task)
 
     def exit(self, task: Task) -> None:
         """The last switch away from a task; or the end of a process, which its own do_exit() brings about."""

@@ -89,6 +89,64 @@ def test_a_loaded_machine_has_closed_the_files_of_its_processes(kernel, process,
     assert Kernel.load(tmp_path / "m").ended == []
 
 
+@pytest.fixture
+def reader(kernel):
+    """A process that sleeps in a driver's read(): a part of its stack is in the driver's queue."""
+    kernel.insmod(samples.path("mailbox"))
+    process = kernel.process(comm="reader")
+    fd = process.open("/dev/mailbox0", os.O_RDWR)
+    process.start("read", fd, process.put(bytes(100)), 100)
+    kernel.advance(0.01)
+    assert not process.task.finished
+    return process
+
+
+def write(kernel):
+    """Write to the mailbox, which wakes all that sleep there."""
+    with kernel.process() as writer:
+        writer.write(writer.open("/dev/mailbox0", os.O_RDWR), b"hello")
+
+
+def test_who_sleeps_in_a_driver_leaves_it_before_it_ends(kernel, reader, tmp_path):
+    """Its stack was freed, and the driver's queue led there: the next who woke it jumped anywhere."""
+    kernel.save(tmp_path / "m")
+    loaded = Kernel.load(tmp_path / "m")
+    assert [text.partition(" ")[0] for text in loaded.ended] == ["reader"]
+    write(loaded)
+    loaded.rmmod("mailbox")
+    assert loaded.findings.reports == []
+
+
+def test_who_sleeps_in_a_driver_goes_on_after_a_restore(kernel, reader):
+    moment = kernel.snapshot()
+    for _ in range(2):
+        kernel.restore(moment)
+        write(kernel)
+        assert reader.wait() == len(b"hello")
+    assert kernel.findings.reports == []
+
+
+def test_who_sleeps_in_a_driver_can_be_ended(kernel, reader):
+    reader.exit()
+    write(kernel)
+    kernel.rmmod("mailbox")
+    assert kernel.findings.reports == []
+
+
+def test_who_no_signal_reaches_stays(kernel, tmp_path):
+    """As in Linux: a process that waits for a mutex."""
+    process = kernel.process(comm="stuck")
+    image = samples.path("selfdeadlock").read_bytes()
+    process.start("init_module", process.put(image), len(image), process.put(b"\0"))
+    kernel.advance(0.01)
+    kernel.save(tmp_path / "m")
+    loaded = Kernel.load(tmp_path / "m")
+    who = f"stuck (pid {process.pid})"
+    assert loaded.ended[-1] == f"{who} cannot end with the machine that was saved: no signal reaches it"
+    assert process.pid in loaded.tasks.by_pid
+    assert [module.state.name for module in loaded.modules if module.name == "selfdeadlock"] == ["COMING"]
+
+
 def test_the_driver_s_release_runs(kernel, tmp_path):
     """Of mailbox, whose second opener waits until the first is gone; and of a file in /proc."""
     kernel.insmod(samples.path("debugfs"))
