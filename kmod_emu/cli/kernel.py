@@ -76,10 +76,10 @@ def fetch(release: str | None) -> None:
 @click.argument("release")
 def remove(release: str) -> None:
     """Remove a kernel that you added."""
-    from kmod_emu.vmlinux import kernels
+    from kmod_emu.vmlinux import adding
 
     try:
-        kernels.remove(release)
+        adding.remove(release)
     except LookupError:
         _fail(f"you have added no kernel {tame(release)}")
     except OSError as error:
@@ -87,16 +87,16 @@ def remove(release: str) -> None:
 
 
 def _add(source: Path, modules: Path | None) -> None:
-    from kmod_emu.vmlinux import deb, kernels
+    from kmod_emu.vmlinux import adding, deb
     from kmod_emu.vmlinux.errors import BadImage
 
     try:
         if source.is_dir():
-            added = kernels.add_directory(source)
+            added = adding.add_directory(source)
         else:
             blob = source.read_bytes()
             package = blob.startswith(deb.MAGIC)
-            added = kernels.add_package(blob) if package else kernels.add_image(blob, modules)
+            added = adding.add_package(blob) if package else adding.add_image(blob, modules)
             if package and added.modules:
                 _depmod(added)
     except OSError as error:

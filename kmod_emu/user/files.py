@@ -11,7 +11,6 @@ from kmod_emu.fs.readdir import names
 from kmod_emu.uapi import errno
 from kmod_emu.uapi.fcntl import AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_RDONLY, O_WRONLY
 from kmod_emu.uapi.stat import S_IFREG, new_encode_dev
-from kmod_emu.user.syscalls_file import memfd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -189,6 +188,8 @@ class FileCalls:
         """A descriptor of a regular file with the given contents."""
         if _OPEN in self.kernel.own_syscalls:  # the base kernel has files of its own
             return _unnamed(self, data, flags)
+        from kmod_emu.user.syscalls_file import memfd
+
         return int(self.kernel.sched.run(self.task, memfd(self.kernel, "", flags, data)))
 
     def poll(self: Caller, fds: dict[int, int], timeout_ms: int = -1) -> dict[int, int]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.open import fput
-from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.kernel.mm import PROT_EXEC, PROT_READ, PROT_WRITE, MemoryMap
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 from kmod_emu.uapi import errno
@@ -101,6 +100,8 @@ class DeviceMappings:
 
     def load(self, state: Any) -> None:
         """Put saved state back."""
+        from kmod_emu.fs.open_files import OpenFiles
+
         kernel, found = self._kernel, {}
         for vma, file, users in state:
             owner = found[vma] = DeviceMapping(kernel, None, kernel[OpenFiles].find(file), vma)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kmod_emu.abi import profile as profiles
-from kmod_emu.abi.btf import Btf
 from kmod_emu.api import Kernel
 from kmod_emu.errors import KernelError
 from kmod_emu.fs.char_dev import CharDevices
@@ -31,10 +30,9 @@ from kmod_emu.module.host import ModuleHost
 from kmod_emu.module.modules import Modules
 from kmod_emu.uapi import errno
 from kmod_emu.user.programs import Programs
-from kmod_emu.vmlinux import cache, facts, kallsyms, ksymtab, modprobe
+from kmod_emu.vmlinux import cache, modprobe
 from kmod_emu.vmlinux.areas import Areas
 from kmod_emu.vmlinux.boot import Boot, Initcall
-from kmod_emu.vmlinux.build import from_image
 from kmod_emu.vmlinux.errors import NO_SYMBOLS, BadImage
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
@@ -43,7 +41,6 @@ from kmod_emu.vmlinux.hardware.calls import methods
 from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
 from kmod_emu.vmlinux.hardware.pc import Pc
 from kmod_emu.vmlinux.hostfs import HostFs
-from kmod_emu.vmlinux.mapping import kernel_end, map_sections
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
@@ -52,17 +49,15 @@ from kmod_emu.vmlinux.probes import VmlinuxProbes
 from kmod_emu.vmlinux.streams import CONSOLE, NODE, HostStreams
 from kmod_emu.vmlinux.symbols import VmlinuxSymbols
 from kmod_emu.vmlinux.syscalls import functions, system_calls
-from kmod_emu.vmlinux.systemmap import beside
 from kmod_emu.vmlinux.taint import VmlinuxTaint
 from kmod_emu.vmlinux.tasks import VmlinuxTasks
-from kmod_emu.vmlinux.text import Text
 from kmod_emu.vmlinux.types import Structures
 from kmod_emu.vmlinux.usermode import UserMode
-from kmod_emu.vmlinux.vmlinux import Vmlinux
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from kmod_emu.abi.btf import Btf
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
@@ -142,6 +137,12 @@ class VmlinuxKernel(Kernel):
 
     def _from_image(self, blob: bytes) -> profiles.Profile:
         """Unpack a kernel and read its symbols; its profile is the one that is known, else made of it."""
+        from kmod_emu.vmlinux import facts, kallsyms
+        from kmod_emu.vmlinux.build import from_image
+        from kmod_emu.vmlinux.mapping import kernel_end
+        from kmod_emu.vmlinux.systemmap import beside
+        from kmod_emu.vmlinux.vmlinux import Vmlinux
+
         self.vmlinux = Vmlinux.from_image(blob)
         found = kallsyms.find(self.vmlinux) or (beside(Path(self._path)) if self._path else None)
         if found is None:
@@ -176,6 +177,8 @@ class VmlinuxKernel(Kernel):
 
     def _load_base(self) -> None:
         if self._entry is None:
+            from kmod_emu.vmlinux.mapping import map_sections
+
             map_sections(self.vmlinux, self.memory)
         self.symbols = VmlinuxSymbols(self.profile, self._kallsyms)
         self._show_modules_jiffies()
@@ -184,6 +187,8 @@ class VmlinuxKernel(Kernel):
         self.frontier: list[Replaced] = [declared()[name]._replace(name=symbol) for name, symbol in pairs]
         slots = self.traps.bind_all([row.handler for row in self.frontier])
         if self._entry is None:
+            from kmod_emu.vmlinux.text import Text
+
             text = Text(self, self._kallsyms)
             text.settle()
             for row, slot in zip(self.frontier, slots, strict=True):
@@ -204,6 +209,8 @@ class VmlinuxKernel(Kernel):
         """Modules look at a page of their own, so that it is noticed when one waits for time to pass."""
         page = layout.JIFFIES_PAGE
         if self._entry is None:
+            from kmod_emu.vmlinux import ksymtab
+
             place, distance = ksymtab.move(
                 self.vmlinux, "jiffies", page, self.profile.struct("kernel_symbol").size
             )
@@ -258,6 +265,8 @@ class VmlinuxKernel(Kernel):
         """The kernel's own description of its types and functions; None if it was built without."""
         if "__start_BTF" not in self._kallsyms:
             return None
+        from kmod_emu.abi.btf import Btf
+
         start, end = self.symbol("__start_BTF"), self.symbol("__stop_BTF")
         return Btf(bytes(self.memory.read(start, end - start)))
 

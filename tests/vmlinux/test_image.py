@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kmod_emu.vmlinux import kernels
+from kmod_emu.vmlinux import adding
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.image import read_image
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -100,4 +100,4 @@ WHOLE = (synthetic.vmlinux(), bzimage(synthetic.vmlinux())[:-512])  # what follo
 @given(st.sampled_from(WHOLE), st.floats(0, 0.9999))
 def test_a_kernel_cut_off_anywhere_is_refused_by_a_sentence(blob, part):
     with pytest.raises(BadImage):
-        kernels.release_of(blob[: int(len(blob) * part)])
+        adding.release_of(blob[: int(len(blob) * part)])

@@ -3,7 +3,7 @@
 import pytest
 
 from kmod_emu import samples
-from kmod_emu.vmlinux import kallsyms, kernels
+from kmod_emu.vmlinux import adding, kallsyms
 from kmod_emu.vmlinux.errors import BadImage, BootFailed
 from kmod_emu.vmlinux.kernel import VmlinuxKernel
 from kmod_emu.vmlinux.vmlinux import Vmlinux
@@ -41,11 +41,11 @@ def test_a_kernel_boots_without_it_and_without_symbols_and_types_of_its_own(brok
     bare = bare.replace(b"".join(b"%d\0" % digit for digit in range(10)), bytes(20))
     (tmp_path / "vmlinuz").write_bytes(bare)
     with pytest.raises(BadImage, match="without symbols"):
-        kernels.add_directory(tmp_path)
+        adding.add_directory(tmp_path)
     lines = (f"{each.address:016x} {each.kind} {each.name}\n" for each in symbols if "_BTF" not in each.name)
     (tmp_path / "System.map").write_text("".join(lines))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    added = kernels.add_directory(tmp_path)
+    added = adding.add_directory(tmp_path)
     machine = VmlinuxKernel(added.image, skip=[DIES], kept=False)
     assert machine.types is None
     assert {call.name: call.reason for call in machine.boot.initcalls}[DIES] == "it was asked to be left out"

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from kmod_emu import samples
 from kmod_emu.cli.main import main
-from kmod_emu.vmlinux import deb, kernels
+from kmod_emu.vmlinux import adding, deb, kernels
 from kmod_emu.vmlinux.errors import BadImage
 
 IMAGES = sorted(Path("/boot").glob("vmlinuz-6.1.0-*-amd64"))
@@ -188,6 +188,6 @@ def test_what_apt_downloads_is_added(monkeypatch, tmp_path, image, release):
 
 def test_a_package_without_an_image(image):
     with pytest.raises(BadImage):
-        kernels.add_package(package({"lib/modules/6.1/kernel/x.ko": b""}))
+        adding.add_package(package({"lib/modules/6.1/kernel/x.ko": b""}))
     with pytest.raises(BadImage):
-        kernels.add_directory(kernels.directory())
+        adding.add_directory(kernels.directory())
