@@ -16,6 +16,7 @@ import kmod_emu.drivers.families.absent
 import kmod_emu.drivers.families.acpi
 import kmod_emu.drivers.families.block
 import kmod_emu.drivers.families.buses
+import kmod_emu.drivers.families.console
 import kmod_emu.drivers.families.crypto
 import kmod_emu.drivers.families.files
 import kmod_emu.drivers.families.fragments
@@ -68,9 +69,11 @@ import kmod_emu.fs.sysctl_table
 import kmod_emu.fs.sysctl_values
 import kmod_emu.fs.sysfs_group
 import kmod_emu.fs.uevent
+import kmod_emu.kernel.async_schedule
 import kmod_emu.kernel.clock
 import kmod_emu.kernel.cpu_match
 import kmod_emu.kernel.cpuhp
+import kmod_emu.kernel.cpumask
 import kmod_emu.kernel.cred
 import kmod_emu.kernel.dma
 import kmod_emu.kernel.fpu
@@ -87,6 +90,7 @@ import kmod_emu.kernel.kprobes
 import kmod_emu.kernel.kretprobes
 import kmod_emu.kernel.kset
 import kmod_emu.kernel.kthread
+import kmod_emu.kernel.list_lru
 import kmod_emu.kernel.lockdep
 import kmod_emu.kernel.locking
 import kmod_emu.kernel.memdup
@@ -94,6 +98,7 @@ import kmod_emu.kernel.mempool
 import kmod_emu.kernel.misc
 import kmod_emu.kernel.notifier
 import kmod_emu.kernel.notifier_chain
+import kmod_emu.kernel.once
 import kmod_emu.kernel.oops
 import kmod_emu.kernel.pages
 import kmod_emu.kernel.paravirt

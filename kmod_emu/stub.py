@@ -25,6 +25,7 @@ from kmod_emu.drivers.spi_model import SpiModels
 from kmod_emu.fs.mount import mount_all, mount_files
 from kmod_emu.fs.open_files import OpenFiles
 from kmod_emu.fs.tree import Node, directory
+from kmod_emu.kernel.async_schedule import AsyncCalls
 from kmod_emu.kernel.cpuhp import CpuStates
 from kmod_emu.kernel.umh import UserModeHelpers
 from kmod_emu.module.dynamic_debug import control_node
@@ -72,6 +73,7 @@ def install(kernel: Kernel, modules: str | None) -> None:
     for bus in ("spi_bus_type", *(row.symbol for row in BUSES)):
         kernel[Buses].register(kernel.symbol(bus))
     kernel.add(Registrations(kernel))
+    kernel.add(AsyncCalls())
     kernel.add(CpuStates(kernel))
     kernel.add(Firmware(kernel))
     procfs.block_majors = lambda: majors(kernel)

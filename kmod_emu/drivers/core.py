@@ -173,7 +173,6 @@ class Devices:
         above = parent or self._virtual
         glue = self._glue.get((above, cls))
         if glue is None:
-            kernel.kobjects.get(above)
             glue = self._glue[above, cls] = kernel.kobjects.make(self.class_name(cls), above)
         return glue
 

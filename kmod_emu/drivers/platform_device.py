@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.drivers.core import Devices
+from kmod_emu.drivers.core import Devices, error_pointer
 from kmod_emu.drivers.dev_printk import prefix
 from kmod_emu.drivers.devres_io import devm_ioremap_resource
-from kmod_emu.drivers.platform import Platform, name_at
+from kmod_emu.drivers.platform import Platform, __platform_driver_probe, name_at
 from kmod_emu.errors import KernelError
 from kmod_emu.kernel.exports import export
 from kmod_emu.kernel.resource import name_of, release_resource, request_resource
@@ -258,3 +258,26 @@ def devm_platform_ioremap_resource(kernel: KernelCore, pdev: int, index: int) ->
     """Claim and map a memory resource (drivers/base/platform.c)."""
     resource = platform_get_resource(kernel, pdev, MEM, index)
     return devm_ioremap_resource(kernel, _dev(kernel, pdev), resource)
+
+
+@export(
+    "struct platform_device *__platform_create_bundle(struct platform_driver *driver,"
+    " int (*probe)(struct platform_device *), struct resource *res, unsigned int n_res, const void *data,"
+    " size_t size, struct module *module)"
+)
+async def __platform_create_bundle(
+    kernel: KernelCore, driver: int, probe: int, res: int, n_res: int, data: int, size: int, module: int
+) -> int:
+    """A driver with its only device: both, or none (drivers/base/platform.c)."""
+    own = kernel.view("device_driver", driver + kernel.profile.offset("platform_driver", "driver"))
+    pdev = platform_device_alloc(kernel, kernel.memory.read_cstring(own.get("name")), -1)
+    view = kernel.view("platform_device", pdev)
+    error = platform_device_add_resources(kernel, view, res, n_res)
+    error = error or platform_device_add_data(kernel, pdev, data, size)
+    error = error or await platform_device_add(kernel, pdev)
+    if not error and (error := await __platform_driver_probe(kernel, driver, probe, module)):
+        await platform_device_del(kernel, pdev)
+    if error:
+        await platform_device_put(kernel, pdev)
+        return error_pointer(error)
+    return pdev

@@ -9,12 +9,13 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING, Any
 
-from kmod_emu.kernel.exports import export, export_data
+from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.kernel.layout import PAGE_OFFSET, RAM_SIZE, STRUCT_PAGE_SIZE, VMEMMAP_START
 from kmod_emu.kernel.plain import Table
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE, READ, WRITE
 
 if TYPE_CHECKING:
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
 MAX_ORDER = 10
@@ -192,3 +193,27 @@ def high_memory(kernel: KernelCore, address: int) -> None:
 def _totalram_pages(kernel: KernelCore, address: int) -> None:
     """Pages of RAM (mm/page_alloc.c)."""
     kernel.memory.write_u64(address, RAM_SIZE >> PAGE_SHIFT)
+
+
+@export("struct folio *folio_alloc(gfp_t gfp, unsigned int order)", Fidelity.APPROXIMATE)
+def folio_alloc(kernel: KernelCore, gfp: int, order: int) -> int:
+    """Pages that are used as one; that they belong together is not noted in them (mm/mempolicy.c)."""
+    return __alloc_pages(kernel, gfp, order, 0, 0)
+
+
+@export("void si_meminfo(struct sysinfo *val)", Fidelity.APPROXIMATE)
+def si_meminfo(kernel: KernelCore, val: StructView) -> None:
+    """How much memory there is, in pages (mm/page_alloc.c)."""
+    pages = RAM_SIZE >> PAGE_SHIFT
+    val.totalram, val.freeram, val.mem_unit = pages, pages - kernel.pages.allocated, 1 << PAGE_SHIFT
+    val.sharedram = val.bufferram = val.totalhigh = val.freehigh = 0
+
+
+_NODE_STATES, _NODE_MASK = 6, 128  # enum node_states: possible, online, with memory of three kinds, with CPUs
+
+
+@export_data("nodemask_t node_states[NR_NODE_STATES]", _NODE_STATES * _NODE_MASK)
+def node_states(kernel: KernelCore, address: int) -> None:
+    """Node 0 is all that (mm/page_alloc.c); the last mask is of those with generic initiators."""
+    for state in range(_NODE_STATES - 1):
+        kernel.memory.write_u64(address + state * _NODE_MASK, 1)

@@ -28,6 +28,7 @@ MAINTAINED = (
     "current_task",
     "__preempt_count",
     "cpu_number",
+    "numa_node",
     "this_cpu_off",
     "fixed_percpu_data",
     "pcpu_hot",

@@ -367,6 +367,12 @@ def __kmalloc_node(kernel: KernelCore, size: int, flags: int, node: int) -> int:
     return kernel.heap.kmalloc(size)
 
 
+@export("void *__kmalloc_node_track_caller(size_t size, gfp_t flags, int node, unsigned long caller)")
+def __kmalloc_node_track_caller(kernel: KernelCore, size: int, flags: int, node: int, caller: int) -> int:
+    """__kmalloc for a caller that has it done by another function (mm/slab_common.c)."""
+    return __kmalloc(kernel, size, flags)
+
+
 @export("void *kmalloc_trace(struct kmem_cache *s, gfp_t gfpflags, size_t size)")
 def kmalloc_trace(kernel: KernelCore, s: int, gfpflags: int, size: int) -> int:
     """Kmalloc of a constant size from its cache (mm/slab_common.c)."""

@@ -77,7 +77,11 @@ class ModuleHost:
         mod_sysfs_teardown(self._kernel, module)
 
     async def init_freed(self, module: Module) -> None:
-        """The memory of its init is about to be freed."""
+        """The memory of its init is about to be freed: what it left to others may be in it."""
+        from kmod_emu.kernel.async_schedule import async_synchronize_full
+
+        if not module.view.async_probe_requested:
+            await async_synchronize_full(self._kernel)
 
     async def freed(self, module: Module) -> None:
         """All its memory is about to be freed."""

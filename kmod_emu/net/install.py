@@ -41,11 +41,11 @@ def install(kernel: KernelCore, procfs: Procfs) -> None:
     assert net is not None
     view = kernel.view("net", kernel.symbols.address("init_net"))
     view.proc_net = net.address
-    for name, member in (("net/stat", "proc_net_stat"), ("net/netfilter", "")):
+    for name, member in (("net/stat", "proc_net_stat"), ("net/netfilter", "nf")):
         below = procfs.tree.create(name, 0, 0o555, "dir")
         assert below is not None
-        if member and view.has(member):
-            view.set(member, below.address)
+        if view.has(member):
+            kernel.memory.write_u64(view.addressof(member), below.address)  # netns_nf begins with it
     own = {
         "connector": Node(0o444, read=lambda task: connector.text()),
         "netlink": Node(0o444, read=lambda task: netlink.text()),

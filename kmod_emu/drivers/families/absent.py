@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.exports import Fidelity, export_data
 from kmod_emu.kernel.standin import declare_answers
+from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -62,6 +63,25 @@ ANSWERS = {
     # no engine copies memory (drivers/dma/dmaengine.c)
     "void dmaengine_get(void)": 0,
     "void dmaengine_put(void)": 0,
+    # no hypervisor, no embedded controller, no firmware variables (drivers/acpi/ec.c, drivers/firmware/efi/)
+    "bool kvm_para_available(void)": 0,
+    "int ec_read(u8 addr, u8 *val)": -errno.ENODEV,
+    "int ec_write(u8 addr, u8 val)": -errno.ENODEV,
+    "struct kobject *efivars_kobject(void)": 0,
+    "bool efivar_supports_writes(void)": 0,
+    # no board is known to do without ACPI's; its resources are its own (drivers/acpi/)
+    "bool acpi_quirk_skip_acpi_ac_and_battery(void)": 0,
+    "int acpi_resources_are_enforced(void)": 1,
+    # no board says what is on a bus of PHYs, no light shows that flash memory is used
+    "void mdiobus_setup_mdiodev_from_board_info(struct mii_bus *bus,"
+    " int (*cb)(struct mii_bus *bus, struct mdio_board_info *bi))": 0,
+    "void ledtrig_mtd_activity(void)": 0,
+    # no device tree (drivers/base/core.c)
+    "void device_set_of_node_from_dev(struct device *dev, const struct device *dev2)": 0,
+    # nobody's memory is watched, nobody switches between graphics cards, nothing was encrypted
+    "void mmu_notifier_synchronize(void)": 0,
+    "void vga_switcheroo_unregister_handler(void)": 0,
+    "int xfrm_state_flush(struct net *net, u8 proto, bool task_valid, bool sync)": -errno.ESRCH,
     # IPv6 was not switched off (net/ipv6/af_inet6.c)
     "bool ipv6_mod_enabled(void)": 1,
 }
@@ -77,6 +97,17 @@ VARIABLES = {
     "br_should_route_hook_t *br_fdb_test_addr_hook": (8, 0),
     "int edac_op_state": (4, 0xFFFF_FFFF),  # EDAC_OPSTATE_INVAL
     "int fg_console": (4, 0),
+    "struct timezone sys_tz": (8, 0),
+    "unsigned int reset_devices": (4, 0),  # no kernel crashed before this one
+    "unsigned int __max_logical_packages": (4, 1),
+    "spinlock_t rtc_lock": (4, 0),
+    "struct kset *pci_slots_kset": (8, 0),
+    "struct static_key_false tcp_have_smc": (16, 0),
+    "u32 hwpoison_filter_enable": (4, 0),
+    "u32 hwpoison_filter_dev_major": (4, 0xFFFF_FFFF),
+    "u32 hwpoison_filter_dev_minor": (4, 0xFFFF_FFFF),
+    "u64 hwpoison_filter_flags_mask": (8, 0),
+    "u64 hwpoison_filter_flags_value": (8, 0),
     "bool itlb_multihit_kvm_mitigation": (1, 0),
     "unsigned int hrtimer_resolution": (4, 1),
     "int sysctl_fb_tunnels_only_for_init_net": (4, 0),

@@ -12,6 +12,7 @@ from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
     from kmod_emu.abi.der import Element
+    from kmod_emu.abi.structs import StructView
     from kmod_emu.kernel.kernel import KernelCore
 
 _TYPES = (
@@ -20,6 +21,7 @@ _TYPES = (
 )  # fmt: skip
 _COMMON_NAME, _ORGANIZATION = bytes.fromhex("550403"), bytes.fromhex("55040a")
 _EMAIL, _KEY_ID = bytes.fromhex("2a864886f70d010901"), bytes.fromhex("551d0e")
+_REVOKED = 1 << 2  # KEY_FLAG_REVOKED
 _OID, _SEQUENCE, _VERSION, _EXTENSIONS = 0x06, 0x30, 0xA0, 0xA3
 
 declare(
@@ -157,3 +159,9 @@ def key_put(kernel: KernelCore, key: int) -> None:
             return
         kernel.heap.kfree(key)
         key = following
+
+
+@export("void key_revoke(struct key *key)", Fidelity.REGISTRATION)
+def key_revoke(kernel: KernelCore, key: StructView) -> None:
+    """Nobody is to use it any more; it stays until the last reference goes (security/keys/key.c)."""
+    key.flags |= _REVOKED

@@ -11,7 +11,7 @@ from kmod_emu.uapi import errno
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
-_LOGGER = "logger of packets"
+_LOGGER, _IN_USE = "logger of packets", "logger of a family"
 _ONE = "(struct net *net, const struct nf_hook_ops *reg)"
 _MANY = "(struct net *net, const struct nf_hook_ops *reg, unsigned int n)"
 declare(
@@ -54,3 +54,20 @@ def nf_unregister_queue_handler(kernel: KernelCore) -> None:
     known = kernel[Registrations]
     for address, _ in list(known.of("queue of packets")):
         known.remove(Family("queue of packets", ""), address)
+
+
+@export("int nf_log_set(struct net *net, u_int8_t pf, const struct nf_logger *logger)", Fidelity.REGISTRATION)
+def nf_log_set(kernel: KernelCore, net: int, pf: int, logger: int) -> int:
+    """The logger of a family, if it has none."""
+    if not 0 < pf < _FAMILIES:
+        return -errno.EOPNOTSUPP
+    known = kernel[Registrations]
+    if not known.find(_IN_USE, pf):
+        known.put(_IN_USE, logger, pf, (), 0)
+    return 0
+
+
+@export("void nf_log_unset(struct net *net, const struct nf_logger *logger)", Fidelity.REGISTRATION)
+def nf_log_unset(kernel: KernelCore, net: int, logger: int) -> None:
+    """It is no family's logger any more."""
+    kernel[Registrations].remove(Family(_IN_USE, ""), logger)

@@ -41,6 +41,23 @@ declare(
         "void nfs_ssc_unregister(const struct nfs_ssc_client_ops *ops)", taken=0,
     ),
     Family(
+        "governor of devices' speed", "int devfreq_add_governor(struct devfreq_governor *governor)",
+        "int devfreq_remove_governor(struct devfreq_governor *governor)", "devfreq_governor.name",
+        taken=errno.EINVAL, absent=errno.ENODEV,
+        taken_says="<3>devfreq_add_governor: governor {} already registered",
+    ),
+    Family(
+        "table of routes of a link's kind",
+        "int l3mdev_table_lookup_register(enum l3mdev_type l3type, lookup_by_table_id_t fn)",
+        "void l3mdev_table_lookup_unregister(enum l3mdev_type l3type, lookup_by_table_id_t fn)",
+        at=1, taken=errno.EBUSY,
+    ),
+    Family(
+        "set of block requests",
+        "int bioset_init(struct bio_set *bs, unsigned int pool_size, unsigned int front_pad, int flags)",
+        "void bioset_exit(struct bio_set *bs)", taken=0,
+    ),
+    Family(
         "copy by an NFS 4.2 server", "void nfs42_ssc_register(const struct nfs4_ssc_client_ops *ops)",
         "void nfs42_ssc_unregister(const struct nfs4_ssc_client_ops *ops)", taken=0,
     ),
@@ -54,6 +71,8 @@ declare_answers(
         "void clean_acked_data_flush(void)": 0,
         "void unregister_netdevice_many(struct list_head *head)": 0,
         "void vlan_ioctl_set(int (*hook)(struct net *net, void *arg))": 0,
+        "void xfrm_if_register_cb(const struct xfrm_if_cb *ifcb)": 0,
+        "void xfrm_if_unregister_cb(void)": 0,
         "void brioctl_set(int (*hook)(struct net *net, unsigned int cmd, void *arg))": 0,
     },
     Fidelity.REGISTRATION,

@@ -219,3 +219,8 @@ for _version, _struct, _taken in (
 for _version in ("xfrm4", "xfrm6"):
     _join, _leave = (f"{_version}_protocol_{verb}" for verb in ("register", "deregister"))
     _declare_numbers(f"protocol of {_version}", _join, _leave, f"struct {_version}_protocol")
+# Those that Debian's kernel has itself: IP, IPv6, SEG6, BPF, SEG6_LOCAL, RPL and IOAM6.
+_declare_numbers(
+    "light tunnel", "lwtunnel_encap_add_ops", "lwtunnel_encap_del_ops", "const struct lwtunnel_encap_ops",
+    (2, 4, 5, 6, 7, 8, 9),
+)  # fmt: skip
