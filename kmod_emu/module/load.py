@@ -31,7 +31,7 @@ from kmod_emu.module.kernel_param import free_parameters
 from kmod_emu.module.link import apply_relocations
 from kmod_emu.module.modules import MODULE_REF_BASE, Module, Modules, ModuleState
 from kmod_emu.module.params import parse_args
-from kmod_emu.module.patch import ftrace_module_init, module_finalize
+from kmod_emu.module.patch import module_finalize
 from kmod_emu.module.resolve import verify_imports
 from kmod_emu.module.sections import find_module_sections, note_tables, read_exports
 from kmod_emu.module.simplify import simplify_symbols
@@ -177,7 +177,6 @@ async def _load(info: LoadInfo, uargs: int) -> Module:
         undo.on_failure(free_args, kernel, module)
         await kernel[ModuleHost].formed(info, module)
         undo.on_failure(kernel[ModuleHost].freed, module)
-        ftrace_module_init(info, module)
         complete_formation(info, module)
         undo.on_failure(note_tables, kernel, module, None)
         await prepare_coming_module(info, module, undo)
