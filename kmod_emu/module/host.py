@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError
 from kmod_emu.module.modules import ModuleState
-from kmod_emu.module.patch import patch_branches
+from kmod_emu.module.patch import ftrace_module_init, patch_branches
 from kmod_emu.module.sysfs import announce, mod_sysfs_setup, mod_sysfs_teardown
 from kmod_emu.module.trace_events import TraceEvents
 
@@ -29,10 +29,11 @@ class ModuleHost:
         self._kernel = kernel
 
     async def formed(self, info: LoadInfo, module: Module) -> None:
-        """The module's memory is complete."""
+        """The module's memory is complete: enter what it says for debugging, take out the calls of tracers."""
         from kmod_emu.module.dynamic_debug import dynamic_debug_setup
 
         dynamic_debug_setup(info, module)
+        ftrace_module_init(info, module)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
         """Patch static branches and calls, then tell the notifiers.
