@@ -29,7 +29,7 @@ class ModuleHost:
         self._kernel = kernel
 
     async def formed(self, info: LoadInfo, module: Module) -> None:
-        """The module's memory is complete: enter what it says for debugging, take out the calls of tracers."""
+        """The module's memory is complete: enter its debug messages, take out the calls of tracers."""
         from kmod_emu.module.dynamic_debug import dynamic_debug_setup
 
         dynamic_debug_setup(info, module)
