@@ -9,7 +9,7 @@ import click
 
 from kmod_emu.cli.kept import given, keep
 from kmod_emu.cli.limits import obey_limits
-from kmod_emu.cli.main import USAGE_ERROR, nothing_collected
+from kmod_emu.cli.main import AHEAD, USAGE_ERROR, nothing_collected
 from kmod_emu.kmod.errors import ToolError
 from kmod_emu.text import tame
 
@@ -101,6 +101,7 @@ def boot_base(
                 permissive=permissive,
                 skip=skipped_initcalls(),
                 told=lambda initcall: bar.update(1),
+                ahead=click.get_current_context().meta.get(AHEAD),
             )
     except OSError as error:
         hint = "; `kmod-emu kernel list` shows the releases that are known" if "/" not in image else ""

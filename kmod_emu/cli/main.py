@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 USAGE_ERROR, INTERNAL_ERROR, INTERRUPTED = 2, 70, 130
+AHEAD = "kmod_emu.ahead"  # in a context: who unpacks the kernel that the arguments name
 CLASSIC_SUFFIX = ".classic"  # of the files of machines of the 2.4 personality
 UID = click.IntRange(0, (1 << 32) - 2)  # -1 is no user id
 
@@ -169,6 +170,17 @@ class LazyGroup(click.Group):
         command: click.Command = found(cmd_name) if place in (_TOOL, _CLASSIC_TOOL) else found
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command in the arguments; a kernel that they name is unpacked meanwhile."""
+        kernel = _value_of("--kernel", args)
+        if kernel is not None and not ctx.resilient_parsing:
+            from kmod_emu.vmlinux.ahead import Unpacking
+
+            ctx.meta[AHEAD] = Unpacking(kernel)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in --help, from the table: listing imports nothing."""
         with formatter.section("Commands"):
@@ -227,6 +239,15 @@ def main(ctx: click.Context, state: str | None, classic: bool) -> None:
         from kmod_emu.cli.machine import classic_path
 
         ctx.obj = classic_path(state)
+
+
+def _value_of(option: str, args: list[str]) -> str | None:
+    """What follows an option, if it is there."""
+    for place, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if name == option:
+            return value if equals else next(iter(args[place + 1 :]), None)
+    return None
 
 
 def is_classic(ctx: click.Context) -> bool:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kmod_emu.abi.export_table import Export
     from kmod_emu.vmlinux.kallsyms import Kallsyms
 
-__all__ = ["from_btf", "from_image"]
+__all__ = ["from_btf", "from_image", "from_vmlinux"]
 
 _DEFAULT_HZ = 250
 _FLAGS = "SMP preempt mod_unload modversions"
@@ -46,16 +46,25 @@ def from_image(
         blob: A vmlinuz or vmlinux file.
         symvers: Exports from Module.symvers, for an image that has no table of them.
         progress: Called with the name of each step that begins.
-        symbols: Its symbols, if the image has none.
+        symbols: Its symbols, if they are known.
 
     Raises:
         BadImage: It is no kernel, or has no exports, or `symvers` are another kernel's.
         BadBtf: Its types are damaged.
     """
     progress("unpacking the kernel")
-    kernel = Vmlinux.from_image(blob)
+    return from_vmlinux(Vmlinux.from_image(blob), symvers, progress, symbols)
+
+
+def from_vmlinux(
+    kernel: Vmlinux,
+    symvers: Sequence[Export] = (),
+    progress: Callable[[str], None] = _quiet,
+    symbols: Kallsyms | None = None,
+) -> bytes:
+    """As `from_image`, of a kernel that is unpacked."""
     progress("reading its symbols")
-    symbols = kallsyms.find(kernel) or symbols
+    symbols = symbols or kallsyms.find(kernel)
     missing = [] if symbols else ["symbols (kallsyms): the keys it trusts and some of its configuration"]
     progress("reading its types")
     types = kernel.contents(".BTF")

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.user.userland import Userland
+    from kmod_emu.vmlinux.ahead import Unpacking
     from kmod_emu.vmlinux.frontier.kallsyms import Names
     from kmod_emu.vmlinux.frontier.table import Replaced
 
@@ -89,6 +90,7 @@ class VmlinuxKernel(Kernel):
         permissive: As for `Kernel`.
         modules: A directory of modules with modules.dep and its kin.
         kept: Keep the booted machine in the user's cache directory, and take it from there.
+        ahead: Who has begun to unpack it.
         sanitize: As for `Kernel`; the checks look at the whole call trace at each allocation of the kernel's.
 
     Attributes:
@@ -118,16 +120,14 @@ class VmlinuxKernel(Kernel):
         modules: str | os.PathLike[str] | None = None,
         sanitize: str = "off",
         kept: bool = True,
+        ahead: Unpacking | None = None,
     ) -> None:
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         self._digest = cache.digest(image) if isinstance(image, bytes) else cache.digest_of(self._path)
         self._name, self._kept = cache.key(" ".join((self._digest, *sorted(skip)))), kept
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
-        if self._entry is not None:
-            profile = self._from_cache(self._entry)
-        else:
-            profile = self._from_image(image if isinstance(image, bytes) else Path(image).read_bytes())
+        profile = self._from_cache(self._entry) if self._entry else self._from_image(image, ahead)
         profile = copy(profile)
         profile.structs = Structures(profile.structs, lambda: self.types)
         self._parameters: dict[str, bool] = self._entry.facts["parameters"] if self._entry else {}
@@ -135,15 +135,17 @@ class VmlinuxKernel(Kernel):
         self.boot = Boot(self, told, frozenset(skip))
         super().__init__(profile, permissive=permissive, smap=False, modules=modules, sanitize=sanitize)
 
-    def _from_image(self, blob: bytes) -> profiles.Profile:
+    def _from_image(self, image: str | os.PathLike[str] | bytes, ahead: Unpacking | None) -> profiles.Profile:
         """Unpack a kernel and read its symbols; its profile is the one that is known, else made of it."""
         from kmod_emu.vmlinux import facts, kallsyms
-        from kmod_emu.vmlinux.build import from_image
+        from kmod_emu.vmlinux.build import from_vmlinux
         from kmod_emu.vmlinux.mapping import kernel_end
         from kmod_emu.vmlinux.systemmap import beside
         from kmod_emu.vmlinux.vmlinux import Vmlinux
 
-        self.vmlinux = Vmlinux.from_image(blob)
+        self.vmlinux = (ahead and ahead.result(self._path)) or Vmlinux.from_image(
+            image if isinstance(image, bytes) else Path(image).read_bytes()
+        )
         found = kallsyms.find(self.vmlinux) or (beside(Path(self._path)) if self._path else None)
         if found is None:
             raise BadImage(NO_SYMBOLS)
@@ -151,7 +153,7 @@ class VmlinuxKernel(Kernel):
         self.kernel_size = kernel_end(self.vmlinux) - layout.START_KERNEL_MAP
         profile = _known_profile(facts.identify(self.vmlinux, found).release)
         if profile is None:
-            self._made = from_image(blob, symbols=found)
+            self._made = from_vmlinux(self.vmlinux, symbols=found)
             profile = profiles.Profile.from_bytes(self._made)
         return profile
 
