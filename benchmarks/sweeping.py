@@ -101,24 +101,27 @@ def _links(image: str, loader: Loader) -> list[Row]:
         for file in asked_for + target.needs:
             with suppress(KernelError):  # what it is for may not be there
                 kernel.insmod(file)
-        taken = _link(kernel, target.file)
-        name = f"link {target.name} on Debian's kernel by {loader.value}"
-        rows.append(Row(name, "s", taken, None, 2, at_most=True))
+        rows.append(link(kernel, target.file, f"link {target.name} on Debian's kernel by {loader.value}"))
     return rows
 
 
-def _link(kernel: Kernel, file: str) -> float:
-    moments = []
+def link(kernel: Kernel, file: str, name: str) -> Row:
+    """How long a module takes from its system call to the call of its init, which is not called."""
+    began = ended = 0.0
+    failure = "its init was never called"
 
     def heard(event: Event) -> None:
-        if event.name == "syscall":
-            moments.append(time.process_time())
+        nonlocal began, ended
+        if event.name == "syscall" and event.detail["name"] == "init_module":
+            began = time.process_time()
         elif event.name == "do_one_initcall":
-            moments.append(time.process_time())
+            ended = time.process_time()
             raise KernelError(ECANCELED)  # that was all that is measured
 
-    kernel.events.listen(heard)
-    with suppress(KernelError):
+    stop = kernel.events.listen(heard)
+    try:
         kernel.insmod(file)
-    moments.append(time.process_time())  # where it was refused before that
-    return moments[1] - moments[0]
+    except KernelError as error:
+        failure = f"{error.strerror}: {error.explanation}"
+    stop()
+    return Row(name, "s", ended - began, None, 2, at_most=True, failure="" if ended else failure)

@@ -34,6 +34,7 @@ class Row(NamedTuple):
         reference: The other side, measured in the same run; None where the aim is for `ours` itself.
         aim: For the ratio ours / reference, or for `ours`.
         at_most: Whether less is better.
+        failure: Why it could not be measured; `ours` is nothing then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Row(NamedTuple):
     reference: float | None
     aim: float
     at_most: bool = False
+    failure: str = ""
 
     @property
     def ratio(self) -> float | None:
@@ -51,6 +53,8 @@ class Row(NamedTuple):
     @property
     def reached(self) -> bool:
         """Whether the aim is met."""
+        if self.failure:
+            return False
         value = self.ours if self.ratio is None else self.ratio
         return value <= self.aim if self.at_most else value >= self.aim
 
@@ -77,6 +81,9 @@ def table(rows: Iterable[Row]) -> str:
         aim = f"{'<=' if row.at_most else '>='} {row.aim:g}"
         mark = "" if row.reached else "  missed"
         name = f"{row.name}, {row.unit}"
+        if row.failure:
+            lines.append(f"{name:34}  not measured: {row.failure}")
+            continue
         lines.append(f"{name:34}{_figure(row.ours):>12}{reference:>12}{ratio:>8}{aim:>10}{mark}")
     return "\n".join(lines)
 

@@ -7,7 +7,9 @@ from click.testing import CliRunner
 
 from benchmarks import qemu
 from benchmarks.__main__ import NAMES, main
+from benchmarks.sweeping import link
 from benchmarks.timing import QUICK, Effort, Row, best, table
+from kmod_emu import Kernel, samples
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("starts", "qemu")])  # those boot
@@ -48,8 +50,19 @@ def test_table_shows_what_is_missed_and_is_no_error():
         Row("fast", "k/s", 90, 100, 0.6),
         Row("slow", "k/s", 10, 100, 0.6),
         Row("big", "MB", 500, None, 80, True),
+        Row("gone", "s", 0, None, 2, True, "it was refused"),
     ]
-    fast, slow, big = table(rows).splitlines()[1:]
+    fast, slow, big, gone = table(rows).splitlines()[1:]
     assert fast.split() == ["fast,", "k/s", "90", "100", "0.90", ">=", "0.6"]
     assert slow.endswith("missed")
     assert big.split() == ["big,", "MB", "500", "<=", "80", "missed"]
+    assert gone.split() == ["gone,", "s", "not", "measured:", "it", "was", "refused"]
+
+
+def test_a_refusal_is_no_link_time(tmp_path):
+    """It was taken for a fast one."""
+    file = tmp_path / "hello.ko"
+    file.write_bytes(samples.path("hello").read_bytes().replace(b" SMP preempt ", b" UP_ preempt "))
+    assert link(Kernel(), samples.path("hello"), "hello").reached
+    refused = link(Kernel(), file, "hello")
+    assert (refused.reached, refused.failure.partition(":")[0]) == (False, "Exec format error")
