@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +16,8 @@ from kmod_emu.text import tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from click._termui_impl import ProgressBar
 
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -69,6 +72,19 @@ def find_kernel(image: str) -> tuple[str, str | None]:
     return kernels.locate(image)
 
 
+def _progress(shown: ExitStack) -> Callable[[object], None]:
+    """What shows how far a boot is; one that comes out of the cache has no initcalls, and shows nothing."""
+    bar: ProgressBar[int] | None = None
+
+    def told(initcall: object) -> None:
+        nonlocal bar
+        if bar is None:
+            bar = shown.enter_context(click.progressbar(length=_INITCALLS, label="booting", file=sys.stderr))
+        bar.update(1)
+
+    return told
+
+
 def boot_base(
     image: str,
     *,
@@ -88,11 +104,9 @@ def boot_base(
 
     image, directory = find_kernel(image)
     modules = modules or directory
-    bar = click.progressbar(
-        length=_INITCALLS, label="booting", file=sys.stderr, hidden=not sys.stderr.isatty()
-    )
     try:
-        with bar, nothing_collected():
+        with ExitStack() as shown, nothing_collected():
+            told = _progress(shown) if sys.stderr.isatty() else None
             kernel = VmlinuxKernel(
                 image,
                 loader=Loader(loader),
@@ -100,7 +114,7 @@ def boot_base(
                 sanitize="off" if sanitize == "default" else sanitize,
                 permissive=permissive,
                 skip=skipped_initcalls(),
-                told=lambda initcall: bar.update(1),
+                told=told,
                 ahead=click.get_current_context().meta.get(AHEAD),
             )
     except OSError as error:

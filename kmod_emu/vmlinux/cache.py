@@ -36,7 +36,8 @@ _CHUNK = 64 * PAGE_SIZE
 _NUMBER, _MANY = 8, 1000  # bytes of a number in a column; entries of a table that is worth columns
 _DIGESTS_FILE, _DIGESTS, _ROW = ".digests", 16, 5  # what is known of files, of so many, in rows of so much
 _SETTLED_NS = 2_000_000_000
-_NOT_CODE = {"__pycache__", "samples", "cli", "observe", "sweep"}  # folders that boot nothing
+_BOOTS_NOTHING = {"__pycache__", "classic", "cli", "debug", "kbuild", "kmod", "labs", "net", "observe",
+                  "samples", "sanitize", "sweep"}  # fmt: skip
 
 
 def directory() -> Path:
@@ -89,7 +90,7 @@ def key(image: str) -> str:
     """The name of the entry of a kernel with some digest."""
     name = hashlib.blake2b(image.encode(), digest_size=16)
     for root, folders, files in os.walk(Path(__file__).parent.parent):
-        folders[:] = sorted(set(folders) - _NOT_CODE)
+        folders[:] = sorted(set(folders) - _BOOTS_NOTHING)
         for file in sorted(files):
             status = os.stat(os.path.join(root, file))
             name.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())

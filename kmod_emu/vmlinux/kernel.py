@@ -16,6 +16,7 @@ from kmod_emu.errors import KernelError
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.fs.open import SpecialOperations
 from kmod_emu.fs.pipe import Pipes
+from kmod_emu.fs.syslog import Syslog
 from kmod_emu.fs.vfs import Vfs
 from kmod_emu.kernel import layout
 from kmod_emu.kernel.dispatch import Dispatcher
@@ -326,12 +327,8 @@ class VmlinuxKernel(Kernel):
         self.install_beside_modules(modules)
         install_board(self)
         devices, pipes = CharDevices(self), Pipes(self)
-        for part in (
-            devices,
-            pipes,
-            Vfs(self, SpecialOperations(self, devices, pipes), devices),
-            Programs(self),
-        ):
+        vfs = Vfs(self, SpecialOperations(self, devices, pipes), devices)
+        for part in (devices, pipes, vfs, Programs(self), Syslog(self)):
             self.add(part)
         self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
         self.own_syscalls.update(system_calls(self._functions, own_loader=self.loader is Loader.KERNEL))
