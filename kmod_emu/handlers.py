@@ -129,6 +129,7 @@ import kmod_emu.kernel.vmalloc
 import kmod_emu.kernel.vmap
 import kmod_emu.kernel.workqueue
 import kmod_emu.kernel.xarray
+import kmod_emu.kernel.zlib
 import kmod_emu.module.dynamic_debug
 import kmod_emu.module.jump_label
 import kmod_emu.module.kmod

@@ -334,3 +334,21 @@ async def device_release(kernel: KernelCore, kobj: int) -> None:
 def class_release(kernel: KernelCore, kobj: int) -> None:
     """Free a class's kobject (drivers/base/class.c)."""
     kernel.heap.kfree(kobj)
+
+
+@export("struct class_compat *class_compat_register(const char *name)")
+def class_compat_register(kernel: KernelCore, name: str) -> int:
+    """A directory in /sys/class that a bus had its devices in, once (drivers/base/class.c)."""
+    above = kernel[Devices].class_kset + kernel.profile.offset("kset", "kobj")
+    compat = kernel.heap.kmalloc(8)
+    kernel.memory.write_u64(compat, kernel.kobjects.make(name, above))
+    return compat
+
+
+@export("void class_compat_unregister(struct class_compat *cls)")
+async def class_compat_unregister(kernel: KernelCore, cls: int) -> None:
+    """It goes (drivers/base/class.c)."""
+    kobj = kernel.memory.read_u64(cls)
+    await kernel.kobjects.delete(kobj)
+    await kernel.kobjects.put(kobj)
+    kernel.heap.kfree(cls)

@@ -287,3 +287,20 @@ async def announce(kernel: KernelCore, bus: int, select: int, name: str, irq: in
     spi = await spi_new_device(kernel, kernel[SpiModels].controller(bus), info)
     kernel.heap.kfree(info.address)
     return spi
+
+
+@export(
+    "int spi_mem_driver_register_with_owner(struct spi_mem_driver *memdrv, struct module *owner)",
+    Fidelity.REGISTRATION,
+)
+async def spi_mem_driver_register_with_owner(kernel: KernelCore, memdrv: StructView, owner: int) -> int:
+    """A driver of memory chips: of no device here (drivers/spi/spi-mem.c)."""
+    own = kernel.view("spi_driver", memdrv.addressof("spidrv"))
+    return await __spi_register_driver(kernel, owner, own)
+
+
+@export("void spi_mem_driver_unregister(struct spi_mem_driver *memdrv)", Fidelity.REGISTRATION)
+async def spi_mem_driver_unregister(kernel: KernelCore, memdrv: StructView) -> None:
+    """It goes (drivers/spi/spi-mem.c)."""
+    own = kernel.view("spi_driver", memdrv.addressof("spidrv"))
+    await kernel[Buses].unregister_driver(own.addressof("driver"))

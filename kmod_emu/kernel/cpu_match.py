@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from kmod_emu.kernel.exports import Fidelity, export
+from kmod_emu.kernel.exports import Fidelity, export, export_data
 
 if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
@@ -43,5 +43,23 @@ def has_feature(kernel: KernelCore, feature: int) -> bool:
 
 @export("int cpu_has_xfeatures(u64 xfeatures_mask, const char **feature_name)", Fidelity.APPROXIMATE)
 def cpu_has_xfeatures(kernel: KernelCore, xfeatures_mask: int, feature_name: int) -> int:
-    """Whether it keeps these registers: it has no XSAVE (arch/x86/kernel/fpu/xstate.c)."""
+    """It has no XSAVE, so it keeps none of these; the last is named (arch/x86/kernel/fpu/xstate.c)."""
+    if feature_name and 0 < xfeatures_mask < 1 << len(_XFEATURES):
+        name = kernel.symbol("xfeature_names") + (xfeatures_mask.bit_length() - 1) * _XFEATURE_NAME
+        kernel.memory.write_u64(feature_name, name)
     return 0
+
+
+_XFEATURES = (
+    "x87 floating point registers", "SSE registers", "AVX registers", "MPX bounds registers", "MPX CSR",
+    "AVX-512 opmask", "AVX-512 Hi256", "AVX-512 ZMM_Hi256", "Processor Trace (unused)",
+    "Protection Keys User registers", "PASID state",
+)  # fmt: skip
+_XFEATURE_NAME = 32
+
+
+@export_data("char xfeature_names[][32]", _XFEATURE_NAME * len(_XFEATURES))
+def xfeature_names(kernel: KernelCore, address: int) -> None:
+    """What the kernel calls sets of registers."""
+    for number, name in enumerate(_XFEATURES):
+        kernel.memory.write(address + number * _XFEATURE_NAME, name.encode())

@@ -246,3 +246,12 @@ def __num_online_cpus(kernel: KernelCore, address: int) -> None:
 def boot_cpu_data(kernel: KernelCore, address: int) -> None:
     """Family, vendor, model and stepping (arch/x86/kernel/setup.c); no optional feature is set."""
     kernel.memory.write(address, struct.pack("<BBBB", 15, _X86_VENDOR_AMD, 107, 1))
+
+
+_CACHE_MODES = (0x0, 0x8, 0x10, 0x18, 0x98, 0x88)  # of a table entry: write-back, WC, UC-, UC, WT, WP
+
+
+@export("unsigned long cachemode2protval(enum page_cache_mode pcm)")
+def cachemode2protval(kernel: KernelCore, pcm: int) -> int:
+    """The bits of a page table's entry for a way of caching (arch/x86/mm/init.c)."""
+    return _CACHE_MODES[pcm] if pcm < len(_CACHE_MODES) else 0

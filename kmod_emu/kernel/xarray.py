@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.errors import KernelError
-from kmod_emu.kernel.exports import export
+from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.uapi import errno
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ _HEAD = 8  # offset of xa_head
 _SOME_NODE = 2  # what xa_head is while something is stored
 _PRESENT = 8  # XA_PRESENT
 _MAX_ID, _MASK32 = 0x7FFF_FFFF, 0xFFFF_FFFF
+_MASK64 = (1 << 64) - 1
+_INTERNAL, _INTERNAL_TAG = 3, 2  # xa_is_internal()
+_RETRY_ENTRY = 0x402  # xa_mk_internal(256)
 _ZERO_ENTRY = 0x406  # xa_mk_internal(257): reserved, reads as NULL
 
 
@@ -101,6 +104,19 @@ class IndexedStores:
         )
 
 
+def _advanced(kernel: KernelCore, entry: int, line: int, function: str, file: str = "lib/xarray.c") -> int:
+    """The error where an entry is one of the array's own, such as XA_RETRY_ENTRY, which is warned of."""
+    if entry & _INTERNAL != _INTERNAL_TAG or entry > _RETRY_ENTRY:
+        return 0
+    kernel.warnings.warn_once(file, line, "", function)
+    return -errno.EINVAL
+
+
+def _xa_error(error: int) -> int:
+    """XA_ERROR()."""
+    return error << 2 & _MASK64 | _INTERNAL_TAG
+
+
 def _entry(entry: int) -> int:
     return 0 if entry == _ZERO_ENTRY else entry
 
@@ -121,6 +137,8 @@ def _define_stores() -> None:
         @export(f"void *{prefix}xa_store(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)")
         def xa_store(kernel: KernelCore, xa: int, index: int, entry: int, gfp: int) -> int:
             """Store an entry, returns the old one (lib/xarray.c)."""
+            if error := _advanced(kernel, entry, 1548, "__xa_store+0x10c/0x120"):
+                return _xa_error(error)
             return _entry(kernel.indexed.put(xa, index, entry))
 
         @export(f"void *{prefix}xa_erase(struct xarray *xa, unsigned long index)")
@@ -154,6 +172,8 @@ def xa_get_mark(kernel: KernelCore, xa: int, index: int, mark: int) -> bool:
 @export("int __xa_insert(struct xarray *xa, unsigned long index, void *entry, gfp_t gfp)")
 def __xa_insert(kernel: KernelCore, xa: int, index: int, entry: int, gfp: int) -> int:
     """Store where nothing is (lib/xarray.c)."""
+    if error := _advanced(kernel, entry, 1651, "__xa_insert+0x101/0x120"):
+        return error
     if index in kernel.indexed.get(xa):
         return -errno.EBUSY
     kernel.indexed.put(xa, index, entry or _ZERO_ENTRY)
@@ -163,6 +183,8 @@ def __xa_insert(kernel: KernelCore, xa: int, index: int, entry: int, gfp: int) -
 @export("void *__xa_cmpxchg(struct xarray *xa, unsigned long index, void *old, void *entry, gfp_t gfp)")
 def __xa_cmpxchg(kernel: KernelCore, xa: int, index: int, old: int, entry: int, gfp: int) -> int:
     """Store if the entry is `old` (lib/xarray.c)."""
+    if error := _advanced(kernel, entry, 1614, "__xa_cmpxchg+0x78/0x140"):
+        return _xa_error(error)
     current = _entry(kernel.indexed.get(xa).get(index, 0))
     if current == old:
         kernel.indexed.put(xa, index, entry)
@@ -172,12 +194,34 @@ def __xa_cmpxchg(kernel: KernelCore, xa: int, index: int, old: int, entry: int, 
 @export("int __xa_alloc(struct xarray *xa, u32 *id, void *entry, u64 limit, gfp_t gfp)")
 def __xa_alloc(kernel: KernelCore, xa: int, id: int, entry: int, limit: int, gfp: int) -> int:
     """Store at the lowest free index of a range; `limit` holds its end, then its start (lib/xarray.c)."""
+    if error := _advanced(kernel, entry, 1833, "__xa_alloc+0x126/0x150"):
+        return error
     try:
         index = kernel.indexed.free_index(xa, limit >> 32, limit & _MASK32)
     except KernelError:
         return -errno.EBUSY
     kernel.indexed.put(xa, index, entry or _ZERO_ENTRY)
     kernel.memory.write_u32(id, index)
+    return 0
+
+
+@export(
+    "void *xa_store_range(struct xarray *xa, unsigned long first, unsigned long last, void *entry,"
+    " gfp_t gfp)",
+    Fidelity.APPROXIMATE,
+)
+def xa_store_range(kernel: KernelCore, xa: int, first: int, last: int, entry: int, gfp: int) -> int:
+    """Store an entry at all of a range; erasing one of them leaves the others (lib/xarray.c)."""
+    if entry & _INTERNAL == _INTERNAL_TAG:
+        kernel.warnings.warn_once("lib/xarray.c", 1726, "", "xa_store_range+0x295/0x2b0")
+        return _xa_error(-errno.EINVAL)
+    if last < first:
+        return _xa_error(-errno.EINVAL)
+    try:
+        for index in range(first, last + 1):
+            kernel.indexed.put(xa, index, entry)
+    except KernelError:
+        return _xa_error(-errno.ENOMEM)
     return 0
 
 

@@ -53,6 +53,8 @@ declare_answers(
     {
         "int rtnl_register_module(struct module *owner, int protocol, int msgtype, rtnl_doit_func doit,"
         " rtnl_dumpit_func dumpit, unsigned int flags)": 0,
+        "int __rtnl_register_many(const struct rtnl_msg_handler *handlers, int n)": 0,
+        "void __rtnl_unregister_many(const struct rtnl_msg_handler *handlers, int n)": 0,
         "int rtnl_unregister(int protocol, int msgtype)": 0,
         "void rtnl_unregister_all(int protocol)": 0,
     },

@@ -26,8 +26,17 @@ LOADED = {
     "nf_log_syslog": ([], {}),
     "mpls_iptunnel": ([], {}),
     "fixed_phy": ([], {}),
+    "mdev": ([], {"sys_class": ["mdev_bus"], "sys_bus": ["mdev"]}),
+    "spi_nor": ([], {"bus_drivers": ["spi/spi-nor"]}),
+    "isofs": ([], {"filesystems": ["iso9660"]}),
+    "snd_dummy": ([], {"bus_devices": ["platform/snd_dummy.0"]}),
 }
-REFUSED = {"ptp_kvm": errno.EOPNOTSUPP, "asus_ec_sensors": errno.ENODEV, "efivarfs": errno.ENODEV}
+REFUSED = {
+    "ptp_kvm": errno.EOPNOTSUPP,
+    "asus_ec_sensors": errno.ENODEV,
+    "efivarfs": errno.ENODEV,
+    "rxrpc": errno.ENOENT,
+}
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,11 @@ ANSWERS = {
     # no engine copies memory (drivers/dma/dmaengine.c)
     "void dmaengine_get(void)": 0,
     "void dmaengine_put(void)": 0,
-    # no hypervisor, no embedded controller, no firmware variables (drivers/acpi/ec.c, drivers/firmware/efi/)
+    # no hypervisor, no embedded controller, no firmware variables (drivers/acpi/, drivers/firmware/efi/)
     "bool kvm_para_available(void)": 0,
+    "bool xen_has_pv_devices(void)": 0,
+    "bool xen_has_pv_disk_devices(void)": 0,
+    "bool xen_has_pv_nic_devices(void)": 0,
     "int ec_read(u8 addr, u8 *val)": -errno.ENODEV,
     "int ec_write(u8 addr, u8 val)": -errno.ENODEV,
     "struct kobject *efivars_kobject(void)": 0,
@@ -81,7 +84,11 @@ ANSWERS = {
     # nobody's memory is watched, nobody switches between graphics cards, nothing was encrypted
     "void mmu_notifier_synchronize(void)": 0,
     "void vga_switcheroo_unregister_handler(void)": 0,
+    "void backlight_device_unregister(struct backlight_device *bd)": 0,
+    "void xfrm_flush_gc(void)": 0,
     "int xfrm_state_flush(struct net *net, u8 proto, bool task_valid, bool sync)": -errno.ESRCH,
+    # no processor's speed can be set by ACPI
+    "int acpi_processor_preregister_performance(struct acpi_processor_performance *data)": -errno.ENODEV,
     # IPv6 was not switched off (net/ipv6/af_inet6.c)
     "bool ipv6_mod_enabled(void)": 1,
 }
@@ -100,6 +107,7 @@ VARIABLES = {
     "struct timezone sys_tz": (8, 0),
     "unsigned int reset_devices": (4, 0),  # no kernel crashed before this one
     "unsigned int __max_logical_packages": (4, 1),
+    "unsigned int __max_die_per_package": (4, 1),
     "spinlock_t rtc_lock": (4, 0),
     "struct kset *pci_slots_kset": (8, 0),
     "struct static_key_false tcp_have_smc": (16, 0),

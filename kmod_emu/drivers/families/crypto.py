@@ -298,3 +298,16 @@ for _name, _parameters in (
     ("digest", ", const u8 *data, unsigned int len, u8 *out"),
 ):
     _declare_step(_name, _parameters)
+
+
+def _declare_maker(returns: str, name: str) -> None:
+    @export(f"struct {returns} *{name}(const char *alg_name, u32 type, u32 mask)", Fidelity.APPROXIMATE)
+    async def make(kernel: KernelCore, alg_name: str, type: int, mask: int) -> int:
+        """ENOENT if nobody has it; others are not there to be used (crypto/api.c)."""
+        if await crypto_has_alg(kernel, alg_name, type, mask):
+            kernel.faults.lacks(name, f"{alg_name} is there, but this base kernel does not use it")
+        return -errno.ENOENT
+
+
+_declare_maker("crypto_sync_skcipher", "crypto_alloc_sync_skcipher")
+_declare_maker("crypto_tfm", "crypto_alloc_base")

@@ -34,7 +34,7 @@ declare(
     Family(
         "reader of keys", "int register_asymmetric_key_parser(struct asymmetric_key_parser *parser)",
         "void unregister_asymmetric_key_parser(struct asymmetric_key_parser *parser)",
-        "asymmetric_key_parser.name", own=("x509", "pkcs8"),
+        "asymmetric_key_parser.name", own=("x509",),
         says=("<5>Asymmetric key parser '{}' registered", "<5>Asymmetric key parser '{}' unregistered"),
         taken_says="<3>Asymmetric key parser '{}' already registered",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kmod_emu.drivers.registration import Family, declare
+from kmod_emu.drivers.registration import Family, Registrations, declare, families, required
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.kernel.standin import declare_answers
 from kmod_emu.uapi import errno
@@ -53,6 +53,11 @@ declare(
         at=1, taken=errno.EBUSY,
     ),
     Family(
+        "handler of non-maskable interrupts",
+        "int __register_nmi_handler(unsigned int type, struct nmiaction *action)", at=1, taken=0,
+        check=required("nmiaction", "handler"),
+    ),
+    Family(
         "set of block requests",
         "int bioset_init(struct bio_set *bs, unsigned int pool_size, unsigned int front_pad, int flags)",
         "void bioset_exit(struct bio_set *bs)", taken=0,
@@ -85,3 +90,12 @@ def fb_get_options(kernel: KernelCore, name: int, option: int) -> int:
     if option:
         kernel.memory.write_u64(option, 0)
     return 0
+
+
+@export("void unregister_nmi_handler(unsigned int type, const char *name)", Fidelity.REGISTRATION)
+def unregister_nmi_handler(kernel: KernelCore, type: int, name: str) -> None:
+    """The one of that name (arch/x86/kernel/nmi.c)."""
+    family = families()["handler of non-maskable interrupts"]
+    for action, _ in list(kernel[Registrations].of(family.kind)):
+        if kernel.memory.read_text(kernel.view("nmiaction", action).get("name")) == name:
+            kernel[Registrations].remove(family, action)
