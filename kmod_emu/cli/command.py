@@ -79,6 +79,13 @@ def complete_sample(ctx: click.Context, param: click.Parameter, incomplete: str)
     return completion.sample(incomplete)
 
 
+def complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Devices that are shipped, and what may be said of them."""
+    from kmod_emu.cli import completion
+
+    return completion.device(incomplete)
+
+
 def complete_path(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Files of the kept machine."""
     from kmod_emu.cli import completion

@@ -67,6 +67,18 @@ def sample(incomplete: str) -> list[CompletionItem]:
     return _or_files(samples.names(), incomplete)
 
 
+def device(incomplete: str) -> list[CompletionItem]:
+    """Devices that are shipped; behind a comma what may be said of one; else files."""
+    from kmod_emu.drivers.models import SHIPPED, keys
+
+    name, comma, _ = incomplete.partition(",")
+    if not comma:
+        return _or_files(SHIPPED, incomplete)
+    said = incomplete.rpartition(",")[0]
+    words = [f"{said},{key}=" for key in keys(name)] if name in SHIPPED else []
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
 def machine_path(ctx: click.Context, incomplete: str) -> list[CompletionItem]:
     """Files of the kept machine; a directory's name ends with a slash."""
     from kmod_emu.uapi.stat import S_IFDIR, is_type

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kmod_emu.cli.command import complete_device
 from kmod_emu.cli.kept import given, keep
 from kmod_emu.cli.main import USAGE_ERROR
 from kmod_emu.kmod.errors import ToolError
@@ -23,7 +24,8 @@ DEVICES = click.option(
     multiple=True,
     expose_value=False,
     callback=keep,
-    help="Plug in a device that Python plays: e1000, lm75, mouse, nvme, or your class. See docs/devices.md.",
+    shell_complete=complete_device,
+    help="Plug in a device that Python plays: one of `kmod-emu devices --models`, or your class.",
 )
 MODPROBE = click.option(
     "--modprobe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -34,15 +35,47 @@ def _shown(text: str) -> str:
 
 @click.command()
 @click.option("-a", "--all", "everything", is_flag=True, help="Also the devices of the base kernel itself.")
+@click.option("--models", is_flag=True, help="List the devices instead that --device plugs in.")
+@click.option("--json", "as_json", is_flag=True, help="Those as JSON.")
 @click.pass_obj
 @reports_errors
-def devices(state: str | None, everything: bool) -> None:
-    """Print the table of drivers: each device, and the function that each operation leads to."""
+def devices(state: str | None, everything: bool, models: bool, as_json: bool) -> None:
+    """Print the table of drivers: each device, and the function that each operation leads to.
+
+    With --models, what can be plugged into a machine: name, what it is, its driver, and what may be said
+    behind the name: `--device e1000,peer=10.0.0.1`.
+    """
+    if models:
+        _print_models(as_json)
+        return
+    if as_json:
+        raise click.UsageError("--json is for --models")
     from kmod_emu.cli.machine import machine
     from kmod_emu.drivers.table import dev_func_i_table
 
     with machine(state, change=False) as kernel:
         print_drivers(dev_func_i_table(kernel, everything=everything))
+
+
+def _print_models(as_json: bool) -> None:
+    from kmod_emu.drivers.models import SHIPPED, find, keys
+
+    if as_json:
+        rows = [
+            {
+                "name": name,
+                "what": it.what,
+                "driver": it.driver,
+                "keys": keys(name),
+                "wiring": find(name).wiring,
+            }
+            for name, it in SHIPPED.items()
+        ]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for name, it in SHIPPED.items():
+        said = "".join(f",{key}={value}" for key, value in keys(name).items())
+        click.echo(f"{name:8}{it.what}; driver {it.driver}" + f"; {said}" * bool(said))
 
 
 def print_drivers(rows: Iterable[Driver]) -> None:

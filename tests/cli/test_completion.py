@@ -30,6 +30,9 @@ def test_modules_that_are_loaded(cli):
         (["insmod"], "", ["file"]),
         (["rmmod"], "--fo", ["--force"]),
         (["dmesg", "-T"], "--fac", ["--facility"]),
+        (["run", "--device"], "", ["e1000", "lm75", "mouse", "nvme"]),
+        (["exec", "--device"], "e1000,mac=02:00:00:00:00:07,p", ["e1000,mac=02:00:00:00:00:07,peer="]),
+        (["boot", "--device"], "./card", ["file"]),
     ],
 )
 def test_names_options_and_files(cli, words, incomplete, wanted):

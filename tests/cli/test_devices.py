@@ -1,6 +1,10 @@
 """Devices by name and file: the option --device, and models that make mistakes."""
 
+import json
+
 import pytest
+
+from kmod_emu.drivers import catalog
 
 CARD = """
 class Timer:
@@ -106,3 +110,16 @@ def test_a_kept_machine_has_shipped_models_only(cli, timer):
     result = cli("boot", "--device", f"{timer}:Timer")
     assert result.exit_code == 2
     assert "a kept machine can have e1000, " in result.stderr
+
+
+def test_models_are_listed_and_what_is_listed_can_be_plugged_in(cli):
+    lines = cli("devices", "--models").stdout.splitlines()
+    assert "e1000   an Ethernet card, Intel 82540EM; driver e1000; ,mac=52:54:00:12:34:56,peer=" in lines
+    assert "mouse   a USB mouse; driver usbhid, hid-generic" in lines
+    rows = json.loads(cli("devices", "--models", "--json").stdout)
+    assert [row["name"] for row in rows] == [line.split()[0] for line in lines]
+    for row in rows:
+        said = [f"{key}={value}" for key, value in row["keys"].items() if value != ""]
+        made = catalog.parse(",".join([row["name"], *said]))
+        assert all(getattr(made.wiring, key) == value for key, value in row["wiring"].items() if key != "bars")
+    assert cli("devices", "--json").exit_code == 2
