@@ -121,5 +121,6 @@ def test_models_are_listed_and_what_is_listed_can_be_plugged_in(cli):
     for row in rows:
         said = [f"{key}={value}" for key, value in row["keys"].items() if value != ""]
         made = catalog.parse(",".join([row["name"], *said]))
-        assert all(getattr(made.wiring, key) == value for key, value in row["wiring"].items() if key != "bars")
+        wiring = {key: value for key, value in row["wiring"].items() if key != "bars"}
+        assert wiring.items() <= made.wiring._asdict().items()
     assert cli("devices", "--json").exit_code == 2
