@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kmod_emu.cli.base import BASE, STUB, boot_base
+from kmod_emu.cli.base import BASE, LOADER, STUB, boot_base
 from kmod_emu.cli.command import reports_errors
 from kmod_emu.cli.devices import DEVICES, MODPROBE, furnish
 from kmod_emu.cli.limits import LIMITS, obey_limits
@@ -33,6 +33,7 @@ _NOT_FOUND, _CANNOT_RUN = 127, 126
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--release", help="The kernel release, as in `uname -r`, or a series such as 6.1.")
 @BASE
+@LOADER
 @click.option("--kept", is_flag=True, help="Use the kept machine, and keep what the program does to it.")
 @click.option(
     "--insmod", "modules", multiple=True, metavar="'FILE [NAME=VALUE...]'", help="Load a module first."
@@ -58,6 +59,7 @@ def exec_(
     state: str | None,
     release: str | None,
     base: str,
+    loader: str,
     kept: bool,
     modules: tuple[str, ...],
     binds: tuple[str, ...],
@@ -79,7 +81,7 @@ def exec_(
 
     if bad := next((word for word in environment if "=" not in word), None):
         raise click.UsageError(f"--env {bad}: NAME=VALUE is expected")
-    with _machine(state, release, base, directory, kept=kept) as kernel:
+    with _machine(state, release, base, loader, directory, kept=kept) as kernel:
         furnish(kernel)
         _furnish(kernel, binds, sysroot, busybox)
         for module in modules:
@@ -100,7 +102,7 @@ def exec_(
 
 @contextmanager
 def _machine(
-    state: str | None, release: str | None, base: str, modules: str | None, *, kept: bool
+    state: str | None, release: str | None, base: str, loader: str, modules: str | None, *, kept: bool
 ) -> Iterator[Kernel]:
     from kmod_emu.cli.machine import machine
 
@@ -116,7 +118,7 @@ def _machine(
     if base != STUB:
         if release is not None:
             raise click.UsageError("--release is for the stub kernel")
-        real = boot_base(base, modules=modules)
+        real = boot_base(base, loader=loader, modules=modules)
         obey_limits(real)
         yield real
         return

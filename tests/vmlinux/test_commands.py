@@ -77,6 +77,24 @@ def test_tools_write_to_the_kept_machines_system_log(command, cli):
 
 
 @needs_busybox
+@pytest.mark.parametrize("loader", ["python", "kernel"])
+def test_programs_load_modules_by_either_loader(command, capfd, monkeypatch, loader):
+    own = []
+
+    async def load(kernel, call):
+        own.append(kernel.sched.current.comm)
+        return await call
+
+    monkeypatch.setattr("kmod_emu.vmlinux.syscalls.load", load)
+    bound = f"{samples.path('hello')}:/hello.ko"
+    script = "insmod /hello.ko; rmmod hello; dmesg | tail -n 1"
+    result = command("exec", "--loader", loader, "--insmod", "params", "--bind", bound, "sh", "-c", script)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert capfd.readouterr().out.endswith("] Cleaning up module.\n")
+    assert own == (["insmod", "insmod"] if loader == "kernel" else [])
+
+
+@needs_busybox
 def test_what_a_program_leaves_behind_on_a_kept_machine_ends(command, cli):
     command("boot")
     result = cli("exec", "--kept", "sh", "-c", "sleep 1000 & sleep 2000 & exit 3")
