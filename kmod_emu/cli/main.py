@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import io
 import os
@@ -131,6 +132,9 @@ _HELP = {
     "kerneld": "With --classic: start the daemon that the kernel asked for modules before 2.2.",
     "compare-paths": "Load a sample on both machines: what moved from insmod to the kernel since 2.4.",
 }
+
+
+atexit.register(gc.freeze)  # looking for garbage in what ends anyway takes a tenth of a short command
 
 
 @contextmanager

@@ -33,11 +33,12 @@ class Unpacking:
 
     def _work(self) -> None:
         from kmod_emu.vmlinux import cache, kernels
-        from kmod_emu.vmlinux.vmlinux import Vmlinux
 
         with suppress(OSError, BadImage):  # whoever wants it finds out and says so
             path, _ = kernels.locate(self._kernel)
             if not cache.knows(path):
+                from kmod_emu.vmlinux.vmlinux import Vmlinux
+
                 self._done = Vmlinux.from_image(Path(path).read_bytes())
                 self._path = os.path.abspath(path)
 
