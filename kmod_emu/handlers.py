@@ -42,6 +42,7 @@ import kmod_emu.drivers.input_sysfs
 import kmod_emu.drivers.iterate
 import kmod_emu.drivers.leds
 import kmod_emu.drivers.misc
+import kmod_emu.drivers.netdevice_calls
 import kmod_emu.drivers.platform
 import kmod_emu.drivers.platform_device
 import kmod_emu.drivers.root_device
@@ -141,7 +142,9 @@ import kmod_emu.module.trace_events
 import kmod_emu.module.tracepoint
 import kmod_emu.net.connector
 import kmod_emu.net.controller
+import kmod_emu.net.flow_dissector
 import kmod_emu.net.genetlink
+import kmod_emu.net.ipv6
 import kmod_emu.net.netlink_kernel
 import kmod_emu.net.notify
 import kmod_emu.net.pernet

@@ -19,6 +19,7 @@ from kmod_emu.drivers.input_sysfs import proc_directory
 from kmod_emu.drivers.keyboard import Keyboard
 from kmod_emu.drivers.leds import Leds
 from kmod_emu.drivers.misc import Misc
+from kmod_emu.drivers.netdevice import NetDevices
 from kmod_emu.drivers.platform import Platform
 from kmod_emu.drivers.registration import Registrations
 from kmod_emu.drivers.spi_model import SpiModels
@@ -74,6 +75,7 @@ def install(kernel: Kernel, modules: str | None) -> None:
         kernel[Buses].register(kernel.symbol(bus))
     kernel.add(Registrations(kernel))
     kernel.add(AsyncCalls())
+    kernel.add(NetDevices(kernel))
     kernel.add(CpuStates(kernel))
     kernel.add(Firmware(kernel))
     procfs.block_majors = lambda: majors(kernel)

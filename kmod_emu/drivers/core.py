@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Classes that Debian's kernel has from the start; their names are taken.
 _BUILT_IN_CLASSES = (
     "backlight", "block", "bsg", "devcoredump", "devfreq", "devlink", "dma", "dmi", "firmware",
-    "graphics", "hwmon", "i2c-adapter", "intel_scu_ipc", "iommu", "mem", "net",
+    "graphics", "hwmon", "i2c-adapter", "intel_scu_ipc", "iommu", "mem",
     "pci_bus", "phy", "power_supply", "powercap", "pps", "ptp", "pwm", "regulator", "rtc",
     "spidev", "thermal", "tpm", "tpmrm", "tty", "vc", "vtconsole", "wakeup",
 )  # fmt: skip

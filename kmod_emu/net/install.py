@@ -10,6 +10,7 @@ from kmod_emu.net.connector import Connector
 from kmod_emu.net.genetlink import Genetlink
 from kmod_emu.net.netlink import Netlink
 from kmod_emu.net.pernet import Pernet
+from kmod_emu.net.rtnetlink import Rtnl
 from kmod_emu.net.socket import Sockfs
 from kmod_emu.uapi.socket import NETLINK_KOBJECT_UEVENT
 
@@ -24,6 +25,7 @@ def install(kernel: KernelCore, procfs: Procfs) -> None:
     """Add it all to a machine whose file systems are mounted."""
     kernel.add(Sockfs(kernel))
     kernel.add(Pernet(kernel))
+    kernel.add(Rtnl())
     netlink = Netlink(kernel)
     kernel.add(netlink)
     kernel.add(Genetlink(kernel))

@@ -12,7 +12,20 @@ from kmod_emu.kernel.locking import init_lock, mutex_is_locked, mutex_lock, mute
 from kmod_emu.kernel.standin import declare_answers
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from kmod_emu.kernel.kernel import KernelCore
+
+
+class Rtnl:
+    """Who uses the lock.
+
+    Attributes:
+        todo: What is to be done whenever it has been given back.
+    """
+
+    def __init__(self) -> None:
+        self.todo: Callable[[], Awaitable[None]] | None = None
 
 
 @export_data("struct mutex rtnl_mutex", lambda kernel: kernel.profile.struct("mutex").size)
@@ -28,9 +41,11 @@ async def rtnl_lock(kernel: KernelCore) -> None:
 
 
 @export("void rtnl_unlock(void)")
-def rtnl_unlock(kernel: KernelCore) -> None:
-    """Give it back."""
+async def rtnl_unlock(kernel: KernelCore) -> None:
+    """Give it back: what is left of devices that went meanwhile goes, too."""
     mutex_unlock(kernel, kernel.symbol("rtnl_mutex"))
+    if (todo := kernel[Rtnl].todo) is not None:
+        await todo()
 
 
 @export("int rtnl_trylock(void)")

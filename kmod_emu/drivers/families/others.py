@@ -74,7 +74,6 @@ declare_answers(
     {
         "void tcf_idrinfo_destroy(const struct tc_action_ops *ops, struct tcf_idrinfo *idrinfo)": 0,
         "void clean_acked_data_flush(void)": 0,
-        "void unregister_netdevice_many(struct list_head *head)": 0,
         "void vlan_ioctl_set(int (*hook)(struct net *net, void *arg))": 0,
         "void xfrm_if_register_cb(const struct xfrm_if_cb *ifcb)": 0,
         "void xfrm_if_unregister_cb(void)": 0,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kmod_emu.kernel.kernel import KernelCore
 
 _AF_MAX = 46
-_SOCKETS = "protocol family"
+_SOCKETS, KIND_OF_LINKS = "protocol family", "kind of links"
 # The kernel's names of protocol families (net/socket.c), and those that Debian's kernel has itself.
 _FAMILIES = [
     "PF_UNSPEC",
@@ -123,8 +123,8 @@ declare(
         "void dev_remove_offload(struct packet_offload *po)", taken=0,
     ),
     Family(
-        "kind of links", "int rtnl_link_register(struct rtnl_link_ops *ops)",
-        "void rtnl_link_unregister(struct rtnl_link_ops *ops)", "rtnl_link_ops.kind",
+        KIND_OF_LINKS, "int rtnl_link_register(struct rtnl_link_ops *ops)",
+        "void rtnl_link_unregister(struct rtnl_link_ops *ops)", "rtnl_link_ops.kind", check=_link_kind,
     ),
     Family(
         "family of link addresses", "void rtnl_af_register(struct rtnl_af_ops *ops)",
