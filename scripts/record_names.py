@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import kmod_emu.handlers  # noqa: F401 - rows of the frontier share what importing them registers
 from kmod_emu.abi.btf import Btf
 from kmod_emu.vmlinux import facts, kallsyms
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table

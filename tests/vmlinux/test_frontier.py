@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from kmod_emu.kernel.layout import TRAP_BASE, TRAP_SPACE
 from kmod_emu.vmlinux.frontier import files as _files  # noqa: F401 - importing them fills the table
 from kmod_emu.vmlinux.frontier.table import declared
@@ -46,11 +48,21 @@ def test_most_of_the_frontier_is_in_this_kernel(real):
     assert len(real.frontier) < 250  # the smaller the better
 
 
-def test_addresses_in_modules_are_named_as_the_kernel_does(real, distribution_module, vmlinuz):
-    """The kernel's own function is what the image has in place of the jump to ours."""
-    function, image = real.symbol("find_kallsyms_symbol"), Vmlinux.from_image(Path(vmlinuz).read_bytes())
-    section = next(each for each in image.sections if 0 <= function - each.address < each.size)
-    start = section.offset + function - section.address
+@pytest.fixture
+def own_code(vmlinuz):
+    """What the image has at an address, in place of a jump of ours."""
+    image = Vmlinux.from_image(Path(vmlinuz).read_bytes())
+
+    def at(address):
+        section = next(each for each in image.sections if 0 <= address - each.address < each.size)
+        start = section.offset + address - section.address
+        return image.elf[start : start + 16]
+
+    return at
+
+
+def test_addresses_in_modules_are_named_as_the_kernel_does(real, own_code, distribution_module):
+    function = real.symbol("find_kallsyms_symbol")
     module = real.insmod(distribution_module("fs/fat/fat"))
     first, last = module.regions["core"].base, module.regions["core"].base + module.regions["core"].size
     place = real.heap.kmalloc(16)
@@ -62,6 +74,26 @@ def test_addresses_in_modules_are_named_as_the_kernel_does(real, distribution_mo
 
     addresses = [*range(first - 8, last + 8, 509), *(value for value, _, _ in module.core_symbols[:40])]
     ours = [named(address) for address in addresses]
-    real.memory.write(function, image.elf[start : start + 5])
+    real.memory.write(function, own_code(function))
     assert [named(address) for address in addresses] == ours
     assert len(set(ours)) > 20
+
+
+def test_places_of_tracers_are_valid_where_the_kernel_says(real, own_code, distribution_module):
+    function = real.symbol("test_for_valid_rec")
+    module = real.insmod(distribution_module("fs/fat/fat"))
+    begin = module.regions["core"].base
+    record = real.heap.kmalloc(16)
+
+    def valid(address):
+        real.memory.write(record, address.to_bytes(16, "little"))
+        return real.call(function, record)
+
+    named = [value for value, letter, _ in module.core_symbols if letter in "tT"]
+    in_kernel = [real.symbol("vfs_read") + offset for offset in (0, 4, 5)]
+    addresses = [value + offset for value in named[:40] for offset in (0, 4, 5)]
+    addresses += [begin - 8, begin, *in_kernel]
+    ours = [valid(address) for address in addresses]
+    real.memory.write(function, own_code(function))
+    assert [valid(address) for address in addresses] == ours
+    assert set(ours) == {0, 1}
