@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kmod_emu.kernel.activation import Away
 from kmod_emu.kernel.clock import NSEC_PER_SEC
 from kmod_emu.kernel.preempt import EFLAGS_IF
-from kmod_emu.kernel.spin import Spin, examine
+from kmod_emu.kernel.spin import Spin, examine, may_wait
 from kmod_emu.kernel.watchdog import stuck
 from kmod_emu.machine.cpu import StopReason
 
@@ -126,7 +126,12 @@ class Patience:
             return stop._replace(reason=StopReason.LOCKUP), None
         if task.spin_ns is not None and clock.now_ns - task.spin_ns > _SPIN_NS:
             return stop._replace(reason=StopReason.LOCKUP), None
-        spin, stop = examine(kernel, stop)
+        spin, follow = None, True
+        if stop.reason is StopReason.PATIENCE and self._sched.run_guest == kernel.cpu.run:
+            follow, stop = may_wait(kernel, stop, self.seconds)
+            task.busy += kernel.cpu.watchdog.elapsed
+        if follow and stop.reason in LONG_RUN:
+            spin, stop = examine(kernel, stop)
         if stop.reason is not StopReason.COUNT:
             return stop, None
         task.spin, task.looks = spin, task.looks + 1

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kmod_emu.machine.cpu import Stop
 
 _INSTRUCTIONS = 512
+_VISITS = 8  # after which code that comes to a place with other registers each time computes
 
 
 class Spin(Enum):
@@ -56,6 +57,38 @@ class Following:
         """No more of it is looked at."""
         self.looks_at_jiffies = self._kernel.memory.page_arrived
         self._kernel.memory.await_page(0)
+
+
+def may_wait(kernel: KernelCore, stop: Stop, patience: float) -> tuple[bool, Stop]:
+    """Let the code that was stopped go on as fast as ever: whether it is worth to follow it.
+
+    To follow code costs the processor all its translations. What computes comes to the same place with other
+    registers, or does not come there again.
+
+    Returns:
+        The former, and where it is now, as from `examine`.
+    """
+    cpu, memory = kernel.cpu, kernel.memory
+    before, visits, alike = cpu.registers(), 0, False
+
+    def reached() -> None:
+        nonlocal visits, alike
+        alike = alike or (visits > 0 and cpu.registers() == before)
+        visits += 1
+        if alike or visits > _VISITS:
+            cpu.stop_at_trap()
+
+    memory.await_page(kernel.symbols.address("jiffies"))
+    end = cpu.before(stop.rip, reached)
+    try:
+        here = cpu.run(stop.rip, patience=patience)
+    finally:
+        end()
+    seen = alike or memory.page_arrived
+    memory.await_page(0)
+    if alike or visits > _VISITS or here.reason is StopReason.PATIENCE:
+        here = here._replace(reason=StopReason.COUNT)
+    return seen, here
 
 
 def examine(kernel: KernelCore, stop: Stop) -> tuple[Spin | None, Stop]:

@@ -432,9 +432,10 @@ class Memory:
         self.forget_code(arena, first, last, range(offset, offset + size))
 
     def await_page(self, address: int) -> None:
-        """Note in `page_arrived` whether the guest touches this page from now on; costs one TLB flush."""
+        """Note in `page_arrived` whether the guest touches this page from now on."""
         self.awaited_page, self.page_arrived = address >> PAGE_SHIFT, False
-        self.flush()
+        if not self.forget_pages([address & PAGE_MASK]):
+            self.flush()
 
     def _keep(self, arena: Arena, first: int, last: int) -> None:
         fresh = arena.fresh
