@@ -8,6 +8,8 @@ from kmod_emu.machine.history import History, Moment
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from kmod_emu.machine.memory import Arena, Memory
 
 _Key = tuple[int, int]  # (arena's number, page number)
@@ -62,6 +64,15 @@ class SnapshotTree:
     def written_since_root(self) -> set[_Key]:
         """(arena's number, page number) of every page written since the first snapshot."""
         return self._history.ever_written()
+
+    @property
+    def latest(self) -> Moment[_Key, bytes] | None:
+        """The latest moment on the way to here."""
+        return self._history.current
+
+    def written_since_latest(self) -> Collection[_Key]:
+        """(arena's number, page number) of every page written since that."""
+        return self._history.written.keys()
 
     def _keep(self, arena: Arena, index: int) -> None:
         self._history.written[self._numbers[id(arena)], index] = arena.page(index)

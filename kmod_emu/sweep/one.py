@@ -178,8 +178,8 @@ class Machine:
         self.kernel, self._base, self._marks = kernel, base, marks
         self._shows = _looks(self.kernel)
         kernel.advance(_SETTLE)  # what is left of the boot would else be done for each module
-        there = self._shows()
-        self._booted = _Moment("", kernel.snapshot(), {}, there, [], set())
+        booted = kernel.snapshot()
+        self._booted = _Moment("", booted, {}, self._shows(), [], set())
         self._needs: list[_Moment] = []  # after each of those that the last module needed
         gc.collect()
         gc.freeze()  # the machine stays: it is not to be looked through again and again

@@ -9,8 +9,9 @@ from kmod_emu.kernel.layout import MODULES_VADDR, PAGE_OFFSET, START_KERNEL_MAP
 from kmod_emu.machine.memory import PAGE_SHIFT, PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
+    from kmod_emu.machine.history import Moment
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _T = TypeVar("_T")
@@ -97,7 +98,9 @@ class _Answer(NamedTuple):
 
 
 class Recall:
-    """Gives answers again that were found before.
+    """Gives answers again that were found before, at moments that were kept.
+
+    What was found in between is not remembered: it is asked for once.
 
     Args:
         reader: What they are read with.
@@ -105,30 +108,45 @@ class Recall:
 
     def __init__(self, reader: Reader) -> None:
         self._reader, self._kernel = reader, reader.kernel
-        self._answers: dict[str, list[_Answer]] = {}
-        self._written: set[_Page] = set()
+        self._answers: dict[str, list[_Answer]] = {}  # found at moments
+        self._moment: Moment[_Page, bytes] | None = None  # the one that the next were right at
+        self._right: dict[str, _Answer] = {}
+        self._since: Collection[_Page] = ()
+        self._written: set[_Page] | None = None
 
     def begin(self) -> None:
         """Time has passed."""
-        self._written = self._kernel.snapshots.written_since_root()
+        snapshots = self._kernel.snapshots
+        self._since, self._written = snapshots.written_since_latest(), None
+        if self._moment is not snapshots.latest:
+            self._moment, self._right = snapshots.latest, {}
 
     def __call__(self, question: str, find: Callable[[], _T]) -> _T:
         """The answer to a question, which `find` finds by what it reads."""
+        right = self._right.get(question)
+        if right is not None and self._holds(right, right.pages.keys() & self._since, self._since):
+            return right.value  # type: ignore[no-any-return]  # what `find` gave
+        if self._since:
+            return find()
         known = self._answers.setdefault(question, [])
+        if self._written is None:
+            self._written = self._kernel.snapshots.written_since_root()
         for place, answer in enumerate(known):
-            if self._holds(answer):
+            changed = self._written | answer.changing
+            if self._holds(answer, answer.pages.keys() & changed, changed):
                 known.insert(0, known.pop(place))
-                return answer.value  # type: ignore[no-any-return]  # what `find` gave
-        self._reader.noted, self._reader.tested = [], []
-        try:
-            value = find()
-            known.insert(0, self._answer(value))
-        finally:
-            self._reader.noted = None
-        del known[_REMEMBERED:]
-        return value
+                break
+        else:
+            self._reader.noted, self._reader.tested = [], []
+            try:
+                known.insert(0, self._answer(find(), self._written))
+            finally:
+                self._reader.noted = None
+            del known[_REMEMBERED:]
+        self._right[question] = known[0]
+        return known[0].value  # type: ignore[no-any-return]  # as above
 
-    def _answer(self, value: object) -> _Answer:
+    def _answer(self, value: object, written: set[_Page]) -> _Answer:
         marks: dict[_Page, bytearray] = {}
         for address, size in self._reader.noted or ():
             while size > 0:
@@ -145,7 +163,7 @@ class Recall:
         tested: dict[_Page, list[tuple[int, bool]]] = {}
         for address, answer in self._reader.tested:
             tested.setdefault(self._place(address)[0], []).append((address, answer))
-        return _Answer(value, pages, tested, self._written & (pages.keys() | tested.keys()))
+        return _Answer(value, pages, tested, written & (pages.keys() | tested.keys()))
 
     def _place(self, address: int) -> tuple[_Page, int]:
         memory = self._kernel.memory
@@ -158,14 +176,15 @@ class Recall:
         start = index << PAGE_SHIFT
         return int.from_bytes(self._kernel.memory.arenas[number].view[start : start + PAGE_SIZE], "little")
 
-    def _holds(self, answer: _Answer) -> bool:
+    def _holds(self, answer: _Answer, pages: Collection[_Page], changed: Collection[_Page]) -> bool:
         """Whether the same would be found now. What nobody has written is what it was."""
-        for page in answer.pages.keys() & self._written | answer.changing:
-            mask, value = answer.pages.get(page, (0, 0))
+        for page in pages:
+            mask, value = answer.pages[page]
             if self._contents(page) & mask != value:
                 return False
         return all(
             self._reader.is_set(address) is was
-            for page in answer.tested.keys() & self._written | answer.changing
-            for address, was in answer.tested.get(page, ())
+            for page, words in answer.tested.items()
+            if page in changed
+            for address, was in words
         )

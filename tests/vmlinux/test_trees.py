@@ -103,7 +103,9 @@ def test_an_answer_holds_until_what_it_was_read_from_is_written(real):
         reads.append(1)
         return look.read_u64(place + 4092), look.is_set(place), look.text(place + 64)
 
-    def ask():
+    def ask(*, kept=True):
+        if kept:
+            real.snapshot()
         recall.begin()
         return recall("question", find)
 
@@ -124,6 +126,17 @@ def test_an_answer_holds_until_what_it_was_read_from_is_written(real):
     real.memory.write(place + 64, bytes(4))
     assert ask() == (0, False, "")  # as at first: known
     assert len(reads) == 3
+    moment = real.snapshot()
+    ask(kept=False)
+    real.memory.write_u64(place, 3)
+    assert ask(kept=False) == ask(kept=False) == (0, True, "")  # between moments: asked each time
+    assert len(reads) == 5
+    real.memory.write_u64(place, 0)
+    assert ask(kept=False) == (0, False, "")
+    real.memory.write_u64(place, 4)
+    real.restore(moment)
+    assert ask(kept=False) == (0, False, "")
+    assert len(reads) == 5
 
 
 def test_parameters_of_modules(real, distribution_module):
