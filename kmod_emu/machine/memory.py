@@ -470,6 +470,11 @@ class Memory:
 
     def read(self, address: int, size: int) -> bytes:
         """Read `size` bytes; raises PageFault at the first unmapped page."""
+        arena = self._windows.get(address >> _WINDOW_SHIFT)
+        if arena is not None and (address & _OFFSET) + size <= PAGE_SIZE:
+            offset = address - arena.base
+            if 0 <= offset < arena.size and arena.perms[offset >> PAGE_SHIFT]:
+                return arena.raw[offset : offset + size]
         span = self._span(address, size)
         if span:
             arena, offset = span

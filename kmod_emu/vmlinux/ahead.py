@@ -1,6 +1,7 @@
 """A kernel that is about to boot for the first time is unpacked while the program is still being imported.
 
-xz is half a second, in which liblzma needs no Python; so is nothing that follows without what it unpacks.
+xz is half a second, in which liblzma needs no Python. The symbols lie before the middle of it: they are read
+while the rest is unpacked.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from typing import TYPE_CHECKING
 from kmod_emu.vmlinux.errors import BadImage
 
 if TYPE_CHECKING:
+    from kmod_emu.vmlinux.kallsyms import Kallsyms
     from kmod_emu.vmlinux.vmlinux import Vmlinux
+
+_REACH = 4 << 20  # bytes of all names of a kernel, at most
 
 
 class Unpacking:
@@ -27,22 +31,53 @@ class Unpacking:
     def __init__(self, kernel: str) -> None:
         self._kernel = kernel
         self._path = ""
+        self._pieces: list[bytes] = []
+        self._over = False
         self._done: Vmlinux | None = None
+        self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="kmod-emu-unpacking", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
         from kmod_emu.vmlinux import cache, kernels
 
-        with suppress(OSError, BadImage):  # whoever wants it finds out and says so
+        with suppress(Exception):  # whoever wants it meets the same and says so
             path, _ = kernels.locate(self._kernel)
             if not cache.knows(path):
                 from kmod_emu.vmlinux.vmlinux import Vmlinux
 
-                self._done = Vmlinux.from_image(Path(path).read_bytes())
                 self._path = os.path.abspath(path)
+                self._done = Vmlinux.from_image(Path(path).read_bytes(), self._unpacked)
+        with self._news:
+            self._over = True
+            self._news.notify()
 
-    def result(self, path: str) -> Vmlinux | None:
-        """The kernel in a file, if that is what was unpacked."""
+    def _unpacked(self, piece: bytes) -> None:
+        with self._news:
+            self._pieces.append(piece)
+            self._news.notify()
+
+    def _symbols(self) -> Kallsyms | None:
+        """Those of the kernel, if they are found before all of it is unpacked."""
+        from kmod_emu.vmlinux import kallsyms
+        from kmod_emu.vmlinux.vmlinux import segment_address
+
+        seen = 0
+        while True:
+            with self._news:
+                while not self._over and len(self._pieces) == seen:
+                    self._news.wait()
+                if self._over:
+                    return None
+                seen = len(self._pieces)
+            data = b"".join(self._pieces[:seen])
+            with suppress(BadImage):
+                if found := kallsyms.search(data, segment_address(data), _REACH):
+                    found.table  # noqa: B018 - which takes as long as finding them
+                    return found
+
+    def result(self, path: str) -> tuple[Vmlinux | None, Kallsyms | None]:
+        """The kernel in a file, if that is what was unpacked, and perhaps its symbols."""
+        symbols = self._symbols()
         self._thread.join()
-        return self._done if path == self._path else None
+        return (self._done, symbols) if path == self._path else (None, None)

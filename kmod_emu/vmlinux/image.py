@@ -24,6 +24,7 @@ _ARM64_MAGIC = 0x38, b"ARM\x64"
 _RISCV_MAGIC = 0x38, b"RSC\x05"
 _LZ4_CHUNK = 8 << 20
 _LARGEST = 1 << 30
+_PIECE = 8 << 20  # of what is unpacked
 
 
 class KernelImage(NamedTuple):
@@ -41,8 +42,16 @@ class KernelImage(NamedTuple):
     compression: str
 
 
-def read_image(blob: bytes) -> KernelImage:
+def _untold(piece: bytes) -> None:
+    """Nobody wants to know."""
+
+
+def read_image(blob: bytes, told: Callable[[bytes], None] = _untold) -> KernelImage:
     """The vmlinux in a bzImage; a file that already is a vmlinux stays as it is.
+
+    Args:
+        blob: The file's contents.
+        told: Called with each piece as soon as it is unpacked.
 
     Raises:
         BadImage: It is neither, is cut off or damaged, or needs a decompressor that is not installed.
@@ -61,7 +70,7 @@ def read_image(blob: bytes) -> KernelImage:
     name = compression(payload)
     if name is None:
         raise BadImage(f"a kernel image compressed in an unknown way (it begins {payload[:6].hex(' ')})")
-    elf = decompress(payload, name)
+    elf = decompress(payload, name, told)
     if not elf.startswith(b"\x7fELF"):
         raise BadImage("a kernel image whose contents are not an ELF file")
     (text,) = struct.unpack_from("<H", blob, _VERSION_TEXT)
@@ -102,26 +111,32 @@ def compression(payload: bytes) -> str | None:
     return next((name for name, magic in _MAGICS.items() if payload.startswith(magic)), None)
 
 
-def decompress(payload: bytes, name: str) -> bytes:
+def decompress(payload: bytes, name: str, told: Callable[[bytes], None] = _untold) -> bytes:
     """What was compressed; whatever follows it in the payload, such as its size, is left out.
+
+    Args:
+        payload: What a kernel's file has.
+        name: How it is compressed.
+        told: Called with each piece as soon as it is unpacked.
 
     Raises:
         BadImage: The data is damaged, or unreasonably large.
     """
     try:
-        return b"".join(_bounded(_DECOMPRESSORS[name](payload)))
+        return b"".join(_bounded(_DECOMPRESSORS[name](payload), told))
     except BadImage:
         raise
     except Exception as error:  # each library has errors of its own
         raise BadImage(f"a kernel image whose {name} data is damaged: {error}") from None
 
 
-def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _bounded(pieces: Iterator[bytes], told: Callable[[bytes], None]) -> Iterator[bytes]:
     total = 0
     for piece in pieces:
         total += len(piece)
         if total > _LARGEST:
             raise BadImage(f"a kernel image that unpacks to more than {_LARGEST >> 20} MiB")
+        told(piece)
         yield piece
 
 
@@ -136,9 +151,11 @@ def _gzip(payload: bytes) -> Iterator[bytes]:
 
 def _whole(name: str, stream: object, payload: bytes) -> Iterator[bytes]:
     """Output of a decompressor with `decompress(data, max_length)` and `eof`."""
-    yield stream.decompress(payload, _LARGEST + 1)  # type: ignore[attr-defined]
-    if not stream.eof and stream.needs_input:  # type: ignore[attr-defined]
-        raise BadImage(f"a kernel image whose {name} data is cut off")
+    while not stream.eof:  # type: ignore[attr-defined]
+        yield stream.decompress(payload, _PIECE)  # type: ignore[attr-defined]
+        payload = b""
+        if not stream.eof and stream.needs_input:  # type: ignore[attr-defined]
+            raise BadImage(f"a kernel image whose {name} data is cut off")
 
 
 def _xz(payload: bytes) -> Iterator[bytes]:

@@ -96,15 +96,29 @@ class Kallsyms:
 def find(kernel: Vmlinux) -> Kallsyms | None:
     """The symbols of a kernel; None if it was built without them."""
     for section in _candidates(kernel):
-        data = kernel.contents(section.name)
-        for tokens_at, tokens, end in _token_tables(data):
-            for count_at, count, align in _counts(data, tokens_at, tokens):
-                named = _names(data, count_at + align, count, tokens_at, tokens, align)
-                if named is None:
-                    continue
-                found = _addresses(data, section.address, count_at, count, end, align)
-                if found is not None:
-                    return Kallsyms(*found, named)
+        found = search(kernel.contents(section.name), section.address)
+        if found is not None:
+            return found
+    return None
+
+
+def search(data: bytes, address: int, reach: int | None = None) -> Kallsyms | None:
+    """The symbols in some part of a kernel, if they are there.
+
+    Args:
+        data: What to look through.
+        address: Where that is linked.
+        reach: How far before the tokens the count may lie; anywhere if not given.
+    """
+    for tokens_at, tokens, end in _token_tables(data):
+        first = max(tokens_at - reach & -8, 0) if reach else 0
+        for count_at, count, align in _counts(data, first, tokens_at, tokens):
+            named = _names(data, count_at + align, count, tokens_at, tokens, align)
+            if named is None:
+                continue
+            found = _addresses(data, address, count_at, count, end, align)
+            if found is not None:
+                return Kallsyms(*found, named)
     return None
 
 
@@ -138,14 +152,14 @@ def _token_tables(data: bytes) -> Iterator[tuple[int, list[bytes], int]]:
         digits = data.find(_DIGITS, digits + 1)
 
 
-def _counts(data: bytes, end: int, tokens: list[bytes]) -> Iterator[tuple[int, int, int]]:
-    """Places before `end` with a plausible count and behind it plausible names; the count; its alignment."""
-    words = memoryview(data)[: end & ~7].cast("I")
+def _counts(data: bytes, first: int, end: int, tokens: list[bytes]) -> Iterator[tuple[int, int, int]]:
+    """Places with a plausible count and behind it plausible names; the count; its alignment."""
+    words = memoryview(data)[first : end & ~7].cast("I")
     for index, count in enumerate(words[:-8]):
         if _FEWEST <= count <= _MOST:
-            align = 4 if words[index + 1] else 8
-            if 4 * index % align == 0 and _plausible(data, 4 * index + align, tokens):
-                yield 4 * index, count, align
+            place, align = first + 4 * index, 4 if words[index + 1] else 8
+            if place % align == 0 and _plausible(data, place + align, tokens):
+                yield place, count, align
 
 
 def _plausible(data: bytes, position: int, tokens: list[bytes]) -> bool:

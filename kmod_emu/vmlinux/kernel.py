@@ -144,10 +144,12 @@ class VmlinuxKernel(Kernel):
         from kmod_emu.vmlinux.systemmap import beside
         from kmod_emu.vmlinux.vmlinux import Vmlinux
 
-        self.vmlinux = (ahead and ahead.result(self._path)) or Vmlinux.from_image(
+        kernel, symbols = ahead.result(self._path) if ahead else (None, None)
+        self.vmlinux = kernel or Vmlinux.from_image(
             image if isinstance(image, bytes) else Path(image).read_bytes()
         )
-        found = kallsyms.find(self.vmlinux) or (beside(Path(self._path)) if self._path else None)
+        found = symbols or kallsyms.find(self.vmlinux)
+        found = found or (beside(Path(self._path)) if self._path else None)
         if found is None:
             raise BadImage(NO_SYMBOLS)
         self._kallsyms = found.table

@@ -14,6 +14,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from itertools import chain
+from operator import add
 from typing import TYPE_CHECKING
 
 from kmod_emu.kernel.paravirt import native_code, operation
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 _TRACER, _RETURN = "__fentry__", "__x86_return_thunk"
 _CALLS = "__start_mcount_loc", "__stop_mcount_loc"
-_BRANCH = struct.Struct("<Bi")
+_BRANCH, _DISTANCE = struct.Struct("<Bi"), struct.Struct("<i")
 _STATIC_CALLS = "__start_static_call_sites", "__stop_static_call_sites"
 _CALL, _JUMP, _LENGTH = 0xE8, 0xE9, _BRANCH.size
 _ENDBR_LENGTH = 4  # what may stand before the call at the entry of a function
@@ -75,9 +76,10 @@ class Text:
             if section.executable and section.in_file:
                 code, base = memory.writable(section.address, section.size), section.address
                 first, last = (bisect_left(places, base + end) for end in (0, len(code) - _LENGTH + 1))
+                distance, unpack = target - _LENGTH, _DISTANCE.unpack_from
                 for place in places[first:last]:
                     site = place - base
-                    if _BRANCH.unpack_from(code, site) == (opcode, target - (place + _LENGTH)):
+                    if code[site] == opcode and unpack(code, site + 1)[0] == distance - place:
                         code[site : site + _LENGTH] = by
 
     def _few(self) -> Iterator[finalize.Patch]:
@@ -116,7 +118,7 @@ class Text:
         if sites is None:
             return []
         offsets = array("i", self._kernel.memory.read(sites.address, sites.size & -4))
-        return sorted(sites.address + 4 * index + offset for index, offset in enumerate(offsets))
+        return sorted(map(add, offsets, range(sites.address, sites.address + 4 * len(offsets), 4)))
 
     # --- functions that Python serves -------------------------------------------------------------------
 

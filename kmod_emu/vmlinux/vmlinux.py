@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import struct
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.image import read_image
 
-__all__ = ["Section", "Vmlinux", "types_only"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Section", "Vmlinux", "segment_address", "types_only"]
 
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
+_PROGRAM_HEADERS = 32  # in the ELF header: where they are
 _CLASS64, _LITTLE_ENDIAN, _EM_X86_64 = 2, 1, 62
 _SHT_NOBITS, _SHF_WRITE, _SHF_ALLOC, _SHF_EXECINSTR = 8, 1, 2, 4
 _MACHINES = {3: "32-bit x86", 40: "ARM", 183: "arm64", 243: "RISC-V", 21: "POWER", 22: "s390", 8: "MIPS"}
@@ -53,9 +57,9 @@ class Vmlinux:
         )
 
     @classmethod
-    def from_image(cls, blob: bytes) -> Vmlinux:
-        """From a vmlinuz or vmlinux file; BadImage if it is neither."""
-        image = read_image(blob)
+    def from_image(cls, blob: bytes, told: Callable[[bytes], None] | None = None) -> Vmlinux:
+        """From a vmlinuz or vmlinux file, whose pieces others are told of; BadImage if it is neither."""
+        image = read_image(blob, told) if told else read_image(blob)
         return cls(image.elf, image.banner)
 
     def section(self, name: str) -> Section | None:
@@ -95,6 +99,20 @@ class Vmlinux:
         """What /proc/version prints, "Linux version 6.1.0 (builder) (compiler) #1 ..."; "" if not found."""
         found = re.search(rb"Linux version [^\0%\n]+ #\d[^\0%\n]+\n\0", self.elf)
         return found[0].decode("latin-1").rstrip("\n\0") if found else ""
+
+
+def segment_address(beginning: bytes) -> int:
+    """Where the first byte of an ELF file would be linked if its first segment began there.
+
+    Raises:
+        BadImage: It has no segment, or its beginning is not all there.
+    """
+    try:
+        (table,) = struct.unpack_from("<Q", beginning, _PROGRAM_HEADERS)
+        offset, address = struct.unpack_from("<QQ", beginning, table + 8)
+    except struct.error:
+        raise BadImage("an ELF file that is cut off") from None
+    return int(address - offset)
 
 
 def types_only(blob: bytes) -> bytes:
