@@ -112,6 +112,7 @@ import kmod_emu.kernel.radix_tree
 import kmod_emu.kernel.rcu
 import kmod_emu.kernel.remap
 import kmod_emu.kernel.resource
+import kmod_emu.kernel.rhashtable
 import kmod_emu.kernel.schedule
 import kmod_emu.kernel.signal
 import kmod_emu.kernel.slab
@@ -144,6 +145,7 @@ import kmod_emu.net.connector
 import kmod_emu.net.controller
 import kmod_emu.net.flow_dissector
 import kmod_emu.net.genetlink
+import kmod_emu.net.inet_hashtables
 import kmod_emu.net.ipv6
 import kmod_emu.net.netlink_kernel
 import kmod_emu.net.notify

@@ -26,6 +26,7 @@ _REGISTER, _UNREGISTER, _POST_INIT = 5, 6, 17  # NETDEV_*
 _DST_RELEASE, _NO_QUEUE = 1 << 5 | 1 << 17, 1 << 19  # IFF_XMIT_DST_RELEASE and _PERM, IFF_NO_QUEUE
 _HW_ADDR, _HW_ADDR_SIZE, _MAX_ADDR_LEN = 40, 112, 32  # netdev_hw_addr.addr
 _RX_QUEUE, _QUEUE_LENGTH, _ALIGN = 256, 1000, 32
+_LOOPBACK, _IS_LOOPBACK = 772, 1 << 3  # ARPHRD_LOOPBACK, IFF_LOOPBACK
 _PRESENT = 1 << 1  # __LINK_STATE_PRESENT
 _GSO_MAX_SIZE, _GSO_MAX_SEGS = 65536, 65535
 _LISTS = ("napi_list", "unreg_list", "close_list", "link_watch_list", "ptype_all", "ptype_specific",
@@ -43,6 +44,21 @@ class NetDevices:
         kernel[Devices].make_class(kernel.symbol("net_class"))
         kernel[Rtnl].todo = self.run_todo
         kernel.counted["network devices"] = lambda: len(self.registered)
+        self._make_loopback()
+
+    def _make_loopback(self) -> None:
+        """The one that every namespace has, for who looks for it there; it has no directory in /sys."""
+        kernel, size = self._kernel, self._kernel.profile.struct("net_device").size
+        view = self._prepare(kernel.heap.kmalloc(size))
+        view.set("type", _LOOPBACK)
+        view.set("flags", _IS_LOOPBACK)
+        view.set_bytes("name", b"lo")
+        view.ifindex, view.mtu, view.addr_len, view.tx_queue_len = 1, 1 << 16, 6, _QUEUE_LENGTH
+        view.hard_header_len = view.min_header_len = 14
+        view.reg_state, view.state = REGISTERED, _PRESENT
+        self._make_queues(view, 1, 1)
+        self._enter(view)
+        kernel.view("net", view.nd_net).loopback_dev = view.address
 
     def view(self, dev: int) -> StructView:
         """A typed view on one."""
@@ -67,7 +83,17 @@ class NetDevices:
             kernel.printk.emit("alloc_netdev: Unable to allocate device with zero queues\n", 3)
             return 0
         room = -(-layout.size // _ALIGN) * _ALIGN + priv
-        view = self.view(kernel.heap.kmalloc(room))
+        view = self._prepare(kernel.heap.kmalloc(room))
+        await kernel.call_guest(setup, view.address)
+        if not view.tx_queue_len:
+            view.priv_flags, view.tx_queue_len = view.priv_flags | _NO_QUEUE, _QUEUE_LENGTH
+        self._make_queues(view, *queues)
+        view.set_bytes("name", name[: IFNAMSIZ - 1])
+        view.name_assign_type = assigned
+        return view.address
+
+    def _prepare(self, dev: int) -> StructView:
+        kernel, view = self._kernel, self.view(dev)
         for head in _LISTS:
             lists.init(kernel.memory, view.addressof(head))
         lists.init(kernel.memory, view.addressof("adj_list") + 16)
@@ -79,13 +105,7 @@ class NetDevices:
         view.gso_max_size = view.gro_max_size = view.tso_max_size = _GSO_MAX_SIZE
         view.gso_max_segs = view.tso_max_segs = _GSO_MAX_SEGS
         view.priv_flags = _DST_RELEASE
-        await kernel.call_guest(setup, view.address)
-        if not view.tx_queue_len:
-            view.priv_flags, view.tx_queue_len = view.priv_flags | _NO_QUEUE, _QUEUE_LENGTH
-        self._make_queues(view, *queues)
-        view.set_bytes("name", name[: IFNAMSIZ - 1])
-        view.name_assign_type = assigned
-        return view.address
+        return view
 
     def _make_queues(self, view: StructView, tx: int, rx: int) -> None:
         kernel, size = self._kernel, self._kernel.profile.struct("netdev_queue").size
@@ -137,12 +157,15 @@ class NetDevices:
         view.state |= _PRESENT
         if not view.addr_assign_type:
             view.set_bytes("perm_addr", kernel.memory.read(view.dev_addr, min(view.addr_len, _MAX_ADDR_LEN)))
-        base = kernel.view("net", view.nd_net).addressof("dev_base_head")
-        lists.add_tail(kernel.memory, view.addressof("dev_list"), base)
-        self.registered.append(view.address)
+        self._enter(view)
         if error := await self.tell(view, _REGISTER):
             await self.unregister([view])
         return error
+
+    def _enter(self, view: StructView) -> None:
+        base = self._kernel.view("net", view.nd_net).addressof("dev_base_head")
+        lists.add_tail(self._kernel.memory, view.addressof("dev_list"), base)
+        self.registered.append(view.address)
 
     def choose_name(self, view: StructView, wanted: str) -> int:
         """dev_get_valid_name(): `%d` becomes the lowest number that is free; 0 or a negative errno."""

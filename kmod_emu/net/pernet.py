@@ -29,7 +29,10 @@ class Pernet:
         self.net = kernel.symbols.address("init_net")
         self._generic = kernel.heap.kmalloc(8 * _MOST)
         kernel.memory.write_u32(self._generic, _MOST)
-        kernel.view("net", self.net).gen = self._generic
+        view = kernel.view("net", self.net)
+        view.gen = self._generic
+        if kernel.profile.has("ns_common.count"):
+            kernel.memory.write_u32(view.addressof("ns") + kernel.profile.offset("ns_common", "count"), 1)
         kernel.counted["pernet operations"] = lambda: len(self._operations)
 
     async def register(self, ops: StructView) -> int:

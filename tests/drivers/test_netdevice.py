@@ -99,7 +99,12 @@ def test_numbers_are_the_lowest_free_ones(kernel):
         call(kernel, "register_netdev", dev)
     call(kernel, "unregister_netdev", devices[1])
     call(kernel, "register_netdev", with_operations(kernel, made(kernel, b"sn%d")))
-    assert [kernel[NetDevices].name(dev) for dev in kernel[NetDevices].registered] == ["sn0", "sn2", "sn1"]
+    assert [kernel[NetDevices].name(dev) for dev in kernel[NetDevices].registered] == [
+        "lo",
+        "sn0",
+        "sn2",
+        "sn1",
+    ]
 
 
 def test_one_without_queues_is_refused(kernel):

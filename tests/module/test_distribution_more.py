@@ -26,6 +26,8 @@ LOADED = {
     "nf_log_syslog": ([], {}),
     "mpls_iptunnel": ([], {}),
     "fixed_phy": ([], {}),
+    "rds": (["NET: Registered PF_RDS protocol family"], {"kthreads": ["krdsd"]}),
+    "libchacha20poly1305": ([], {}),
     "dummy": ([], {"sys_class": ["net/dummy0"]}),
     "ip6_vti": ([], {"sys_class": ["net/ip6_vti0"]}),
     "bonding": ([], {"sys_class": ["net/bond0", "net/bonding_masters"]}),

@@ -105,6 +105,7 @@ VARIABLES = {
     "int edac_op_state": (4, 0xFFFF_FFFF),  # EDAC_OPSTATE_INVAL
     "int fg_console": (4, 0),
     "struct timezone sys_tz": (8, 0),
+    "const struct in6_addr in6addr_any": (16, 0),
     "unsigned int reset_devices": (4, 0),  # no kernel crashed before this one
     "unsigned int __max_logical_packages": (4, 1),
     "unsigned int __max_die_per_package": (4, 1),
