@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kmod_emu.machine.io import IoSpace
 
@@ -43,7 +43,7 @@ class Bar(NamedTuple):
     """A base address register.
 
     Attributes:
-        size: How many addresses, a power of two.
+        size: How many addresses, a power of two; 0 where the function has no such register.
         ports: Whether they are ports instead of memory.
     """
 
@@ -179,6 +179,7 @@ class Function:
 
     Attributes:
         send: What writing an interrupt message to its address does: address, data.
+        timing: Offsets of registers of its own that software may write, in words of 4 bytes.
     """
 
     def __init__(
@@ -193,6 +194,7 @@ class Function:
         self.model = model
         self._identity, self._memory, self._ports = identity, memory, ports
         self.send: Callable[[int, int], object] = lambda address, data: None
+        self.timing = range(0)
         self._messages = _Messages(self.message)
         self._windows: list[_Window | _Messages] = [
             _Window(model, index) for index in range(len(identity.bars))
@@ -216,6 +218,12 @@ class Function:
         log = min(vectors.bit_length() - 1, 5)
         struct.pack_into("<BBH", config, _MSI, _MSI_ID, _MSIX, _MSI_WIDE | log << 1)
         struct.pack_into("<BBHII", config, _MSIX, _MSIX_ID, 0, vectors - 1, bar, _PENDING | bar)
+
+    def leave(self, registers: Mapping[int, bytes]) -> None:
+        """Set registers, also those that software cannot, as firmware and the factory do."""
+        for offset, value in registers.items():
+            self._config[offset : offset + len(value)] = value
+        self._decode()
 
     def message(self, vector: int) -> bool:
         """Send an interrupt message, if the driver has chosen them: False if it has not."""
@@ -258,13 +266,15 @@ class Function:
             allowed = _WRITABLE[word]
             struct.pack_into("<I", self._config, word, self.read(word, 4) & ~allowed | value & allowed)
             self._messages.release()
+        elif word in self.timing:
+            struct.pack_into("<I", self._config, word, value)
         elif _BARS <= word < _BARS + 4 * len(self._identity.bars):
             self._set_bar((word - _BARS) // 4, value)
         self._decode()
 
     def _set_bar(self, index: int, value: int) -> None:
         bar = self._identity.bars[index]
-        value = value & 0xFFFF_FFFF & -bar.size | bar.ports
+        value = value & 0xFFFF_FFFF & -bar.size | bar.ports if bar.size else 0
         struct.pack_into("<I", self._config, _BARS + 4 * index, value)
 
     def save(self) -> Any:
@@ -289,7 +299,7 @@ class Function:
         self.unplug()
         command = self._config[_COMMAND]
         for index, bar in enumerate(self._identity.bars):
-            if command & (_IO_ENABLE if bar.ports else _MEMORY_ENABLE):
+            if bar.size and command & (_IO_ENABLE if bar.ports else _MEMORY_ENABLE):
                 base = self.read(_BARS + 4 * index, 4) & -bar.size
                 with suppress(ValueError):  # another device answers there
                     self._space(index).attach(base, bar.size, self._windows[index])
@@ -303,7 +313,7 @@ class HostBridge:
     """Bus 0 by the two registers that PCs have for it; no bus is behind another."""
 
     def __init__(self) -> None:
-        self.functions: dict[int, Function] = {}  # by slot
+        self.functions: dict[int, Function] = {}  # by place: 8 * slot + number
         self._address = 0
 
     def read(self, offset: int, size: int) -> int:
@@ -322,6 +332,6 @@ class HostBridge:
             self._address = value
 
     def _function(self) -> Function | None:
-        if not self._address & _ENABLE or self._address >> 16 & 0xFF or self._address >> 8 & 7:
+        if not self._address & _ENABLE or self._address >> 16 & 0xFF:
             return None
-        return self.functions.get(self._address >> 11 & (SLOTS - 1))
+        return self.functions.get(self._address >> 8 & 0xFF)

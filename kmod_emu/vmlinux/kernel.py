@@ -41,6 +41,7 @@ from kmod_emu.vmlinux.hardware.board import install_board
 from kmod_emu.vmlinux.hardware.calls import methods
 from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
 from kmod_emu.vmlinux.hardware.pc import Pc
+from kmod_emu.vmlinux.hardware.pci import PciBus
 from kmod_emu.vmlinux.hostfs import HostFs
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
@@ -335,6 +336,7 @@ class VmlinuxKernel(Kernel):
         self._functions = functions(self) if self._entry is None else self._entry.facts["system_calls"]
         self.own_syscalls.update(system_calls(self._functions, own_loader=self.loader is Loader.KERNEL))
         if self._entry is None:
+            self.run(self[PciBus].find())
             self._prepare_programs()
             mount_all(self)
 

@@ -47,7 +47,7 @@ def test_any_accesses_to_the_card(accesses):
 def test_any_accesses_to_configuration_space(accesses):
     memory, ports, bridge = IoSpace(), IoSpace(), HostBridge()
     identity = Identity.of("1234:11e8", bars=[0x1000, ("ports", 0x20)])
-    bridge.functions[3] = Function(E1000(), identity, [0xC0000000, 0xC000], 11, memory, ports)
+    bridge.functions[3 << 3] = Function(E1000(), identity, [0xC0000000, 0xC000], 11, memory, ports)
     for register, size, value in accesses:
         place = 4 + (register & 3 & -size)
         bridge.write(0, 4, 1 << 31 | 3 << 11 | register & 0xFC)

@@ -105,6 +105,11 @@ class Counter:
         self.value = state
 
 
+def cards(process):
+    """Without what is built in."""
+    return {name for name in process.listdir("/sys/bus/pci/devices") if name[:10] > "0000:00:01"}
+
+
 def test_ones_own_card_is_plugged_in_again(real, tmp_path):
     wiring = {"pci": "1234:11e8", "bars": [0x1000, ("ports", 16)], "irq": 11}
     card = real.device(**wiring)(Counter)
@@ -114,10 +119,10 @@ def test_ones_own_card_is_plugged_in_again(real, tmp_path):
     there = kernel.device(**wiring)(Counter)
     assert there.value == 42
     with kernel.process() as process:
-        assert process.listdir("/sys/bus/pci/devices") == ["0000:00:03.0"], "no second one"
+        assert cards(process) == {"0000:00:03.0"}, "no second one"
     kernel.device(**wiring)(Counter)
     with kernel.process() as process:
-        assert set(process.listdir("/sys/bus/pci/devices")) == {"0000:00:03.0", "0000:00:04.0"}
+        assert cards(process) == {"0000:00:03.0", "0000:00:04.0"}
 
 
 def test_going_back_to_where_a_card_was_not_yet_pulled_out(real, distribution_module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kmod_emu.devices import chipset
 from kmod_emu.devices.pci import CONFIG_PORTS, CONFIG_SIZE, SLOTS, Function, HostBridge, Identity
 from kmod_emu.errors import KernelError
 from kmod_emu.uapi import errno
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
 _FIRST_SLOT = 3  # what PCs have built in comes before
-_FIRST_MEMORY, _FIRST_PORT = 0xC000_0000, 0xC000
+_FIRST_MEMORY, _FIRST_PORT = 0xC000_0000, 0xC040
 _LAST_PORT = 0xFFFF
 # What the kernel chooses when it finds such a bus at boot: the ports, and that firmware has set the lines.
 _CHOICES = {
@@ -33,10 +34,11 @@ class PciBus:
     def __init__(self, kernel: VmlinuxKernel) -> None:
         self._kernel = kernel
         self._bridge = HostBridge()
+        self._bridge.functions.update(chipset.functions(kernel.cpu.mmio, kernel.cpu.ports))
+        kernel.cpu.ports.attach(CONFIG_PORTS, CONFIG_SIZE, self._bridge)
         self._root = 0  # struct pci_bus
         self._free = {False: _FIRST_MEMORY, True: _FIRST_PORT}  # the next addresses; whether of ports
-        self._empty: dict[int, str] = {}  # slots whose cards nobody plays: what their configuration was
-        self._attached = False
+        self._empty: dict[int, str] = {}  # places whose cards nobody plays: what their configuration was
 
     def plug(self, model: Any, wiring: Wiring, wires: Wires) -> int:
         """Put a model in the next free slot, and say which that is.
@@ -47,11 +49,10 @@ class PciBus:
         """
         kernel = self._kernel
         identity = _identity(wiring)
-        taken = {*self._bridge.functions, *self._empty}
+        taken = {place >> 3 for place in (*self._bridge.functions, *self._empty)}
         slot = next((slot for slot in range(_FIRST_SLOT, SLOTS) if slot not in taken), None)
         if slot is None:
             raise ValueError("no PCI slot is left")
-        kernel.run(self._make_root())
         bases = [self._place(bar.size, ports=bar.ports) for bar in identity.bars]
         self._insert(slot, model, identity, bases, wiring, wires)
         kernel.run(self._found(slot))
@@ -59,10 +60,9 @@ class PciBus:
 
     def seat(self, slot: int, model: Any, wiring: Wiring, wires: Wires) -> None:
         """Put a model back into a slot, which is as it was."""
-        self._attach()
         identity = _identity(wiring)
         function = self._insert(slot, model, identity, [0] * len(identity.bars), wiring, wires)
-        function.load(self._empty.pop(slot))
+        function.load(self._empty.pop(slot << 3))
 
     def _insert(
         self, slot: int, model: Any, identity: Identity, bases: list[int], wiring: Wiring, wires: Wires
@@ -71,13 +71,13 @@ class PciBus:
         function = Function(model, identity, bases, wiring.irq or 0, cpu.mmio, cpu.ports)
         wires.masters, wires.message = lambda: function.masters, function.message
         function.send = self._kernel.irqs.message
-        self._bridge.functions[slot] = function
+        self._bridge.functions[slot << 3] = function
         return function
 
     def unplug(self, slot: int) -> None:
         """Take a card out."""
         self._kernel.run(self._gone(slot))
-        self._bridge.functions.pop(slot).unplug()
+        self._bridge.functions.pop(slot << 3).unplug()
 
     async def _gone(self, slot: int) -> None:
         kernel = self._kernel
@@ -101,38 +101,32 @@ class PciBus:
         await kernel.call_guest(kernel.symbol("pcibios_resource_survey_bus"), self._root)
         await kernel.call_guest(kernel.symbol("pci_bus_add_device"), device)
 
-    async def _make_root(self) -> None:
-        """The root bus, which the kernel finds when the first device is plugged in."""
+    async def find(self) -> None:
+        """Let the kernel find the bus and what is built in."""
         kernel = self._kernel
-        self._attach()
-        if not self._root:
-            for variable, value in _CHOICES.items():
-                kernel.memory.write_u64(kernel.symbol(variable), kernel.symbol(value))
-            await kernel.call_guest(kernel.symbol("pcibios_scan_root"), 0)
-            self._root = await kernel.call_guest(kernel.symbol("pci_find_bus"), 0, 0)
-
-    def _attach(self) -> None:
-        if not self._attached:
-            self._kernel.cpu.ports.attach(CONFIG_PORTS, CONFIG_SIZE, self._bridge)
-            self._attached = True
+        for variable, value in _CHOICES.items():
+            kernel.memory.write_u64(kernel.symbol(variable), kernel.symbol(value))
+        await kernel.call_guest(kernel.symbol("pcibios_scan_root"), 0)
+        self._root = await kernel.call_guest(kernel.symbol("pci_find_bus"), 0, 0)
+        await kernel.call_guest(kernel.symbol("pcibios_resource_survey_bus"), self._root)
 
     def save(self) -> Any:
         """State for a snapshot or file."""
-        slots = {slot: function.save() for slot, function in self._bridge.functions.items()} | self._empty
+        places = {place: function.save() for place, function in self._bridge.functions.items()} | self._empty
         return {
             "root": self._root,
-            "slots": [list(each) for each in sorted(slots.items())],
+            "places": [list(each) for each in sorted(places.items())],
             "free": list(self._free.values()),
         }
 
     def load(self, state: Any) -> None:
         """Put saved state back: what has been plugged in since is gone."""
         self._root, self._free = state["root"], dict(zip((False, True), state["free"], strict=True))
-        functions, self._empty = self._bridge.functions, dict(state["slots"])
-        for slot in set(functions) - set(self._empty):
-            functions.pop(slot).unplug()
-        for slot, function in functions.items():
-            function.load(self._empty.pop(slot))
+        functions, self._empty = self._bridge.functions, dict(state["places"])
+        for place in set(functions) - set(self._empty):
+            functions.pop(place).unplug()
+        for place, function in functions.items():
+            function.load(self._empty.pop(place))
 
 
 def _identity(wiring: Wiring) -> Identity:
