@@ -42,7 +42,8 @@ bool __sg_page_iter_next(struct sg_page_iter *piter)
 
 void sg_miter_start(struct sg_mapping_iter *miter, struct scatterlist *sgl, uint nents, uint flags)
 {
-	*miter = (struct sg_mapping_iter){ .flags = flags };
+	memset(miter, 0, sizeof(*miter));
+	miter->flags = flags;
 	__sg_page_iter_start(&miter->piter, sgl, nents, 0);
 }
 
