@@ -14,7 +14,8 @@ def test_every_row_has_a_reason_and_a_subsystem():
     for row in declared().values():
         assert len(row.reason) > 20, row.name
         assert row.subsystem in {"memory", "sched", "time", "rcu", "text", "console", "entropy", "boot",
-                                 "hardware", "usermode", "mm", "pages", "sheaves", "kallsyms"}  # fmt: skip
+                                 "hardware", "usermode", "mm", "mpi", "pages", "sheaves",
+                                 "kallsyms"}  # fmt: skip
 
 
 def test_what_has_a_result_is_not_called_nothing(real):

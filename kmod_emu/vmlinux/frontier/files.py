@@ -9,6 +9,7 @@ import kmod_emu.vmlinux.frontier.hardware
 import kmod_emu.vmlinux.frontier.kallsyms
 import kmod_emu.vmlinux.frontier.memory
 import kmod_emu.vmlinux.frontier.mm
+import kmod_emu.vmlinux.frontier.mpi
 import kmod_emu.vmlinux.frontier.pages
 import kmod_emu.vmlinux.frontier.rcu
 import kmod_emu.vmlinux.frontier.sched
