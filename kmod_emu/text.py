@@ -10,6 +10,8 @@ def escape(text: bytes) -> str:
     '\\x1b[31mred\té'
     """
     decoded = text.decode("utf-8", "backslashreplace")
+    if decoded.isprintable():
+        return decoded
     return "".join(
         c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" if c < "\u0100" else f"\\u{ord(c):04x}"
         for c in decoded

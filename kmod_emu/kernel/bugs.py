@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from kmod_emu.kernel.vsprintf import RegisterArguments, vsnprintf
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 BUGFLAG_WARNING, BUGFLAG_ONCE, BUGFLAG_DONE, BUGFLAG_NO_CUT_HERE = 1, 2, 4, 8
 _MASK64 = (1 << 64) - 1
 _UD2 = b"\x0f\x0b"
+_DISTANCE = struct.Struct("<i")
 # What calls of the static call WARN_trap become: ud1 (%edx),%rdi, where RDI points to the bug entry.
 WARN_TRAP_CODE = b"\x67\x48\x0f\xb9\x3a"
 
@@ -65,11 +67,13 @@ def find(kernel: KernelCore, rip: int, tables: Iterable[tuple[int, int]]) -> Bug
         return bug._replace(text=_warn_text(kernel, bug.text))
     if _code(kernel, rip, len(_UD2)) != _UD2:
         return None
-    size = kernel.profile.struct("bug_entry").size
+    layout = kernel.profile.struct("bug_entry")
     for start, length in tables:
-        for entry in range(start, start + length, size):
-            if entry + kernel.view("bug_entry", entry).signed("bug_addr_disp") == rip:
-                return _entry(kernel, entry, rip)
+        table = kernel.memory.read(start, -(-length // layout.size) * layout.size)
+        for place in range(0, len(table), layout.size):
+            (distance,) = _DISTANCE.unpack_from(table, place + layout.offset("bug_addr_disp"))
+            if start + place + distance == rip:
+                return _entry(kernel, start + place, rip)
     return None
 
 

@@ -103,11 +103,16 @@ def add_kallsyms(info: LoadInfo, module: Module) -> None:
     memory.write(place, _MOD_KALLSYMS.pack(table, len(symbols), strings, place + _MOD_KALLSYMS.size))
     memory.write(place + _MOD_KALLSYMS.size, "".join(letters).encode())
     module.view.kallsyms = place
+    texts = memory.read(strings, image.sections[image.strtab].size)
     names, rows = bytearray(), []
     for index in plan.symbols:
         symbol = symbols[index]
         rows.append(SYM.pack(len(names), symbol.info, symbol.other, symbol.shndx, symbol.value, symbol.size))
-        names += _name_in_memory(info, symbol).encode("utf-8", "surrogateescape") + b"\0"
+        end = texts.find(0, symbol.name_offset)
+        if end >= 0:
+            names += texts[symbol.name_offset : end + 1]
+        else:
+            names += _name_in_memory(info, symbol).encode("utf-8", "surrogateescape") + b"\0"
     memory.write(core.base + plan.symoffs, b"".join(rows))
     memory.write(core.base + plan.stroffs, bytes(names))
     memory.write(core.base + plan.typeoffs, "".join(letters[index] for index in plan.symbols).encode())

@@ -92,6 +92,7 @@ class Module:
     def __init__(self, kernel: KernelCore, address: int) -> None:
         self._kernel = kernel
         self.address = address
+        self._view = kernel.view("module", address)
         self.init_rc: int | None = None
         self.regions: dict[str, Region] = {}
         self.sections: list[tuple[str, int, int]] = []
@@ -112,7 +113,9 @@ class Module:
     @property
     def view(self) -> StructView:
         """Its `struct module`."""
-        return self._kernel.view("module", self.address)
+        if self._view.address != self.address:
+            self._view = self._kernel.view("module", self.address)
+        return self._view
 
     @property
     def name(self) -> str:
@@ -242,6 +245,8 @@ class Modules:
 
     def exporter(self, name: str, *, gplok: bool = True) -> Module | None:
         """The first module that anybody may see and that exports a symbol, if need be to any licence."""
+        if not any(name in module.exports for module in self.known.values()):
+            return None
         for module in self:
             known = module.exports.get(name)
             if known is not None and (gplok or not known[2]) and module.state is not ModuleState.UNFORMED:
