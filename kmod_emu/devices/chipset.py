@@ -76,7 +76,7 @@ _FUNCTIONS = (
     BuiltIn(
         0x09,
         Identity(0x8086, 0x7010, 0x010180, (0, 0), (*[_NONE] * 4, Bar(16, ports=True))),
-        {},
+        {0x40: b"\x00\x80\x00\x80"},  # both channels are decoded
         _BUS_MASTER_IDE,
         _TIMING,
     ),
