@@ -18,6 +18,7 @@ from unicorn import unicorn_const as uc_const
 from unicorn import x86_const as x86
 
 from kmod_emu.machine import cpuid, hooks
+from kmod_emu.machine.checks import Checks
 from kmod_emu.machine.io import IoSpace
 from kmod_emu.machine.memory import PAGE_SIZE, Access, PageFault
 from kmod_emu.machine.registers import Registers
@@ -115,6 +116,7 @@ class Cpu(Registers):
         self._forgetter, self._forgotten = 0, memoryview(b"")
         self._to_forget: list[int] = []  # pages whose translations go before anything runs
         self._observed = 0  # who wants to hear of each instruction
+        self._hooked = False  # whether anybody ever wanted to stop at a single one
         self._dropped = 0  # bytes whose translated code was dropped: it still takes memory
         self._about_to_run: int | None = None  # the instruction that a `follow` was told last, in this run
         self._announced: int | None = None  # one that it was told and that did not run
@@ -132,6 +134,8 @@ class Cpu(Registers):
         memory.write_protect = lambda: bool(self._uc.reg_read(cr0) & _CR0_WP)
         self._uc.reg_write(cr0, self._uc.reg_read(cr0) | _CR0_WP)
         self._pristine = self.save()
+        self._checks = Checks(self._uc)
+        self._checks.look(everywhere=False)
 
     # --- running ------------------------------------------------------------------------------------
 
@@ -278,8 +282,8 @@ class Cpu(Registers):
     def _expire(self) -> None:
         """From the watchdog's thread, again and again: stop at the next trap or page of code, if one comes.
 
-        Unicorn looks for a stop also behind each store, where an instruction is not complete, and then runs
-        it again: one that adds to memory does so twice. So that is left to code that does neither for long.
+        Code that does neither for long is stopped where a block begins. Where hooks make Unicorn look behind
+        each store as well (checks.py), an instruction that adds to memory may be run twice then.
         """
         self._expired = True
         self._overdue += 1
@@ -361,9 +365,12 @@ class Cpu(Registers):
     def _access(self, what: tuple[int, bool], access: Callable[[], int]) -> int:
         """One access to device memory; a device sees each once.
 
-        A stop that was asked for meanwhile takes effect before the instruction is complete, which then has to
-        be run again: `_complete` does so, with the answers that it got.
+        A stop that was asked for meanwhile takes effect at the end of the block of code. Where Unicorn looks
+        everywhere, that is before the instruction is complete, which then has to be run again: `_complete`
+        does so, with the answers that it got.
         """
+        if not self._checks.everywhere:
+            return access()
         if self._answers:
             return self._answers.pop(0)
         instruction = self.rip, self.read("rcx")  # the latter counts what `rep` repeats
@@ -378,7 +385,7 @@ class Cpu(Registers):
         self._broken_off, self._answers = False, list(self._accesses.values())
         if not self._counting:
             self._counting = True
-            self._uc.ctl_flush_tb()
+            self._forget_code()
         done = self._run(stop.rip, 1, math.inf)
         self._broken_off, self._answers, self._accessing = False, [], None
         return stop._replace(rip=done.rip) if done.reason in (StopReason.COUNT, StopReason.TRAP) else done
@@ -445,6 +452,7 @@ class Cpu(Registers):
 
     def _forget_code(self) -> None:
         """Forget all translated code; not while any of it runs."""
+        self._checks.look(everywhere=self._counting or self._observed > 0 or self._hooked)
         self._uc.ctl_flush_tb()
         self._dropped = 0
 
@@ -458,7 +466,10 @@ class Cpu(Registers):
         return True
 
     def after_traps(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` whenever the handler of a trap has returned; None ends it."""
+        """Call `callback` whenever the handler of a trap has returned; None ends it.
+
+        Who does so comes back to places in time: from here on, stops are seen alike whoever counts or not.
+        """
 
         def out(engine: int, port: int, size: int, value: int) -> None:
             self._out(engine, port, size, value)
@@ -468,6 +479,8 @@ class Cpu(Registers):
                 except BaseException as error:
                     self._fail(error)
 
+        if callback is not None:
+            self._look_everywhere()
         self._end_out()
         self._end_out = hooks.on_out(self._uc, out if callback is not None else self._out)
 
@@ -486,8 +499,17 @@ class Cpu(Registers):
             self._translate_anew(address)
 
         hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, reached, None, address, address)
+        self._look_everywhere()
         self._translate_anew(address)
         return remove
+
+    def _look_everywhere(self) -> None:
+        """Let code that is translated from here on look for a stop at each instruction, for good."""
+        if not self._hooked:
+            self._hooked = True
+            self._checks.look(everywhere=True)
+            if not self._running:
+                self._forget_code()
 
     def _translate_anew(self, address: int) -> None:
         """Translated code of a page knows only the hooks that there were (unicorn issue 2200)."""
@@ -517,11 +539,11 @@ class Cpu(Registers):
         def remove() -> None:
             self._observed -= 1
             self._uc.hook_del(hook)
-            self._uc.ctl_flush_tb()
+            self._forget_code()
 
         self._observed += 1
         hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, reached, None, begin, end)
-        self._uc.ctl_flush_tb()  # translated blocks do not know the hook yet (unicorn issue 2200)
+        self._forget_code()  # translated blocks do not know the hook yet (unicorn issue 2200)
         return remove
 
     @contextmanager
@@ -538,13 +560,13 @@ class Cpu(Registers):
 
         self._observed += 1
         hook = self._uc.hook_add(uc_const.UC_HOOK_CODE, count)
-        self._uc.ctl_flush_tb()  # translated blocks do not know the hook yet (unicorn issue 2200)
+        self._forget_code()  # translated blocks do not know the hook yet (unicorn issue 2200)
         try:
             yield lambda: executed
         finally:
             self._observed -= 1
             self._uc.hook_del(hook)
-            self._uc.ctl_flush_tb()
+            self._forget_code()
 
 
 def _translated_ahead(stop: Stop) -> bool:

@@ -105,7 +105,7 @@ def test_eight_bytes_are_two_accesses(machine, registers):
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_device_that_stops_the_processor_sees_each_access_once(machine, registers, instruction, count):
     registers.act = machine.cpu.stop_at_trap
-    machine.put(f"{instruction}; nop; hlt")
+    machine.put(f"{instruction}; jmp next; next: hlt")
     machine.cpu.write("rbx", WINDOW)
     stop = machine.cpu.run(machine.CODE, count)
     assert len(registers.seen) == 1
