@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,19 +63,23 @@ class Unpacking:
         from kmod_emu.vmlinux import kallsyms
         from kmod_emu.vmlinux.vmlinux import segment_address
 
-        seen = 0
-        while True:
+        for number in count():
             with self._news:
-                while not self._over and len(self._pieces) == seen:
+                while not self._over and len(self._pieces) == number:
                     self._news.wait()
                 if self._over:
                     return None
-                seen = len(self._pieces)
-            data = b"".join(self._pieces[:seen])
-            with suppress(BadImage):
-                if found := kallsyms.search(data, segment_address(data), _REACH):
-                    found.table  # noqa: B018 - which takes as long as finding them
-                    return found
+            if kallsyms.DIGITS in self._pieces[number]:
+                before, near = (
+                    self._pieces[: max(number - 1, 0)],
+                    self._pieces[max(number - 1, 0) : number + 1],
+                )
+                with suppress(BadImage):
+                    address = segment_address(self._pieces[0]) + sum(map(len, before))
+                    if found := kallsyms.search(b"".join(near), address, _REACH):
+                        found.table  # noqa: B018 - which takes as long as finding them
+                        return found
+        return None
 
     def result(self, path: str) -> tuple[Vmlinux | None, Kallsyms | None]:
         """The kernel in a file, if that is what was unpacked, and perhaps its symbols."""

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from kmod_emu.vmlinux.vmlinux import Section, Vmlinux
 
-__all__ = ["Kallsyms", "Symbol", "find"]
+__all__ = ["DIGITS", "Kallsyms", "Symbol", "find", "search"]
 
 _TOKENS = 256
-_DIGITS = b"".join(bytes([digit, 0]) for digit in b"0123456789")
+DIGITS = b"".join(bytes([digit, 0]) for digit in b"0123456789")
 _LONGEST_TOKEN = 64
 _TYPES = frozenset(b"aAbBdDgGiNnpPrRsStTuUvVwW")
 _MARKED = 256  # one marker for so many names
@@ -134,7 +134,7 @@ def _token_tables(data: bytes) -> Iterator[tuple[int, list[bytes], int]]:
     From the digits on, the table is walked to its end. The index behind it, a 16-bit offset for each token,
     says where it began: nothing need mark that place.
     """
-    digits = data.find(_DIGITS)
+    digits = data.find(DIGITS)
     while digits >= 0:
         end = digits
         for _ in range(_TOKENS - ord("0")):
@@ -149,7 +149,7 @@ def _token_tables(data: bytes) -> Iterator[tuple[int, list[bytes], int]]:
                 if b"\0".join(tokens) + b"\0" == data[start:end] and start >= 0:
                     yield start, tokens, at + 2 * _TOKENS
                     break
-        digits = data.find(_DIGITS, digits + 1)
+        digits = data.find(DIGITS, digits + 1)
 
 
 def _counts(data: bytes, first: int, end: int, tokens: list[bytes]) -> Iterator[tuple[int, int, int]]:

@@ -37,11 +37,12 @@ def map_sections(vmlinux: Vmlinux, memory: Memory) -> None:
     Code, and data that becomes read-only at the end of the boot, are still writable: the kernel itself writes
     constants into its code.
     """
+    elf = memoryview(vmlinux.elf)
     for section in kernel_sections(vmlinux):
         start, size = _pages(section)
         memory.protect(start, size, READ | WRITE | (EXEC if section.executable else 0))
         if section.in_file:
-            memory.write(section.address, vmlinux.elf[section.offset : section.offset + section.size])
+            memory.write(section.address, elf[section.offset : section.offset + section.size])
 
 
 def make_read_only(vmlinux: Vmlinux, memory: Memory, rodata: range) -> None:
