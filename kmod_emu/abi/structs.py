@@ -161,6 +161,14 @@ class StructView:
             raise TypeError(f"struct {self.layout.name}.{name} is no bit-field")
         return self.address + member.offset, member.size, member.bit, (1 << member.bits) - 1
 
+    def number(self, name: str) -> int:
+        """The value of a member that is a bit-field in some releases."""
+        return self.get(name) if self._member(name).bit is None else self.field(name)
+
+    def set_number(self, name: str, value: int) -> None:
+        """Set such a one."""
+        (self.set if self._member(name).bit is None else self.set_field)(name, value)
+
     def inner(self, name: str, layout: StructLayout) -> StructView:
         """A view on a member that is itself a structure; ValueError if it is smaller than the layout."""
         member = self._member(name)

@@ -28,7 +28,10 @@ _HW_ADDR, _HW_ADDR_SIZE, _MAX_ADDR_LEN = 40, 112, 32  # netdev_hw_addr.addr
 _RX_QUEUE, _QUEUE_LENGTH, _ALIGN = 256, 1000, 32
 _LOOPBACK, _IS_LOOPBACK = 772, 1 << 3  # ARPHRD_LOOPBACK, IFF_LOOPBACK
 _PRESENT = 1 << 1  # __LINK_STATE_PRESENT
-_GSO_MAX_SIZE, _GSO_MAX_SEGS = 65536, 65535
+_MOST = {
+    **dict.fromkeys(("gso_max_size", "gro_max_size", "tso_max_size"), 65536),
+    **dict.fromkeys(("gso_max_segs", "tso_max_segs"), 65535),
+}  # of one packet; not all releases know all of them
 _LISTS = ("napi_list", "unreg_list", "close_list", "link_watch_list", "ptype_all", "ptype_specific",
           "net_notifier_list", "todo_list", "dev_list", "uc", "mc", "dev_addrs", "adj_list")  # fmt: skip
 _NUMBERED = re.compile(r"%d")
@@ -55,7 +58,8 @@ class NetDevices:
         view.set_bytes("name", b"lo")
         view.ifindex, view.mtu, view.addr_len, view.tx_queue_len = 1, 1 << 16, 6, _QUEUE_LENGTH
         view.hard_header_len = view.min_header_len = 14
-        view.reg_state, view.state = REGISTERED, _PRESENT
+        view.set_number("reg_state", REGISTERED)
+        view.state = _PRESENT
         self._make_queues(view, 1, 1)
         self._enter(view)
         kernel.view("net", view.nd_net).loopback_dev = view.address
@@ -86,7 +90,8 @@ class NetDevices:
         view = self._prepare(kernel.heap.kmalloc(room))
         await kernel.call_guest(setup, view.address)
         if not view.tx_queue_len:
-            view.priv_flags, view.tx_queue_len = view.priv_flags | _NO_QUEUE, _QUEUE_LENGTH
+            view.set_number("priv_flags", view.number("priv_flags") | _NO_QUEUE)
+            view.tx_queue_len = _QUEUE_LENGTH
         self._make_queues(view, *queues)
         view.set_bytes("name", name[: IFNAMSIZ - 1])
         view.name_assign_type = assigned
@@ -102,9 +107,10 @@ class NetDevices:
         kernel.view("netdev_hw_addr_list", view.addressof("dev_addrs")).count = 1
         view.dev_addr, view.pcpu_refcnt = address + _HW_ADDR, kernel.percpu.allocate(4, 8)
         view.nd_net, view.upper_level, view.lower_level = kernel.symbol("init_net"), 1, 1
-        view.gso_max_size = view.gro_max_size = view.tso_max_size = _GSO_MAX_SIZE
-        view.gso_max_segs = view.tso_max_segs = _GSO_MAX_SEGS
-        view.priv_flags = _DST_RELEASE
+        for name, most in _MOST.items():
+            if view.has(name):
+                view.set(name, most)
+        view.set_number("priv_flags", _DST_RELEASE)
         return view
 
     def _make_queues(self, view: StructView, tx: int, rx: int) -> None:
@@ -119,7 +125,7 @@ class NetDevices:
     async def free(self, view: StructView) -> None:
         """free_netdev(): at once, with its last reference, or when it has been unregistered."""
         kernel = self._kernel
-        if view.reg_state == UNREGISTERING:
+        if view.number("reg_state") == UNREGISTERING:
             view.needs_free_netdev = 1
             return
         for part in (view.get("_tx"), view.get("_rx"), view.dev_addr - _HW_ADDR):
@@ -128,10 +134,10 @@ class NetDevices:
         view.set("_tx", 0)
         view.set("_rx", 0)
         view.dev_addr = view.pcpu_refcnt = 0
-        if view.reg_state == UNINITIALIZED:
+        if view.number("reg_state") == UNINITIALIZED:
             kernel.heap.kfree(view.address)
         else:
-            view.reg_state = RELEASED
+            view.set_number("reg_state", RELEASED)
             await kernel.kobjects.put(view.addressof("dev"))
 
     # --- coming and going -------------------------------------------------------------------------------
@@ -153,7 +159,7 @@ class NetDevices:
         if error:
             await self._uninit(view)
             return error
-        view.reg_state = REGISTERED
+        view.set_number("reg_state", REGISTERED)
         view.state |= _PRESENT
         if not view.addr_assign_type:
             view.set_bytes("perm_addr", kernel.memory.read(view.dev_addr, min(view.addr_len, _MAX_ADDR_LEN)))
@@ -215,7 +221,8 @@ class NetDevices:
         views = [view for view in views if view.address in self.registered]
         for view in views:
             self.registered.remove(view.address)
-            view.dismantle, view.reg_state = 1, UNREGISTERING
+            view.dismantle = 1
+            view.set_number("reg_state", UNREGISTERING)
             lists.delete_init(kernel.memory, view.addressof("dev_list"))
         for view in views:
             await self.tell(view, _UNREGISTER)
@@ -230,7 +237,7 @@ class NetDevices:
         kernel = self._kernel
         while self.doomed:
             view = self.view(self.doomed.pop(0))
-            view.reg_state = UNREGISTERED
+            view.set_number("reg_state", UNREGISTERED)
             kernel.kobjects.get(view.addressof("dev"))
             if view.priv_destructor:
                 await kernel.call_guest(view.priv_destructor, view.address)

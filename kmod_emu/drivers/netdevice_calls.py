@@ -110,7 +110,7 @@ def ether_setup(kernel: KernelCore, dev: StructView) -> None:
     dev.mtu = dev.max_mtu = _MTU
     dev.min_mtu, dev.addr_len, dev.tx_queue_len = _MIN_MTU, _ADDRESS, 1000
     dev.set("flags", _BROADCAST)
-    dev.priv_flags |= _SHARING
+    dev.set_number("priv_flags", dev.number("priv_flags") | _SHARING)
     dev.set_bytes("broadcast", b"\xff" * _ADDRESS)
 
 
@@ -205,7 +205,8 @@ async def rtnl_link_unregister(kernel: KernelCore, ops: StructView) -> None:
 )
 def pernet_ops_rwsem(kernel: KernelCore, address: int) -> None:
     """What keeps network namespaces as they are."""
-    lists.init(kernel.memory, address + kernel.profile.offset("rw_semaphore", "wait_list"))
+    if kernel.profile.has("rw_semaphore.wait_list"):  # else it is a pointer, and there is nobody
+        lists.init(kernel.memory, address + kernel.profile.offset("rw_semaphore", "wait_list"))
 
 
 # --- names, addresses, messages ---------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def netdev_prefix(kernel: KernelCore, dev: int) -> str:
     if not dev:
         return "(NULL net_device): "
     view = kernel.view("net_device", dev)
-    name, state = view.text("name"), view.reg_state
+    name, state = view.text("name"), view.number("reg_state")
     who = name if name and "%" not in name else "(unnamed net_device)"
     parent = kernel.view("device", view.addressof("dev")).parent
     before = prefix(kernel, parent).removesuffix(": ") + " " if parent else ""
