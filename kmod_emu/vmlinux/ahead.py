@@ -82,7 +82,9 @@ class Unpacking:
         return None
 
     def result(self, path: str) -> tuple[Vmlinux | None, Kallsyms | None]:
-        """The kernel in a file, if that is what was unpacked, and perhaps its symbols."""
+        """The kernel in a file, if that is what was unpacked, and perhaps its symbols; once."""
         symbols = self._symbols()
         self._thread.join()
-        return (self._done, symbols) if path == self._path else (None, None)
+        self._pieces.clear()
+        kernel, self._done = self._done, None
+        return (kernel, symbols) if path == self._path else (None, None)

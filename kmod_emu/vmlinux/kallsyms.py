@@ -16,6 +16,7 @@ that say where every 256th name lies. Each part begins at a multiple of 8, in 7.
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from bisect import bisect_right
@@ -40,6 +41,7 @@ _MARKED = 256  # one marker for so many names
 _FEWEST, _MOST = 1 << 8, 1 << 22
 _MASK64 = (1 << 64) - 1
 _KERNEL_HALF = 0xFFFF_FFFF
+_BASED_COUNT = re.compile(rb"\xff\xff\xff\xff(..[\0-\x3f]\0)", re.DOTALL)  # it follows the relative base
 
 
 class Symbol(NamedTuple):
@@ -154,6 +156,10 @@ def _token_tables(data: bytes) -> Iterator[tuple[int, list[bytes], int]]:
 
 def _counts(data: bytes, first: int, end: int, tokens: list[bytes]) -> Iterator[tuple[int, int, int]]:
     """Places with a plausible count and behind it plausible names; the count; its alignment."""
+    for match in _BASED_COUNT.finditer(data, first, end):  # which needs no look at each word
+        place = match.start(1)
+        if place % 8 == 0 and _plausible(data, place + 8, tokens):
+            yield place, int.from_bytes(match[1], "little"), 8
     words = memoryview(data)[first : end & ~7].cast("I")
     for index, count in enumerate(words[:-8]):
         if _FEWEST <= count <= _MOST:
@@ -235,6 +241,6 @@ def _aligned(position: int, align: int) -> int:
 def _relative_to(base: int, offsets: bytes) -> list[int]:
     """Addresses from offsets; where per-CPU symbols are absolute, all others are negative."""
     signed = array("i", offsets)
-    if sum(1 for offset in signed if offset < 0) * 2 > len(signed):
+    if sum(map((0).__gt__, signed)) * 2 > len(signed):
         return [base - 1 - offset if offset < 0 else offset for offset in signed]
     return [base + (offset & 0xFFFF_FFFF) for offset in signed]
