@@ -318,9 +318,13 @@ class Heap:
         for size, free in state["spaced"]:
             self._space(size).free = list(free)
         self.slots = set(state["slots"])
-        self.named = {a: c for a, c in self.named.items() if self.caches.get(c.size) is c}
+        before = self.named
+        self.named = {a: c for a, c in before.items() if self.caches.get(c.size) is c}
         for address, name, size, stride, free, user in state["named"]:
-            cache = self.named[address] = Cache(name, size, key=address)
+            cache = before.get(address)
+            if cache is None or (cache.name, cache.size, cache.stride) != (name, size, stride):
+                cache = Cache(name, size, key=address)
+            self.named[address] = cache
             cache.stride, cache.free, cache.user = stride, list(free), (user[0], user[1])
         self.constructors = dict(state["constructors"])
         self.live.put_back(state["live"])

@@ -429,11 +429,10 @@ class Modules:
             self.known[module.address] = module
             module.init_rc, module.modinfo, module.percpu = item["init_rc"], item["modinfo"], item["percpu"]
             module.regions = {region[0]: Region(*region) for region in item["regions"]}
-            module.sections = [(n, a, s) for n, a, s in item["sections"]]
-            module.notes = [(n, a, s) for n, a, s in item["notes"]]
-            module.symbols = [(a, t, n) for a, t, n in item["symbols"]]
-            module.core_symbols = [(a, t, n) for a, t, n in item["core_symbols"]]
-            module.exports = {name: (a, c, g, n) for name, (a, c, g, n) in item["exports"].items()}
+            module.sections, module.notes = [*map(tuple, item["sections"])], [*map(tuple, item["notes"])]
+            module.symbols = [*map(tuple, item["symbols"])]  # of those that are tuples none is made
+            module.core_symbols = [*map(tuple, item["core_symbols"])]
+            module.exports = {name: tuple(found) for name, found in item["exports"].items()}
             module.owned = list(item["owned"])
             module.in_sysfs = item["in_sysfs"]
             start, count = item["dyndbg"]

@@ -226,6 +226,8 @@ class VmlinuxKernel(Kernel):
 
     def _make_tasks(self) -> VmlinuxTasks:
         self.mm_offset = self.profile.offset("task_struct", "mm")
+        comm = self.profile.struct("task_struct").members["comm"]
+        self.comm_place = comm.offset, comm.size
         self.pgd_offset = self.profile.offset("mm_struct", "pgd")
         self.stack_room = layout.THREAD_SIZE - PT_REGS_SIZE
         if self.symbols.internal("__top_init_kernel_stack"):

@@ -58,7 +58,9 @@ class VmlinuxTask(Task):
     @property
     def comm(self) -> str:
         """Its name."""
-        return self.kernel.view("task_struct", self.address).text("comm")
+        offset, size = self.kernel.comm_place
+        raw = self.kernel.memory.read(self.address + offset, size)
+        return raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
 
     @comm.setter
     def comm(self, name: str) -> None:
