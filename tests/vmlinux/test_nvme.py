@@ -6,6 +6,7 @@ from kmod_emu.devices.nvme import Nvme
 from kmod_emu.drivers.board import Board
 
 OFFSET = 4096 * 3 + 512
+COUNTERS = 40  # completions.events.counters
 TEXT = b"kept on the disk " * 1000  # more than four pages: a list of them
 
 
@@ -46,6 +47,11 @@ def test_blocks_go_to_the_disk_and_come_back(real, load):
     real.rmmod("nvme")
     assert b"nvme" not in real.cat("/proc/partitions")
     assert interrupts(real) == {}
+
+
+def test_what_is_written_back_is_counted_in_memory_of_its_own(real):
+    """Where the kernel had not made the counter, it was the beginning of the processor's own variables."""
+    assert real.memory.read_u64(real.symbol("global_wb_domain") + COUNTERS)
 
 
 def test_without_messages_the_line_is_raised(real, load):

@@ -290,7 +290,7 @@ frontier.nothing(
     _PAGES,
     "memblock_free memblock_free_late mem_init mem_init_print_info page_alloc_init"
     " build_all_zonelists poking_init kfence_init"
-    " page_ext_init page_writeback_init memblock_free_all",
+    " page_ext_init memblock_free_all",
 )
 
 
