@@ -24,6 +24,7 @@ _NOTIFY_STOP_MASK, _NOTIFY_OK = 0x8000, 1
 _KOBJ_ADD = 0
 _LOAD_INFO = struct.Struct("<QQQQQQQ")  # name, mod, hdr, len, sechdrs, secstrings, strtab
 _LOAD_INFO_SIZE = 256
+_MESSAGES = (("__dyndbg", "_ddebug", "descs"), ("__dyndbg_classes", "ddebug_class_map", "classes"))
 _TYPES = {".BTF": "btf_data", ".BTF.base": "btf_base_data"}  # the second, since 6.11, where built elsewhere
 _SHDR_SIZE, _SH_FLAGS, _E_SHOFF, _E_SHSTRNDX = 64, 8, 40, 62
 
@@ -95,16 +96,21 @@ class VmlinuxHost(ModuleHost):
 
     async def _debug_messages(self, info: LoadInfo, module: Module) -> None:
         kernel, image = self._kernel, info.image
-        messages, classes = (image.sections[image.find(name)] for name in ("__dyndbg", "__dyndbg_classes"))
-        if not messages.size or not self._enters_messages(module):
+        if not image.sections[image.find("__dyndbg")].size or not self._enters_messages(module):
             return
-        size = kernel.profile.struct
-        view = kernel.view("_ddebug_info", kernel.heap.kmalloc(size("_ddebug_info").size))
-        view.descs, view.num_descs = messages.address, messages.size // size("_ddebug").size
-        view.classes = classes.address if classes.index else 0
-        view.num_classes = classes.size // size("ddebug_class_map").size if classes.index else 0
+        size = kernel.profile.struct("_ddebug_info").size
+        view = kernel.view("_ddebug_info", kernel.heap.kmalloc(size))
+        self._find_messages(info, view)
         await self._call("ddebug_add_module", view.address, module.view.addressof("name"))
         kernel.heap.kfree(view.address)
+
+    def _find_messages(self, info: LoadInfo, view: StructView) -> None:
+        """What pr_debug() may say, and the classes of that, into a `struct _ddebug_info`."""
+        for section, kind, member in _MESSAGES:
+            found = info.image.sections[info.image.find(section)]
+            if found.index:
+                view.set(member, found.address)
+                view.set(f"num_{member}", found.size // self._kernel.profile.struct(kind).size)
 
     async def coming(self, info: LoadInfo, module: Module, undo: Unwind) -> None:
         """The kernel's own notifiers patch static branches and calls, read its types, and enter trace events.
@@ -120,10 +126,8 @@ class VmlinuxHost(ModuleHost):
             if view.has(member) and types.index:  # in the temporary copy: what counts is kept elsewhere
                 view.set(member, types.address)
                 view.set(f"{member}_size", types.size)
-        calls = info.image.sections[info.image.find("__dyndbg")]
-        if view.has("dyndbg_info") and calls.index:  # before 6.6 the loader entered them itself
-            debug = kernel.view("_ddebug_info", view.addressof("dyndbg_info"))
-            debug.descs, debug.num_descs = calls.address, calls.size // kernel.profile.struct("_ddebug").size
+        if view.has("dyndbg_info"):  # before 6.6 the loader entered them itself
+            self._find_messages(info, kernel.view("_ddebug_info", view.addressof("dyndbg_info")))
         if (result := await self._live_patching("klp_module_coming", module)) < 0:
             raise KernelError(-result, f"live patches refused {module.name}")
         result = await self._call(
