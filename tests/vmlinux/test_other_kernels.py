@@ -9,6 +9,7 @@ import pytest
 from kmod_emu import KernelError
 from kmod_emu.kmod.files import read_module
 from kmod_emu.sweep.conform.seen import Conformity
+from tests.module.replay import BUSYBOX
 from tests.vmlinux import test_trees
 
 UNPACKED = Path(__file__).resolve().parents[2] / "build/kernels"
@@ -82,3 +83,11 @@ def test_programs_run_on_it(other, both):
     assert (result.stdout, result.stderr) == (f"1500\na\n{other.profile.release}\n".encode(), b"")
     assert result.status == 137
     assert not other.findings.reports
+
+
+@pytest.mark.skipif(not BUSYBOX.exists(), reason="Debian's package busybox-static is absent")
+def test_a_program_ends_before_its_timer(other):
+    """Exit cancels it, on some kernels by what the compiler has split off hrtimer_try_to_cancel()."""
+    result = other.exec("/bin/sh", ["-c", "ip link set lo up; ping -c 1 127.0.0.1"], busybox=BUSYBOX)
+    assert result.status == 0
+    assert other.findings.reports == []

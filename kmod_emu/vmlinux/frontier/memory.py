@@ -30,6 +30,7 @@ frontier.shared(
     _HEAP,
     "kmem_cache_create_usercopy kmem_cache_destroy kmem_cache_shrink kmem_cache_alloc kmem_cache_alloc_lru"
     " kmem_cache_alloc_node kmem_cache_alloc_bulk kmem_cache_free kmem_cache_free_bulk"
+    " kmem_cache_free_bulk.part.0"
     " __kmalloc __kmalloc_node kmalloc_trace kmalloc_node_trace kmem_cache_alloc_trace __kmalloc_cache_noprof"
     " kmalloc_large kmalloc_large_node kfree krealloc ksize __check_object_size",
 )
@@ -136,7 +137,7 @@ def mark_rodata_ro(kernel: VmlinuxKernel) -> None:
 
 
 def _define_vfree() -> None:
-    for name in ("vfree", "vfree_atomic"):
+    for name in ("vfree", "vfree.part.0", "vfree_atomic"):
 
         @frontier.replace(f"void {name}(const void *addr)", _AREAS)
         def vfree(kernel: VmlinuxKernel, addr: int) -> None:

@@ -52,9 +52,13 @@ class Frontier:
         self._subsystem = module.rpartition(".")[2]
 
     def shared(self, reason: str, names: str) -> None:
-        """Functions, separated by blanks, that the handlers of the stub kernel serve."""
+        """Functions, separated by blanks, that the handlers of the stub kernel serve.
+
+        `NAME.part.0` is what a compiler has split off behind a function's first test. Where it has the same
+        arguments, and callers that made the test themselves, it is a row, too.
+        """
         for name in names.split():
-            self._add(name, registered()[name], reason)
+            self._add(name, registered()[name.partition(".")[0]], reason)
 
     def nothing(self, reason: str, names: str) -> None:
         """Functions that have nothing to do here."""

@@ -40,6 +40,7 @@ frontier.shared(
     _TIMERS,
     "add_timer_on try_to_del_timer_sync del_timer timer_delete timer_delete_sync"
     " timer_shutdown timer_shutdown_sync hrtimer_start_range_ns hrtimer_try_to_cancel hrtimer_active"
+    " hrtimer_try_to_cancel.part.0"
     " __hrtimer_get_remaining",
 )
 
