@@ -18,6 +18,7 @@ import kmod_emu.drivers.families.block
 import kmod_emu.drivers.families.buses
 import kmod_emu.drivers.families.console
 import kmod_emu.drivers.families.crypto
+import kmod_emu.drivers.families.efi
 import kmod_emu.drivers.families.files
 import kmod_emu.drivers.families.fragments
 import kmod_emu.drivers.families.keys

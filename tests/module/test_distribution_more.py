@@ -34,6 +34,7 @@ LOADED = {
     "mdev": ([], {"sys_class": ["mdev_bus"], "sys_bus": ["mdev"]}),
     "spi_nor": ([], {"bus_drivers": ["spi/spi-nor"]}),
     "isofs": ([], {"filesystems": ["iso9660"]}),
+    "jsm": ([], {"proc_devices": ["char 246 ttyn"], "bus_drivers": ["pci/jsm"]}),
     "snd_dummy": ([], {"bus_devices": ["platform/snd_dummy.0"]}),
 }
 REFUSED = {
@@ -41,6 +42,7 @@ REFUSED = {
     "asus_ec_sensors": errno.ENODEV,
     "efivarfs": errno.ENODEV,
     "rxrpc": errno.ENOENT,
+    "efibc": errno.ENODEV,
 }
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kmod_emu.drivers.core import error_pointer
 from kmod_emu.drivers.registration import Family, Registrations, declare
+from kmod_emu.errors import KernelError
 from kmod_emu.fs.char_dev import CharDevices
 from kmod_emu.kernel.exports import Fidelity, export, export_data
 from kmod_emu.uapi import errno
@@ -91,3 +92,36 @@ def tty_driver_kref_put(kernel: KernelCore, driver: StructView) -> None:
 def n_tty_inherit_ops(kernel: KernelCore, ops: StructView) -> None:
     """The functions of the usual line discipline: none is here (drivers/tty/n_tty.c)."""
     kernel.memory.clear(ops.address, ops.layout.size)
+
+
+_DYNAMIC, _REAL_RAW, _SERIAL, _NORMAL = 1 << 3, 1 << 2, 3, 1  # TTY_DRIVER_*, SERIAL_TYPE_NORMAL
+
+
+@export("int uart_register_driver(struct uart_driver *uart)", Fidelity.REGISTRATION)
+def uart_register_driver(kernel: KernelCore, uart: StructView) -> int:
+    """A driver of terminals for serial ports, of which none is there (drivers/tty/serial/serial_core.c)."""
+    if not uart.nr:
+        return -errno.EINVAL
+    driver = kernel.view("tty_driver", __tty_alloc_driver(kernel, uart.nr, 0, _REAL_RAW | _DYNAMIC))
+    driver.owner, driver.driver_name = uart.owner, uart.driver_name
+    driver.set("name", uart.dev_name)
+    driver.major, driver.minor_start = uart.major, uart.minor
+    driver.set("type", _SERIAL)
+    driver.subtype = _NORMAL
+    try:
+        tty_register_driver(kernel, driver)
+    except KernelError:
+        tty_driver_kref_put(kernel, driver)
+        raise
+    uart.tty_driver, uart.state = driver.address, kernel.heap.kmalloc(8 * uart.nr)
+    return 0
+
+
+@export("void uart_unregister_driver(struct uart_driver *uart)", Fidelity.REGISTRATION)
+def uart_unregister_driver(kernel: KernelCore, uart: StructView) -> None:
+    """It goes (drivers/tty/serial/serial_core.c)."""
+    driver = kernel.view("tty_driver", uart.tty_driver)
+    tty_unregister_driver(kernel, driver)
+    tty_driver_kref_put(kernel, driver)
+    kernel.heap.kfree(uart.state)
+    uart.tty_driver = uart.state = 0
