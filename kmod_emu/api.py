@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kmod_emu.abi.profile import Profile
+    from kmod_emu.drivers.table import Driver
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
     from kmod_emu.machine.snapshot import MemorySnapshot
@@ -484,6 +485,16 @@ class Kernel(KernelCore):
 
             self._userland = Userland(self)
         return self._userland
+
+    def drivers(self, *, everything: bool = False) -> list[Driver]:
+        """Character devices that modules registered, with the functions behind their operations.
+
+        Args:
+            everything: Those of the base kernel, too.
+        """
+        from kmod_emu.drivers.table import dev_func_i_table
+
+        return dev_func_i_table(self, everything=everything)
 
     # --- state --------------------------------------------------------------------------------------
 

@@ -51,10 +51,9 @@ def devices(state: str | None, everything: bool, models: bool, as_json: bool) ->
     if as_json:
         raise click.UsageError("--json is for --models")
     from kmod_emu.cli.machine import machine
-    from kmod_emu.drivers.table import dev_func_i_table
 
     with machine(state, change=False) as kernel:
-        print_drivers(dev_func_i_table(kernel, everything=everything))
+        print_drivers(kernel.drivers(everything=everything))
 
 
 def _print_models(as_json: bool) -> None:

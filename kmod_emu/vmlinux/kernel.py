@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from kmod_emu.abi.btf import Btf
+    from kmod_emu.drivers.table import Driver
     from kmod_emu.kernel.kernel import KernelCore, Subsystem
     from kmod_emu.kernel.state import Saved
     from kmod_emu.kernel.tasks import Task
@@ -399,6 +400,12 @@ class VmlinuxKernel(Kernel):
         """Let go of a key that is held."""
         self.pc.keyboard.release(code)
         self._let_interrupts_come()
+
+    def drivers(self, *, everything: bool = False) -> list[Driver]:
+        """As the kernel's own table has them."""
+        from kmod_emu.vmlinux import chrdevs
+
+        return chrdevs.drivers(self, everything=everything)
 
     # --- saved machines -------------------------------------------------------------------------------
 

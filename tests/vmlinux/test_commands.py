@@ -68,6 +68,19 @@ def test_exec_runs_a_shell(command, capfd):
     assert (result.exit_code, capfd.readouterr().out) == (3, "Linux\n42\n")
 
 
+def test_devices_are_in_the_kernels_own_table(command, cli):
+    """Nothing was listed."""
+    command("boot")
+    cli("insmod", samples.path("mailbox"))
+    lines = cli("devices").stdout.splitlines()
+    assert lines[0] == "major  minors    name"
+    assert lines[1].split()[1:] == ["0", "mailbox"]
+    assert "                 read             mailbox_read+0x0/0x1f0 [mailbox]" in lines
+    own = cli("devices", "--all").stdout.splitlines()
+    assert "    1  0-255     mem" in own
+    assert "   10  228       hpet" in own
+
+
 def test_tools_write_to_the_kept_machines_system_log(command, cli):
     """It has no logger of its own: the command failed, and so did tools that wanted to log."""
     command("boot")
