@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kmod_emu.sweep.added import Shown
     from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
+_PF_WQ_WORKER = 0x20
 _WORKER = "kworker/"  # threads that serve workqueues come and go
 _READABLE = 0o444
 _AT_ONCE = 1 << 15  # bytes of a file
@@ -87,7 +88,10 @@ class Shows:
             yield from (f"/sys/{place}/{name}" for name in self._sys.find(place))
 
     def _threads(self) -> Iterator[str]:
-        """The kernel threads but those that serve workqueues, by their whole names."""
+        """The kernel threads but those that serve any workqueue, named as in /proc (fs/proc/array.c).
+
+        These are whole names, but of those that serve one workqueue when no other thread can.
+        """
         look, profile, offset = self._look, self._kernel.profile, self._kernel.profile.offset
         mm, comm = offset("task_struct", "mm"), offset("task_struct", "comm")
         own = "full_name" in profile.struct("kthread").members
@@ -95,7 +99,8 @@ class Shows:
             if task.dead or look.read_u64(task.address + mm):
                 continue
             name = look.text(task.address + comm)
-            if own and task.address != self._kernel.tasks.init_task.address:
+            worker = look.read_u64(task.address + offset("task_struct", "flags")) & _PF_WQ_WORKER
+            if own and not worker and task.address != self._kernel.tasks.init_task.address:
                 thread = look.read_u64(task.address + offset("task_struct", "worker_private"))
                 if thread and (whole := look.read_u64(thread + offset("kthread", "full_name"))):
                     name = look.text(whole)
