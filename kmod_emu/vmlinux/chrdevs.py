@@ -27,7 +27,7 @@ def drivers(kernel: VmlinuxKernel, *, everything: bool) -> list[Driver]:
     Raises:
         KernelError: Nothing is known of the kernel's types.
     """
-    if kernel.types is None:
+    if not kernel.has_types:
         raise KernelError(errno.EOPNOTSUPP, "this kernel was built without a description of its types (BTF)")
     regions = list(_regions(kernel))
     rows = []

@@ -132,7 +132,9 @@ class VmlinuxKernel(Kernel):
         self._made: bytes | None = None  # a profile that is made of the image
         profile = self._from_cache(self._entry) if self._entry else self._from_image(image, ahead)
         profile = copy(profile)
-        profile.structs = Structures(profile.structs, lambda: self.types)
+        known = self._entry.facts["structures"] if self._entry else ""
+        self._structures = Structures(profile.structs, lambda: self.types, known)
+        profile.structs = self._structures
         self._parameters: dict[str, bool] = self._entry.facts["parameters"] if self._entry else {}
         self.loader = loader
         self.boot = Boot(self, told, frozenset(skip))
@@ -269,10 +271,15 @@ class VmlinuxKernel(Kernel):
         self.faults.tables["vmlinux"] = Tables(self._section("__bug_table"), self._section("__ex_table"))
         self._set_module_bounds()
 
+    @property
+    def has_types(self) -> bool:
+        """Whether the kernel was built with its own description of its types; reading that costs more."""
+        return "__start_BTF" in self._kallsyms
+
     @cached_property
     def types(self) -> Btf | None:
         """The kernel's own description of its types and functions; None if it was built without."""
-        if "__start_BTF" not in self._kallsyms:
+        if not self.has_types:
             return None
         from kmod_emu.abi.btf import Btf
 
@@ -306,7 +313,7 @@ class VmlinuxKernel(Kernel):
 
     def _clocks(self, percpu: bytes) -> int:
         """Where in struct hrtimer_cpu_base the clocks begin."""
-        if self.types is not None:
+        if self.has_types:
             return self.profile.offset("hrtimer_cpu_base", "clock_base")
         bases = self.symbol("hrtimer_bases")  # the first thing in it that points to ktime_get() is a clock's
         return percpu.index(self.symbol("ktime_get").to_bytes(8, "little"), bases) - _GET_TIME - bases
@@ -365,6 +372,7 @@ class VmlinuxKernel(Kernel):
                 "clock_bases": self.hrtimers.bases,
                 "frontier": self._replaced(),
                 "parameters": self._parameters,
+                "structures": self._structures.others(),
                 "initcalls": self.boot.initcalls,
                 "system_calls": self._functions,
                 "tables": tables,

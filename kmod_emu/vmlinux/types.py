@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kmod_emu.abi.struct_table import StructTable, encode_structs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -21,12 +23,19 @@ class Structures(Mapping[str, "StructLayout"]):
     Args:
         profile: The profile's layouts.
         read: Gives the kernel's description of its types, None if it was built without.
+        known: What `others` gave of a machine with the same kernel: they need not be read again.
     """
 
-    def __init__(self, profile: Mapping[str, StructLayout], read: Callable[[], Btf | None]) -> None:
+    def __init__(
+        self, profile: Mapping[str, StructLayout], read: Callable[[], Btf | None], known: str = ""
+    ) -> None:
         self._profile = profile
         self._read = read
-        self._others: dict[str, StructLayout] = {}
+        self._others: dict[str, StructLayout] = dict(StructTable(known))
+
+    def others(self) -> str:
+        """Those that were read so far, as text."""
+        return encode_structs(self._others.values())
 
     def __getitem__(self, name: str) -> StructLayout:
         layout = self._others.get(name)

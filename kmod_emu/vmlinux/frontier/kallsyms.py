@@ -66,7 +66,7 @@ def find_kallsyms_symbol(kernel: VmlinuxKernel, mod: int, addr: int, size: int, 
 )
 def test_for_valid_rec(kernel: VmlinuxKernel, rec: int) -> int:
     """Whether a place of tracers is in a function that the linker has not dropped (kernel/trace/ftrace.c)."""
-    if kernel.types is None:  # who does not know what a record looks like lets them be
+    if not kernel.has_types:  # who does not know what a record looks like lets them be
         return 1
     memory, named = kernel.memory, kernel.module_names
     ip = memory.read_u64(rec + kernel.profile.offset("dyn_ftrace", "ip"))

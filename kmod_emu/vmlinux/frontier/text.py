@@ -40,7 +40,7 @@ def ftrace_make_nop(kernel: KernelCore, mod: int, rec: int, addr: int) -> int:
 @frontier.replace("void ftrace_check_work_func(struct work_struct *work)", _LOOKED_UP)
 def ftrace_check_work_func(kernel: VmlinuxKernel, work: int) -> None:
     """Places in functions that the linker has dropped are never traced (kernel/trace/ftrace.c)."""
-    if kernel.types is None:  # who does not know what a record looks like lets them be
+    if not kernel.has_types:  # who does not know what a record looks like lets them be
         return
     memory, begins = kernel.memory, kernel.symbols.begins()
     record, page = (kernel.profile.struct(name) for name in ("dyn_ftrace", "ftrace_page"))
