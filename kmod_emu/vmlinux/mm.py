@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any
 
 from kmod_emu.kernel import layout
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from kmod_emu.vmlinux.tasks import VmlinuxTask
 
 _PRESENT, _RW, _USER, _ACCESSED, _DIRTY, _LARGE, _NX = 1, 2, 4, 0x20, 0x40, 0x80, 1 << 63
+_ENTRY = struct.Struct("<Q")
 _FRAME = 0x000F_FFFF_FFFF_F000
 _LEVELS = (39, 30, 21, 12)
 _INDEX = 511
@@ -30,28 +32,31 @@ class PageTables(AddressSpace):
     def __init__(self, kernel: KernelCore, pgd: int) -> None:
         super().__init__()
         self._memory = kernel.memory
+        self._ram = kernel.memory.arena_of(layout.PAGE_OFFSET).raw
         self.pgd = pgd
 
     def find(self, address: int, access: Access) -> tuple[int, int] | None:
         """The page at `address`, None where the tables have none for ring 3."""
-        memory, table, allowed = self._memory, self.pgd, _RW | _USER
+        ram, table, allowed = self._ram, self.pgd - layout.PAGE_OFFSET, _RW | _USER
         execute = True
         for shift in _LEVELS:
             place = table + (address >> shift & _INDEX) * 8
-            entry = memory.read_u64(place)
+            if place >= layout.RAM_SIZE:  # somebody has written over the tables
+                return None
+            (entry,) = _ENTRY.unpack_from(ram, place)
             if not entry & _PRESENT:
                 return None
             allowed &= entry
             execute = execute and not entry & _NX
             if shift == _LEVELS[-1] or entry & _LARGE:
                 break
-            table = layout.PAGE_OFFSET + (entry & _FRAME)
+            table = entry & _FRAME
         if not allowed & _USER:
             return None
         writes = access is Access.WRITE and allowed & _RW
         marks = entry | _ACCESSED | (_DIRTY if writes else 0)
         if marks != entry:
-            memory.write_u64(place, marks)
+            self._memory.write_u64(layout.PAGE_OFFSET + place, marks)
         # A page that is written to for the first time comes here again, to become dirty.
         perms = READ | (EXEC if execute else 0) | (WRITE if allowed & _RW and marks & _DIRTY else 0)
         frame = entry & _FRAME & -(1 << shift)
