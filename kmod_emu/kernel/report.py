@@ -16,7 +16,8 @@ Line = tuple[int, str]
 
 CUT_HERE = "------------[ cut here ]------------"
 END_TRACE = "---[ end trace 0000000000000000 ]---"
-HARDWARE = "Hardware name: kmod-emu virtual machine"
+MACHINE = "kmod-emu virtual machine"
+HARDWARE = f"Hardware name: {MACHINE}"
 _PROLOGUE, _EPILOGUE = 42, 21  # bytes of code shown before and after RIP
 _CR0 = 0x8005_0033
 

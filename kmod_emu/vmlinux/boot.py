@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kmod_emu.kernel import layout
+from kmod_emu.kernel.report import MACHINE
 from kmod_emu.machine.memory import PAGE_SHIFT
 from kmod_emu.vmlinux.errors import BootFailed
 from kmod_emu.vmlinux.frontier.initcalls import LEFT_OUT
@@ -106,6 +107,7 @@ class Boot:
         line = kernel.symbol("boot_command_line")
         memory.write(line, _COMMAND_LINE)
         memory.write_u64(cmdline_p, line)
+        memory.write(kernel.symbol("dump_stack_arch_desc_str"), MACHINE.encode() + b"\0")
         self._say_memory()
         await kernel.call_guest(kernel.symbol("memblock_add"), 0, layout.RAM_SIZE)
         if kernel.symbols.internal("conswitchp"):

@@ -43,6 +43,7 @@ from kmod_emu.vmlinux.hardware.irqs import VmlinuxIrqs
 from kmod_emu.vmlinux.hardware.pc import Pc
 from kmod_emu.vmlinux.hardware.pci import PciBus
 from kmod_emu.vmlinux.hostfs import HostFs
+from kmod_emu.vmlinux.lockdown import VmlinuxLockdown
 from kmod_emu.vmlinux.modules import VmlinuxHost, VmlinuxModules
 from kmod_emu.vmlinux.mount import mount_all
 from kmod_emu.vmlinux.own_modules import OwnModules
@@ -245,6 +246,7 @@ class VmlinuxKernel(Kernel):
 
     def _start_base(self) -> None:
         self.taint = VmlinuxTaint(self)
+        self.lockdown = VmlinuxLockdown(self)
         self.probes = VmlinuxProbes(self)
         self.areas = Areas(self)
         self.module_names: Names | None = None

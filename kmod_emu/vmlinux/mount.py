@@ -16,6 +16,7 @@ _MOUNTS = {
     "/proc": "proc",
     "/sys": "sysfs",
     "/sys/kernel/debug": "debugfs",
+    "/sys/kernel/security": "securityfs",
     "/sys/kernel/tracing": "tracefs",
     "/tmp": "tmpfs",
     "/run": "tmpfs",

@@ -5,6 +5,8 @@ import pytest
 from kmod_emu import Kernel, KernelError, samples
 from kmod_emu.errors import Killed, SleepsForever
 from kmod_emu.module.modules import ModuleState
+from kmod_emu.uapi import errno
+from kmod_emu.uapi.fcntl import O_WRONLY
 from kmod_emu.vmlinux.errors import BadImage
 from kmod_emu.vmlinux.kernel import VmlinuxKernel
 
@@ -151,3 +153,20 @@ def test_what_a_module_may_say_for_debugging_is_in_the_kernels_list(real, distri
     assert "[configfs]" in real.cat(control).decode()
     real.rmmod("configfs")
     assert "[configfs]" not in real.cat(control).decode()
+
+
+def test_a_kernel_that_is_locked_down_takes_no_unsigned_module(real):
+    """By its own securityfs; our loader asks it."""
+    with real.process() as process:
+        process.write(process.open("/sys/kernel/security/lockdown", O_WRONLY), b"integrity")
+    with pytest.raises(KernelError) as refused:
+        real.insmod(samples.path("hello"))
+    assert refused.value.errno == errno.EPERM
+    assert real.dmesg()[-1] == (
+        "Lockdown: insmod: unsigned module loading is restricted; see man kernel_lockdown.7"
+    )
+
+
+def test_a_stack_that_the_kernel_dumps_names_the_machine(real):
+    real.call(real.symbol("dump_stack"))
+    assert "Hardware name: kmod-emu virtual machine" in real.dmesg()
