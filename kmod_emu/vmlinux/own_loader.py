@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kmod_emu.errors import KernelError, Killed
+from kmod_emu.kernel.extable import ENTRY_SIZE
+from kmod_emu.kernel.faults import Tables
 from kmod_emu.module.init import do_one_initcall
 from kmod_emu.module.modules import MODULE_NAME_LEN, Modules
 
@@ -21,6 +23,8 @@ async def init(kernel: KernelCore, function: int) -> int:
     modules = kernel[Modules]
     module = modules.holding(function)
     modules.note_load(module)
+    if module is not None:
+        _note_tables(kernel, module)
     result = await do_one_initcall(kernel, function)
     if module is not None:
         module.init_rc = result
@@ -43,16 +47,26 @@ async def load(kernel: KernelCore, call: Coroutine[Any, Any, int]) -> int:
     except Killed:
         raise
     except KernelError as error:
-        made = modules.loaded_by(pid)
-        if made is not None:
-            made.regions = {}
-        error = KernelError(error.errno, _reason(kernel, made, since))
-        kernel.events.emit("load_failed", errno=error.errno, explanation=error.explanation)
-        raise error from None
+        result = -error.errno
+    if result < 0:  # also what init may return below all errnos
+        made = _gone(kernel, pid)
+        refused = KernelError(-result, _reason(kernel, made, since))
+        kernel.events.emit("load_failed", errno=refused.errno, explanation=refused.explanation)
+        raise refused
     module = modules.loaded_by(pid) or next(iter(modules))  # one without an init is where new ones are put
     modules.note_load(module)
+    _note_tables(kernel, module)
     kernel.events.emit("module_live", name=module.name, size=module.size)
     return result
+
+
+def _gone(kernel: KernelCore, pid: int) -> Module | None:
+    """The module that a task was loading, which the kernel has freed."""
+    made = kernel[Modules].loaded_by(pid)
+    if made is not None:
+        made.regions = {}
+        _forget_tables(kernel, made)
+    return made
 
 
 def _reason(kernel: KernelCore, made: Module | None, since: int) -> str:
@@ -74,6 +88,23 @@ async def remove(kernel: KernelCore, call: Coroutine[Any, Any, int], name: int, 
     except KernelError:
         return await call  # which says so
     kernel.events.emit("sys_delete_module", name=text, flags=flags)
+    module = next((module for module in kernel[Modules] if module.name == text), None)
     result = await call
+    if module is not None:
+        _forget_tables(kernel, module)
     kernel.events.emit("free_module", name=text)
     return result
+
+
+def _note_tables(kernel: KernelCore, module: Module) -> None:
+    """Tell the fault handler of a module's bug and exception tables, where the kernel has entered them."""
+    view, entry = module.view, kernel.profile.struct("bug_entry").size
+    kernel.faults.tables[f"{module.address:#x}"] = Tables(
+        bugs=(view.bug_table, view.num_bugs * entry),
+        extable=(view.extable, view.num_exentries * ENTRY_SIZE),
+        module=module.address,
+    )
+
+
+def _forget_tables(kernel: KernelCore, module: Module) -> None:
+    kernel.faults.tables.pop(f"{module.address:#x}", None)

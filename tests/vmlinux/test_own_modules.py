@@ -9,8 +9,10 @@ from kmod_emu.observe.record import Recorder
 from kmod_emu.observe.run import Run
 from kmod_emu.sweep.one import Setup
 from kmod_emu.sweep.tree import Target
+from kmod_emu.vmlinux.kernel import Loader, VmlinuxKernel
 from kmod_emu.vmlinux.own_modules import OwnModules
 from kmod_emu.vmlinux.syscalls import functions, system_calls
+from tests.conftest import RECORDINGS
 
 
 @pytest.fixture
@@ -91,3 +93,17 @@ def test_a_sweep_may_be_done_by_the_kernels_own_loader(vmlinuz):
     row = machine.sweep(Target("hello.ko", str(samples.path("hello")), []))
     assert (row["outcome"], row["init_rc"], row["rmmod_rc"]) == ("loaded", 0, 0)
     assert not {step["name"] for step in row["steps"]} & {"elf_validity_check", "layout_and_allocate"}
+
+
+def test_init_may_warn_and_return_what_is_no_errno(vmlinuz):
+    """Its bug table counts while init runs; a result below all errnos means that the module is gone."""
+    kernel = VmlinuxKernel(vmlinuz, loader=Loader.KERNEL)
+    image = (RECORDINGS / "errno-cases/h_ret.ko").read_bytes()
+    module = kernel.insmod(image, "mode=warnon")
+    assert any(line.startswith("WARNING: CPU: 0") for line in kernel.dmesg())
+    kernel.rmmod(module.name)
+    with pytest.raises(KernelError) as refused:
+        kernel.insmod(image, "ret=-4096")
+    assert refused.value.errno == 4096
+    assert kernel.modules == []
+    assert [name for name in kernel.faults.tables if name != "vmlinux"] == []
