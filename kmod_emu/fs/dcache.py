@@ -6,10 +6,10 @@ A name that nobody uses stays until its file system goes, as in Linux while memo
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING
 
 from kmod_emu.abi import lists
+from kmod_emu.fs.guest_file import make_dentry
 from kmod_emu.kernel.exports import Fidelity, export
 from kmod_emu.uapi.stat import S_IFDIR, S_IFLNK, S_IFMT, S_IFREG
 
@@ -45,13 +45,7 @@ def dget(kernel: KernelCore, dentry: int, by: int = 1) -> int:
 
 def d_alloc(kernel: KernelCore, parent: int, name: bytes, sb: int) -> int:
     """A name without an inode; without a parent, it is a root."""
-    dentry = _view(kernel, kernel.heap.kmalloc(kernel.profile.struct("dentry").size))
-    inline = dentry.layout.members["d_iname"]
-    place = dentry.address + inline.offset
-    if len(name) >= inline.size:
-        place = kernel.heap.kmalloc(len(name) + 1)
-    kernel.memory.write(place, name + b"\0")
-    kernel.memory.write(dentry.addressof("d_name"), struct.pack("<IIQ", 0, len(name), place))
+    dentry = make_dentry(kernel, name)
     for head in ("d_lru", "d_subdirs", "d_child"):
         lists.init(kernel.memory, dentry.addressof(head))
     dentry.d_sb, dentry.d_parent = sb, parent or dentry.address

@@ -305,19 +305,24 @@ def update_inode(kernel: KernelCore, inode: Inode) -> None:
     view.i_nlink, view.i_size = inode.nlink, inode.size
 
 
-def guest_dentry(kernel: KernelCore, dentry: Dentry) -> int:
-    """Address of the dentry's `struct dentry`, made when first asked for."""
-    if dentry.address:
-        return dentry.address
+def make_dentry(kernel: KernelCore, name: bytes) -> StructView:
+    """A `struct dentry` with a name, which lies outside of it if it is long."""
     view = kernel.view("dentry", kernel.heap.kmalloc(kernel.profile.struct("dentry").size))
-    dentry.address = view.address
-    name = (dentry.name or "/").encode("utf-8", "surrogateescape")
     inline = view.layout.members["d_iname"]
     place = view.address + inline.offset
     if len(name) >= inline.size:
         place = kernel.heap.kmalloc(len(name) + 1)
     kernel.memory.write(place, name + b"\0")
     kernel.memory.write(view.addressof("d_name"), struct.pack("<IIQ", 0, len(name), place))
+    return view
+
+
+def guest_dentry(kernel: KernelCore, dentry: Dentry) -> int:
+    """Address of the dentry's `struct dentry`, made when first asked for."""
+    if dentry.address:
+        return dentry.address
+    view = make_dentry(kernel, (dentry.name or "/").encode("utf-8", "surrogateescape"))
+    dentry.address = view.address
     view.d_inode, view.d_sb = guest_inode(kernel, dentry.inode), guest_super_block(kernel, dentry.inode.sb)
     for head in ("d_child", "d_subdirs"):
         if view.has(head):
