@@ -93,15 +93,16 @@ class Shows:
         These are whole names, but of those that serve one workqueue when no other thread can.
         """
         look, profile, offset = self._look, self._kernel.profile, self._kernel.profile.offset
-        mm, comm = offset("task_struct", "mm"), offset("task_struct", "comm")
+        mm, comm, flags = (offset("task_struct", name) for name in ("mm", "comm", "flags"))
         own = "full_name" in profile.struct("kthread").members
+        private = offset("task_struct", "worker_private") if own else 0
         for task in self._kernel.tasks.by_pid.values():
             if task.dead or look.read_u64(task.address + mm):
                 continue
             name = look.text(task.address + comm)
-            worker = look.read_u64(task.address + offset("task_struct", "flags")) & _PF_WQ_WORKER
+            worker = look.read_u64(task.address + flags) & _PF_WQ_WORKER
             if own and not worker and task.address != self._kernel.tasks.init_task.address:
-                thread = look.read_u64(task.address + offset("task_struct", "worker_private"))
+                thread = look.read_u64(task.address + private)
                 if thread and (whole := look.read_u64(thread + offset("kthread", "full_name"))):
                     name = look.text(whole)
             if not name.startswith(_WORKER):
