@@ -27,7 +27,7 @@ from kmod_emu.machine.memory import PAGE_SIZE
 from kmod_emu.vmlinux.symbols import ImageSymbols
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from kmod_emu.machine.memory import Arena, Memory
 
@@ -86,9 +86,9 @@ def _digests() -> dict[str, list[Any]]:
     return {path: row for path, row in known.items() if len(row) == _ROW} if isinstance(known, dict) else {}
 
 
-def key(image: str) -> str:
-    """The name of the entry of a kernel with some digest."""
-    name = hashlib.blake2b(image.encode(), digest_size=16)
+def key(image: str, skip: Collection[str] = ()) -> str:
+    """The name of the entry of a kernel with some digest, booted without some initcalls."""
+    name = hashlib.blake2b(" ".join((image, *sorted(skip))).encode(), digest_size=16)
     for root, folders, files in os.walk(Path(__file__).parent.parent):
         folders[:] = sorted(set(folders) - _BOOTS_NOTHING)
         for file in sorted(files):

@@ -128,7 +128,7 @@ class VmlinuxKernel(Kernel):
     ) -> None:
         self._path = "" if isinstance(image, bytes) else os.path.abspath(image)
         self._digest = cache.digest(image) if isinstance(image, bytes) else cache.digest_of(self._path)
-        self._name, self._kept = cache.key(" ".join((self._digest, *sorted(skip)))), kept
+        self._name, self._kept = cache.key(self._digest, skip), kept
         self._entry = cache.find(self._name) if kept else None
         self._made: bytes | None = None  # a profile that is made of the image
         profile = self._from_cache(self._entry) if self._entry else self._from_image(image, ahead)
@@ -448,7 +448,7 @@ class VmlinuxKernel(Kernel):
             raise KernelError(errno.EINVAL, why) from None
         if digest != notes["digest"]:
             raise KernelError(errno.EINVAL, f"{image} is not the kernel of {saved.path}; boot again")
-        if cache.key(" ".join((digest, *skip))) != notes["image"]:
+        if cache.key(digest, skip) != notes["image"]:
             why = f"{saved.path} was saved by another version of kmod-emu; boot again"
             raise KernelError(errno.EINVAL, why)
         return cls(
